@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// A fixed-size array of bytes that survives restarts as far as flush promises; the only way to a
+// raw partition or file. Implementations: FileDisk (io_uring), SimDisk (simulated, crashes).
+// Thread-safety: submit() from any thread that has an Executor; the operation completes on that
+//   executor, never from inside submit(). The caller orders overlapping writes.
+// Durability: a write is durable once a flush that was submitted after it completed has completed.
+//   Until then a crash may keep it, drop it or tear it at 512 bytes, in any order.
+// Units: bytes; offsets, lengths and memory are multiples of a block.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "base/units.h"
+
+namespace lamina {
+
+// What the kernel says of the device under a disk; shown to people and used for alignment.
+struct DiskTraits {
+  bool block_device = false;
+  bool rotational = false;
+  bool write_cache = true;           // false: writes are durable when they complete
+  uint32_t optimal_io_bytes = 0;     // 0: not told
+  uint32_t discard_granularity = 0;  // bytes; 0: cannot discard
+};
+
+class IoBatch;
+
+// One request to a disk. Lives until it has completed. The disk calls complete() once.
+struct DiskOperation {
+  enum class Kind : uint8_t {
+    read,     // fills `data`
+    write,    // of `data`
+    flush,    // everything that completed before is durable once this completes
+    discard,  // contents of [offset, offset+length) become undefined; not a promise of zeroes
+    prepare,  // like discard, but leaves space allocated and written, so that later writes to a
+              // file's blocks cost its file system no journal; a no-op on block devices
+  };
+  Kind kind = Kind::read;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  std::byte* data = nullptr;  // for a write it is only read
+  int error = 0;              // 0 or a positive errno; a short transfer is EIO
+  IoBatch* batch = nullptr;
+
+  void complete(int error_number);
+};
+
+class Disk {
+ public:
+  virtual ~Disk() = default;
+
+  virtual uint64_t size() const = 0;  // bytes
+  virtual const DiskTraits& traits() const = 0;
+  virtual const std::string& name() const = 0;  // for messages: the path
+  virtual void submit(DiskOperation& operation) = 0;
+
+  // Adopts a size that has grown behind our back (a file or device made larger); the new size.
+  virtual Result<uint64_t> refresh_size() = 0;
+};
+
+// Several operations, submitted at once and awaited together:
+//   IoBatch batch; batch.read(disk, offset, buffer); ...; co_await batch; if (!batch.ok()) ...
+// Thread-safety: one coroutine. Ownership: owns the operations, not the memory.
+class IoBatch {
+ public:
+  IoBatch() = default;
+  IoBatch(const IoBatch&) = delete;
+  IoBatch& operator=(const IoBatch&) = delete;
+  ~IoBatch();  // asserts that nothing is under way
+
+  // Each returns the operation, whose `error` is valid after the await.
+  DiskOperation& read(Disk& disk, uint64_t offset, std::span<std::byte> into);
+  DiskOperation& write(Disk& disk, uint64_t offset, std::span<const std::byte> from);
+  DiskOperation& flush(Disk& disk);
+  DiskOperation& discard(Disk& disk, uint64_t offset, uint64_t length);
+  DiskOperation& prepare(Disk& disk, uint64_t offset, uint64_t length);
+
+  bool await_ready() const { return pending_ == 0; }
+  void await_suspend(std::coroutine_handle<> handle) { waiter_ = handle; }
+  void await_resume() { waiter_ = nullptr; }
+
+  bool ok() const { return first_error_ == 0; }
+  // Ok, or the first error that any operation met, naming the disk.
+  Result<> result() const;
+
+ private:
+  friend struct DiskOperation;
+  DiskOperation& start(Disk& disk, DiskOperation operation);
+  std::list<DiskOperation> operations_;  // addresses must stay
+  uint32_t pending_ = 0;
+  int first_error_ = 0;
+  std::string failed_disk_;
+  std::coroutine_handle<> waiter_;
+};
+
+}  // namespace lamina

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line of a record or a summary: what happened to which range of which map id, or to which
+// device. Sequence numbers count entries, densely, over the whole pool.
+// Thread-safety: plain values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+
+namespace lamina {
+
+// Values are on the medium; never reuse one. Kinds marked * say something about the range
+// [begin, begin+length) of `map`; kinds marked + carry `length` blocks of payload in the segment,
+// starting at block `offset` of it.
+enum class EntryKind : uint8_t {
+  write = 1,       // *+ data
+  zero = 2,        // *  reads as zeroes; erase and zero writes; length may reach device_end (C3)
+  alias = 3,       // *  shares the data at `address` (C2)
+  lost = 4,        // *  reads EIO (B6)
+  create = 5,      //    device, map, name, value = packed attributes (mode, owner, times)
+  unlink = 6,      //    device, name: the name goes (C6)
+  drop = 7,        //    device, map: nothing of it is wanted any more (C6)
+  rename = 8,      //    device, name, name2; over another device's name is this one entry (C6)
+  resize = 9,      //    device, size_bytes
+  new_map = 10,    //    device, map, source_map (none, or what it was forked from): O_TRUNC,
+                   //    rollback, copied over (A17)
+  attribute = 11,  //  + device, name, value inline, or in payload when `length` > 0, then
+                   //    size_bytes is its length; name alone: removed (flag `removed`)
+  metadata = 12,   //    device, value = packed attributes (mode, owner, times)
+  reserve = 13,    // *  device, map; range is preallocated; size_bytes = the counter after it (D8)
+  fork = 14,       //    one per device of the fork: device (new), map (new), source_device,
+                   //    source_map, name; `together` entries from here form one step
+  node = 15,       //    in summaries of node segments: node, birth, checkpoint at `offset`
+  nothing = 16,    //    witnesses durable-through after a flush (B5)
+};
+
+struct Entry {
+  EntryKind kind = EntryKind::nothing;
+  Sequence sequence = 0;
+  MapId map = MapId::none;
+  DeviceBlock begin{};
+  BlockCount length{};
+  uint32_t offset = 0;  // first payload block in the segment that this entry lies in
+  Address address{};    // alias: where the shared data is
+  DeviceId device = DeviceId::none;
+  DeviceId source_device = DeviceId::none;
+  MapId source_map = MapId::none;
+  uint64_t size_bytes = 0;
+  uint32_t together = 0;  // fork: how many entries, this one included, are one step
+  bool removed = false;   // attribute: it was removed
+  NodeId node = NodeId::none;
+  Sequence birth = 0;
+  CheckpointNumber checkpoint = 0;
+  std::string name, name2;
+  std::string value;
+
+  friend bool operator==(const Entry&, const Entry&) = default;
+};
+
+// Whether entries of this kind own `length` blocks of payload.
+bool has_payload(const Entry& entry);
+
+// Appends the packed form to `out`. `base` is the first sequence number of the record or the
+// smallest of the summary. A small write costs some 10 bytes.
+void pack_entry(const Entry& entry, Sequence base, std::vector<std::byte>& out);
+// Bytes that pack_entry would append.
+size_t packed_entry_size(const Entry& entry, Sequence base);
+// Takes one entry off the front of `in`. Error corrupt: it does not decode, or decodes to values
+// out of range (kind, lengths, names over 255 bytes, begin + length past device_end).
+Result<Entry> unpack_entry(std::span<const std::byte>& in, Sequence base);
+
+}  // namespace lamina

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// A segment: the unit a blob is allocated, filled, sealed, emptied and discarded in. Its header
+// names it, carries the pool's identity and secret under a plain checksum, and says its class.
+//
+//   block 0           header: written at open, at seal, and once more by the stamp (retired)
+//   [1, 1+S)          checksums, a plain array of le32, one a block of the segment: S blocks
+//   [1+S, 1+S+F)      front summary, for classes without record headers (B4)
+//   [payload, ...)    records, nodes or moved data, filled front to back, written once
+//   [..., N)          back summary, its last block at N-1
+//
+// Thread-safety: plain values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "base/checksum.h"
+#include "base/result.h"
+#include "base/units.h"
+
+namespace lamina {
+
+using Uuid = std::array<std::byte, 16>;
+
+enum class SegmentClass : uint8_t { log = 1, nodes = 2, moved = 3, headers = 4 };
+enum class SegmentState : uint8_t { open = 1, sealed = 2, retired = 3 };
+
+struct SegmentHeader {
+  Uuid pool{};
+  Secret secret{};
+  BlobId blob = BlobId::none;
+  uint32_t index = 0;  // of the segment in its blob
+  Generation generation = Generation::none;
+  SegmentClass kind = SegmentClass::log;
+  SegmentState state = SegmentState::open;
+  Epoch epoch = 0;           // in which it was opened (A3)
+  uint32_t blocks = 0;       // N
+  uint32_t front_blocks = 0; // F
+  uint32_t used_end = 0;     // sealed: first block after the payload; else 0
+  uint64_t wall_ns = 0;      // when this header was written
+};
+
+// Both in one block. unpack checks magic, version, checksum, state and class; `expect` fields are
+// the caller's to compare.
+void pack_segment_header(const SegmentHeader& header, std::span<std::byte> block);
+Result<SegmentHeader> unpack_segment_header(std::span<const std::byte> block);
+
+// Blocks of checksums in a segment of that class: one per 1024 blocks; none where nodes lie,
+// which carry their own.
+uint32_t checksum_blocks(SegmentClass kind, uint32_t segment_blocks);
+// First block that records, nodes or moved data may use.
+uint32_t payload_begin(SegmentClass kind, uint32_t segment_blocks, uint32_t front_blocks);
+
+}  // namespace lamina

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint slot: the one block that makes a checkpoint true. A ring of them lies in two places
+// of every journal blob; a checkpoint's number decides its place in the ring.
+// Thread-safety: plain values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/checksum.h"
+#include "base/result.h"
+#include "blobs/record.h"
+#include "blobs/superblock.h"
+
+namespace lamina {
+
+// A run of blocks in one segment.
+struct SlotExtent {
+  SegmentName segment;
+  uint32_t block = 0, blocks = 0;
+  friend bool operator==(const SlotExtent&, const SlotExtent&) = default;
+};
+
+struct SlotMember {
+  BlobId blob = BlobId::none;
+  Uuid uuid{};
+  BlobKind kind = BlobKind::journal;
+  uint32_t tier = 0;
+  uint32_t segment_count = 0;
+  friend bool operator==(const SlotMember&, const SlotMember&) = default;
+};
+
+// (epoch, cut): entries of that epoch with a larger number are void (A3).
+struct EpochCut {
+  Epoch epoch = 0;
+  Sequence cut = 0;
+  friend bool operator==(const EpochCut&, const EpochCut&) = default;
+};
+
+struct Slot {
+  CheckpointNumber number = 0;
+  CheckpointNumber oldest_backed = 0;  // older ones must never be recovered from (A13)
+  Epoch epoch = 0;                     // in which it was written
+  Sequence cut = 0;                    // every entry up to here is in the maps, none after
+  bool clean = false;                  // nothing follows in the log: a clean unmount
+  // Where roll-forward begins: the place of the first record after the cut, or where it will be.
+  SegmentName log_segment{};
+  uint32_t log_block = 0;
+  std::array<SegmentName, 2> log_next{};  // the chain from there
+  uint64_t last_checksum = 0;  // of the header of the last record up to the cut; 0 = none
+  Sequence durable_through = 0;
+  // Marks past anything that this epoch can have issued until the next slot (A3).
+  uint32_t generation_mark = 0;
+  uint64_t node_mark = 0;
+  uint64_t wall_ns = 0;
+  // The tables of this checkpoint (devices, node table, segment table, epochs): one stream of
+  // bytes, in two copies, each a list of runs in segments of class nodes.
+  uint64_t tables_bytes = 0;
+  uint64_t tables_checksum = 0;  // plain, of the whole stream
+  std::array<std::vector<SlotExtent>, 2> tables;
+  std::vector<SlotMember> members;    // every blob of the pool
+  std::vector<EpochCut> recent_cuts;  // the newest few; all of them are in the tables
+};
+
+inline constexpr size_t slot_max_extents = 48;  // per copy
+inline constexpr size_t slot_max_members = 32;
+inline constexpr size_t slot_max_cuts = 16;
+
+void pack_slot(const Slot& slot, const Secret& secret, BlobId blob, uint32_t disk_block,
+               std::span<std::byte> block);
+Result<Slot> unpack_slot(std::span<const std::byte> block, const Secret& secret, BlobId blob,
+                         uint32_t disk_block);
+
+}  // namespace lamina

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// A map's copy-on-write B+tree: look-up, iteration, and the merge that a checkpoint makes. Between
+// checkpoints nodes never change, so readers need no lock on them: they hold a table (one
+// checkpoint's) and a root.
+// Thread-safety: look-ups from any thread; one merge at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/task.h"
+#include "engine/maps/layer.h"
+#include "engine/maps/node_store.h"
+#include "engine/maps/node_table.h"
+
+namespace lamina {
+
+// The extents of the tree below `root` (none: empty) that overlap `range`, in order, clipped.
+// try_lookup answers from the cache alone and never waits; false: something must be read, and
+// `out` is as it was.
+bool try_lookup(NodeStore& store, const NodeTable& table, NodeId root, BlockRange range,
+                std::vector<Extent>& out);
+// `limit`: stop after so many extents (for status, SEEK and `map`, that go on from there).
+Task<Result<>> lookup(NodeStore& store, const NodeTable& table, NodeId root, BlockRange range,
+                      std::vector<Extent>& out, size_t limit = SIZE_MAX);
+
+// The pointers that the mover changes: in map `map`, where block b of the range still lies at
+// from + (b - begin), it now lies at to + (b - begin); `home`: zero, lost and alias extents of the
+// range whose home is from.generation now have to.generation.
+struct Swap {
+  BlockRange range{};
+  Address from{}, to{};
+  bool home = false;
+};
+
+// What a merge changed in the live blocks and homes of segments: counts to be added. Hints for
+// choosing what to clean; freeing is the walk's alone.
+class LiveCounts {
+ public:
+  virtual ~LiveCounts() = default;
+  virtual void data(Generation generation, int64_t blocks) = 0;
+  virtual void home(Generation generation, int64_t extents) = 0;
+};
+
+// Where a merge puts the nodes that it makes. Implemented by the checkpoint.
+class NodeSink {
+ public:
+  virtual ~NodeSink() = default;
+  virtual NodeId allocate() = 0;
+  // Places both copies of `node` (header complete but for nothing) and enters it into the new
+  // table. Waits only for memory.
+  virtual Task<Result<>> put(const Node& node) = 0;
+  virtual void erase(NodeId id) = 0;  // no longer part of any tree of this device
+};
+
+struct MergeInput {
+  MapId map = MapId::none;
+  NodeId root = NodeId::none;               // of the tree before; none = empty
+  Sequence last_fork = 0;                   // a node is rewritten under its own id iff its birth
+                                            // is larger; any other is copied under a new id
+  Sequence birth = 0;                       // of the nodes that this merge makes: the cut
+  CheckpointNumber checkpoint = 0;          // the one that writes
+  const Layer* changes = nullptr;           // may be null
+  std::span<const Swap> swaps;              // sorted by range.begin; applied before the changes
+};
+
+struct MergeOutput {
+  NodeId root = NodeId::none;
+  uint64_t mapped_blocks = 0;  // data blocks in the tree
+  int64_t extents_change = 0;  // of the number of extents in the tree
+  uint64_t nodes_written = 0;
+};
+
+// Merges in key order, each leaf once, reading ahead; memory is a few nodes a level. Zero extents
+// over never-written ranges are dropped unless `certain`; a zero that covers a whole inner subtree
+// drops it unread (E4), so its node ids stay in the table until a walk finds them unreachable.
+// `table` is the table before; nodes that the merge made are read back from `store`.
+Task<Result<MergeOutput>> merge(NodeStore& store, const NodeTable& table, const MergeInput& input,
+                                NodeSink& sink, LiveCounts& counts);
+
+// Every distinct node reachable from `roots`, each once; leaves' extents through `visit_leaf`.
+// Nodes in `visited` are not visited again. Error: a node could not be read: the walk must free
+// nothing (A8).
+struct TreeVisitor {
+  virtual ~TreeVisitor() = default;
+  virtual void node(NodeId id, const NodeHeader& header) = 0;
+  virtual void leaf(NodeId id, const Node& node) = 0;
+};
+Task<Result<>> walk_tree(NodeStore& store, const NodeTable& table, NodeId root,
+                         std::vector<bool>& visited, TreeVisitor& visitor);
+
+}  // namespace lamina

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pool that is open: thin devices with names, maps, one log. The engine's public face.
+// Thread-safety: every method from any thread that has an Executor; a Task resumes on the executor
+//   that awaited it. Nothing here blocks a thread on I/O.
+// Durability: a completed change is durable after the next flush() of any device, sync(), close(),
+//   or flush_after at the latest; after a crash the pool is a prefix of the order of entries that
+//   holds everything acknowledged as durable (promises 1 and 2).
+// Errors: codes of base/result.h, named at each method; every method that changes something may
+//   also fail with read_only (the pool has turned read-only; status() says why), no_space, io.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/task.h"
+#include "base/units.h"
+#include "blobs/journal_blob.h"
+#include "engine/maps/extent.h"
+#include "engine/settings.h"
+
+namespace lamina {
+
+// Times are nanoseconds since 1970, UTC.
+struct Attributes {
+  uint32_t mode = 0600;  // permission bits; devices are regular files
+  uint32_t uid = 0, gid = 0;
+  uint64_t atime_ns = 0, mtime_ns = 0, ctime_ns = 0;
+  friend bool operator==(const Attributes&, const Attributes&) = default;
+};
+
+struct DeviceInfo {
+  DeviceId id = DeviceId::none;
+  std::string name;  // empty: removed while open
+  uint64_t size_bytes = 0;
+  Attributes attributes;
+  uint64_t created_ns = 0;
+  bool read_only = false;
+  DeviceId origin = DeviceId::none;  // what it was forked from
+  std::string origin_name;           // empty where that is removed or there is none
+  uint64_t mapped_bytes = 0;         // what holds data; exact as of the last merge, corrected by
+                                     // what the layers are known to change
+  uint64_t reserved_bytes = 0;       // preallocated and not yet written
+  uint64_t extents = 0;              // as of the last merge
+};
+
+struct BlobStatus {
+  std::string name;
+  std::string path;
+  BlobKind kind = BlobKind::journal;
+  uint32_t tier = 0;
+  uint64_t size = 0, used = 0, free = 0;
+  uint32_t segment_bytes = 0;
+  uint32_t segments_free = 0, segments_total = 0;
+  DiskTraits traits;
+  std::string health;  // "ok", or what is wrong
+};
+
+struct PoolStatus {
+  std::string name;
+  Uuid uuid{};
+  std::string health;     // "ok", "read-only: <why>", ...
+  bool read_only = false;
+  uint64_t size = 0;      // what users can ever store, bytes; the reserve is not in it
+  uint64_t used = 0, free = 0;
+  uint64_t extents = 0;
+  uint64_t metadata_bytes = 0;   // maps + node table + device table + checkpoints, one copy
+  uint64_t record_bytes = 0;     // record headers written since open
+  uint64_t summary_bytes = 0;    // summaries and checksums written since open
+  uint64_t log_bytes = 0;        // to roll forward after a crash now
+  uint64_t tail_bytes = 0;       // not known to be durable
+  uint64_t layer_bytes = 0, node_cache_bytes = 0;
+  uint64_t written_user = 0;     // payload bytes taken from users since open
+  uint64_t written_medium = 0;   // bytes written to disks since open, all causes
+  uint64_t written_log = 0, written_nodes = 0, written_moved = 0;  // of them
+  uint64_t flushes = 0;          // of disks, since open
+  uint64_t checkpoints = 0;
+  CheckpointNumber checkpoint = 0;
+  Epoch epoch = 0;
+  uint64_t recovered_entries = 0;  // rolled forward when it was opened
+  uint64_t devices = 0;
+  std::vector<BlobStatus> blobs;
+  std::string mover_state, mover_policy;
+  uint64_t moved_bytes = 0;
+  uint64_t walk_age_ns = 0;
+  bool walk_complete = false;
+  uint64_t lost_ranges = 0;
+};
+
+struct LostRange {
+  DeviceId device = DeviceId::none;
+  std::string name;
+  BlockRange range;
+};
+
+enum class RangeState : uint8_t { data, zero, hole, reserved, lost };
+struct MappedRange {
+  BlockRange range;
+  RangeState state = RangeState::hole;
+  BlobId blob = BlobId::none;  // data
+  Address address{};           // data: of the first block
+};
+
+class PoolState;  // the parts; engine/pool_state.h
+
+class Pool {
+ public:
+  // Recovers and serves. The blobs are those whose superblocks name this pool; membership is
+  // checked against the slot (A13). Errors: not_found, a member is missing; corrupt; io.
+  static Task<Result<std::unique_ptr<Pool>>> open(std::vector<std::unique_ptr<JournalBlob>> blobs,
+                                                  Settings settings);
+  // Makes an empty pool on blobs whose superblocks are filled in: writes slot, then superblocks.
+  static Task<Result<>> format(std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                               const Attributes& root);
+  ~Pool();  // after close(), or after a crash that is meant
+
+  // Ends background work, makes everything durable and marks the pool clean. Nothing else may be
+  // under way.
+  Task<Result<>> close();
+
+  // --- names. `name` is checked: UTF-8, 1..255 bytes, no control characters or '/', not ".lamina*"
+  Result<DeviceInfo> find(std::string_view name);          // not_found
+  Result<DeviceInfo> info(DeviceId id);                    // not_found
+  std::vector<DeviceInfo> list();                          // in order of id
+  Task<Result<DeviceInfo>> create(std::string name, uint64_t size_bytes, Attributes attributes);
+  Task<Result<>> remove(std::string name);                 // the name; the device at last close
+  // `replace` false: exists when the new name is taken. exchange is not offered (invalid).
+  Task<Result<>> rename(std::string from, std::string to, bool replace);
+  // Open files keep a removed device alive. Every open() is matched by a close_device().
+  Result<> open_device(DeviceId id, bool for_writing);     // read_only
+  Task<Result<>> close_device(DeviceId id, bool for_writing);
+
+  // --- attributes
+  Task<Result<>> set_attributes(DeviceId id, Attributes attributes);
+  Task<Result<>> set_read_only(DeviceId id, bool read_only);  // busy while open for writing
+  // Extended attributes, full names. A value is at most 64 KiB. `create`/`replace` as setxattr(2).
+  Result<std::string> get_xattr(DeviceId id, std::string_view name);  // not_found
+  std::vector<std::string> list_xattrs(DeviceId id);
+  Task<Result<>> set_xattr(DeviceId id, std::string name, std::string value, bool create,
+                           bool replace);
+  Task<Result<>> remove_xattr(DeviceId id, std::string name);
+  Attributes root_attributes();
+  Task<Result<>> set_root_attributes(Attributes attributes);
+
+  // --- data. Offsets and lengths in bytes, of any alignment; what is not block aligned is
+  // read-modify-write under a range lock. Past 1 PiB: too_big.
+  // Returns how many bytes were read: short at the end of the device only.
+  Task<Result<size_t>> read(DeviceId id, uint64_t offset, std::span<std::byte> into);
+  // Grows the device if it ends past the end. `into` and `from` live until the task has ended;
+  // block-aligned memory saves a copy on reads.
+  Task<Result<>> write(DeviceId id, uint64_t offset, std::span<const std::byte> from);
+  // Reads as zeroes afterwards. Never changes the size. O(extents) at most.
+  Task<Result<>> erase(DeviceId id, uint64_t offset, uint64_t length);
+  Task<Result<>> resize(DeviceId id, uint64_t size_bytes);
+  Task<Result<>> truncate_to_empty(DeviceId id);  // O_TRUNC: a new map (A17)
+  // Preallocates: writes to the range will not fail for want of space. Grows unless keep_size.
+  Task<Result<>> reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep_size);
+  // From `begin` on, in order, gaps as holes, up to the end of the device; at most `limit`.
+  Task<Result<std::vector<MappedRange>>> map(DeviceId id, DeviceBlock begin, size_t limit);
+  // The first data (hole) at or past `offset`; the size where there is no hole before it;
+  // not_found where there is no data past it.
+  Task<Result<uint64_t>> seek(DeviceId id, uint64_t offset, bool data);
+
+  // --- durability
+  Task<Result<>> flush(DeviceId id);  // nothing new since its last one: does nothing
+  Task<Result<>> sync();              // everything, and a checkpoint
+  Task<Result<>> checkpoint();
+
+  PoolStatus status();
+  std::vector<LostRange> lost();
+  // Called on some executor when a device's size or contents changed by other means than the
+  // caller's (rollback, resize from outside); set once, before use.
+  void on_changed(std::function<void(DeviceId)> changed);
+
+ private:
+  explicit Pool(std::unique_ptr<PoolState> state);
+  std::unique_ptr<PoolState> state_;
+};
+
+// Ok, or invalid / name_too_long.
+Result<> check_device_name(std::string_view name);
+
+inline constexpr uint64_t max_device_bytes = 1 * pib;
+inline constexpr size_t max_devices = 65536;
+inline constexpr size_t max_name_bytes = 255;
+inline constexpr size_t max_xattr_value_bytes = 64 * kib;
+// All user attributes of one device together.
+inline constexpr size_t max_xattrs_bytes = 128 * kib;
+
+}  // namespace lamina

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine is told. Defaults that people see live in config/; these are values already
+// validated there. Thread-safety: plain values.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/units.h"
+
+namespace lamina {
+
+struct Settings {
+  // Memory, bytes.
+  uint64_t nodes_bytes = 256 * mib;   // node cache
+  uint64_t layers_bytes = 64 * mib;   // changes not merged yet; a checkpoint starts well before
+  uint64_t tail_bytes = 64 * mib;     // written but not known to be durable
+  uint64_t sums_bytes = 64 * mib;     // cached payload checksums
+  uint64_t flush_after_ns = 1'000'000'000;
+  uint64_t checkpoint_log_bytes = 1 * gib;  // of log, after which a checkpoint starts
+  bool verify_reads = true;                 // else only what the mover carries is verified
+  bool read_only = false;                   // roll forward in memory, write nothing
+  bool force = false;                       // mount although a member of the last session is absent
+  enum class Preallocate : uint8_t { reserve, check } preallocate = Preallocate::reserve;
+  // Tells of things a person should see: a damaged superblock copy, a pool that turned read-only.
+  enum class Severity : uint8_t { info, warning, error };
+  std::function<void(Severity, const std::string&)> log = [](Severity, const std::string&) {};
+};
+
+}  // namespace lamina

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory that can be handed to O_DIRECT: aligned to a block by construction, move-only.
+// Ownership: frees what it holds. Thread-safety: like any value.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "base/units.h"
+
+namespace lamina {
+
+class Buffer {
+ public:
+  Buffer() = default;
+  // Rounds `bytes` up to whole blocks; contents are undefined (pages are touched on first use).
+  explicit Buffer(size_t bytes)
+      : bytes_(round_up(bytes, block_size)),
+        data_(static_cast<std::byte*>(::operator new(bytes_, std::align_val_t{block_size}))) {}
+
+  std::byte* data() { return data_.get(); }
+  const std::byte* data() const { return data_.get(); }
+  size_t size() const { return bytes_; }
+  std::span<std::byte> span() { return {data(), size()}; }
+  std::span<const std::byte> span() const { return {data(), size()}; }
+  std::span<std::byte> blocks(size_t first, size_t count) {
+    return span().subspan(first * block_size, count * block_size);
+  }
+  std::span<const std::byte> blocks(size_t first, size_t count) const {
+    return span().subspan(first * block_size, count * block_size);
+  }
+  void zero() { std::memset(data(), 0, size()); }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{block_size}); }
+  };
+  size_t bytes_ = 0;
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+// Whether every byte is zero. Any alignment and length.
+inline bool all_zero(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return true;
+  if (bytes[0] != std::byte{0}) return false;
+  return std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+
+}  // namespace lamina
