@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the scripts of this folder share: the tree's place, root's hand, the build folders.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Warnings are errors with the compiler that the project is held to, and warnings with others.
+werror() {
+  [ "$(g++ -dumpversion | cut -d. -f1)" = 12 ] && echo true || echo false
+}
+
+# configure FOLDER [meson options]: makes build/FOLDER, or leaves it as it is when it exists whole.
+configure() {
+  local folder=$top/build/$1
+  shift
+  if [ -f "$folder/build.ninja" ]; then return 0; fi
+  rm -rf "$folder"
+  (cd "$top" && meson setup "$folder" "$@")
+}
+
+# build FOLDER [targets]
+build() {
+  local folder=$top/build/$1
+  shift
+  ninja -C "$folder" "$@"
+}
+
+configure_release() {
+  configure release --buildtype=release -Dwerror="$(werror)"
+}
