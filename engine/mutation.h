@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Deliberate bugs, one at a time, to prove that the simulator would notice them. Each barrier that
+// is named here asks `mutated()` at the place where it could be forgotten.
+// In every normal build mutated() is false at compile time and leaves no trace; only the test
+// program that defines LAMINA_MUTATIONS can switch one on.
+// Thread-safety: set_mutation() before anything runs.
+#pragma once
+
+#include <cstdint>
+
+namespace lamina {
+
+enum class Mutation : uint8_t {
+  none,
+  drop_flush,              // a flush completes without having flushed any disk (A1)
+  skip_checksum,           // roll-forward past durable-through believes payload unread (A2)
+  reuse_without_walk,      // a settled segment is retired without being found dead by a walk (A4)
+  ack_before_record,       // a flush completes before its records are on the medium
+  ignore_durable_through,  // roll-forward takes corruption below it for a torn tail (A2, B1)
+};
+
+#ifdef LAMINA_MUTATIONS
+inline Mutation active_mutation = Mutation::none;
+inline void set_mutation(Mutation mutation) {
+  active_mutation = mutation;
+}
+inline bool mutated(Mutation mutation) {
+  return active_mutation == mutation;
+}
+#else
+constexpr bool mutated(Mutation) {
+  return false;
+}
+#endif
+
+}  // namespace lamina
