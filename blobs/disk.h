@@ -8,6 +8,7 @@
 // Units: bytes; offsets, lengths and memory are multiples of a block.
 #pragma once
 
+#include <array>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -29,9 +30,11 @@ struct DiskTraits {
   uint32_t discard_granularity = 0;  // bytes; 0: cannot discard
 };
 
+class Disk;
 class IoBatch;
 
-// One request to a disk. Lives until it has completed. The disk calls complete() once.
+// One request to a disk. Lives, at one address, until it has completed. The disk calls complete()
+// once, as the last thing it does with it.
 struct DiskOperation {
   enum class Kind : uint8_t {
     read,     // fills `data`
@@ -47,7 +50,11 @@ struct DiskOperation {
   std::byte* data = nullptr;  // for a write it is only read
   int error = 0;              // 0 or a positive errno; a short transfer is EIO
   IoBatch* batch = nullptr;
+  Disk* disk = nullptr;
+  // For the disk, while the operation is under way: so that a request costs it no allocation.
+  alignas(8) std::array<std::byte, 40> scratch;
 
+  // May resume whoever waits for the batch, who may destroy both: touch neither afterwards.
   void complete(int error_number);
 };
 
@@ -66,7 +73,9 @@ class Disk {
 
 // Several operations, submitted at once and awaited together:
 //   IoBatch batch; batch.read(disk, offset, buffer); ...; co_await batch; if (!batch.ok()) ...
-// Thread-safety: one coroutine. Ownership: owns the operations, not the memory.
+// After the await it may be used again; it keeps its first error. A waiter that is resumed may
+// destroy it.
+// Thread-safety: one coroutine. Ownership: owns the operations, not the memory, not the disks.
 class IoBatch {
  public:
   IoBatch() = default;
@@ -74,7 +83,8 @@ class IoBatch {
   IoBatch& operator=(const IoBatch&) = delete;
   ~IoBatch();  // asserts that nothing is under way
 
-  // Each returns the operation, whose `error` is valid after the await.
+  // Each returns the operation, whose `error` is valid after the await and until the next use.
+  // Asserts that offset, length and memory are multiples of a block.
   DiskOperation& read(Disk& disk, uint64_t offset, std::span<std::byte> into);
   DiskOperation& write(Disk& disk, uint64_t offset, std::span<const std::byte> from);
   DiskOperation& flush(Disk& disk);
@@ -83,19 +93,29 @@ class IoBatch {
 
   bool await_ready() const { return pending_ == 0; }
   void await_suspend(std::coroutine_handle<> handle) { waiter_ = handle; }
-  void await_resume() { waiter_ = nullptr; }
+  void await_resume();
 
   bool ok() const { return first_error_ == 0; }
+  int first_error() const { return first_error_; }  // 0 or a positive errno
   // Ok, or the first error that any operation met, naming the disk.
   Result<> result() const;
 
  private:
   friend struct DiskOperation;
-  DiskOperation& start(Disk& disk, DiskOperation operation);
-  std::list<DiskOperation> operations_;  // addresses must stay
+  DiskOperation& start(Disk& disk, DiskOperation::Kind kind, uint64_t offset, uint64_t length,
+                       std::byte* data);
+
+  // Every read of a guest uses a batch, nearly always for one or two operations: those live in
+  // it, constructed when used, and only more of them are allocated.
+  static constexpr uint32_t inline_operations = 4;
+  alignas(DiskOperation) std::byte inline_[inline_operations * sizeof(DiskOperation)];
+  std::list<DiskOperation> more_;  // addresses must stay
+  uint32_t used_ = 0;              // operations since the last await
   uint32_t pending_ = 0;
   int first_error_ = 0;
-  std::string failed_disk_;
+  DiskOperation::Kind failed_kind_ = DiskOperation::Kind::read;
+  uint64_t failed_offset_ = 0;
+  const Disk* failed_disk_ = nullptr;
   std::coroutine_handle<> waiter_;
 };
 
