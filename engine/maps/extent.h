@@ -24,8 +24,8 @@ struct Extent {
   // Layers only: a zero over something that this layer knows was written. A merge keeps it even
   // where the tree below has nothing, because older data of it is on the medium (C4).
   bool certain = false;
-  Address address{};                          // data: of the first block
-  Generation home = Generation::none;         // zero, lost, alias: the segment that states it
+  Address address{};                   // data: of the first block
+  Generation home = Generation::none;  // zero, lost, alias: the segment that states it
 
   BlockRange range() const { return {begin, end}; }
   BlockCount length() const { return end - begin; }

@@ -40,8 +40,8 @@ struct Child {
 // Unpacked, for merging. Exactly one of the lists is used, by level.
 struct Node {
   NodeHeader header;
-  std::vector<Extent> extents;   // sorted, inside [begin, end), none overlapping
-  std::vector<Child> children;   // sorted; the first begins at header.begin
+  std::vector<Extent> extents;  // sorted, inside [begin, end), none overlapping
+  std::vector<Child> children;  // sorted; the first begins at header.begin
 };
 
 // Whether it fits one block.
@@ -60,7 +60,8 @@ Result<> verify_node(std::span<const std::byte> block, const Secret& secret,
                      const MetadataPlace& place);
 Result<Node> unpack_node(std::span<const std::byte> block);  // of a verified block
 
-// Reads of a verified, packed node, without unpacking all of it.
+// Reads of a verified, packed node, without unpacking all of it. Of a block that is not, the
+// answers are nonsense, but nothing outside the block is read.
 class NodeView {
  public:
   explicit NodeView(std::span<const std::byte> block) : block_(block) {}

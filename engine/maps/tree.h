@@ -57,13 +57,13 @@ class NodeSink {
 
 struct MergeInput {
   MapId map = MapId::none;
-  NodeId root = NodeId::none;               // of the tree before; none = empty
-  Sequence last_fork = 0;                   // a node is rewritten under its own id iff its birth
-                                            // is larger; any other is copied under a new id
-  Sequence birth = 0;                       // of the nodes that this merge makes: the cut
-  CheckpointNumber checkpoint = 0;          // the one that writes
-  const Layer* changes = nullptr;           // may be null
-  std::span<const Swap> swaps;              // sorted by range.begin; applied before the changes
+  NodeId root = NodeId::none;       // of the tree before; none = empty
+  Sequence last_fork = 0;           // a node is rewritten under its own id iff its birth
+                                    // is larger; any other is copied under a new id
+  Sequence birth = 0;               // of the nodes that this merge makes: the cut
+  CheckpointNumber checkpoint = 0;  // the one that writes
+  const Layer* changes = nullptr;   // may be null
+  std::span<const Swap> swaps;      // sorted by range.begin; applied before the changes
 };
 
 struct MergeOutput {
