@@ -40,6 +40,11 @@ enum class EntryKind : uint8_t {
   nothing = 16,    //    witnesses durable-through after a flush (B5)
 };
 
+inline constexpr size_t entry_name_limit = 255;    // bytes of `name` and `name2`; no NUL among them
+inline constexpr size_t entry_value_limit = 1024;  // bytes of `value`; longer ones go to payload
+
+// Fields that a kind does not list above stay as they are made here: they have no place on the
+// medium, and packing an entry that sets one is a bug that an assertion stops.
 struct Entry {
   EntryKind kind = EntryKind::nothing;
   Sequence sequence = 0;
@@ -66,8 +71,8 @@ struct Entry {
 // Whether entries of this kind own `length` blocks of payload.
 bool has_payload(const Entry& entry);
 
-// Appends the packed form to `out`. `base` is the first sequence number of the record or the
-// smallest of the summary. A small write costs some 10 bytes.
+// Appends the packed form to `out`. Asserts what unpack_entry checks. `base` is the first sequence
+// number of the record or the smallest of the summary. A small write costs some 10 bytes.
 void pack_entry(const Entry& entry, Sequence base, std::vector<std::byte>& out);
 // Bytes that pack_entry would append.
 size_t packed_entry_size(const Entry& entry, Sequence base);

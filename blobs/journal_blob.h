@@ -9,7 +9,7 @@
 //
 // The first and last MiB never carry payload, so that blkid, LVM or ZFS find lamina's magic there
 // and nothing that a guest wrote. A blob that has grown keeps its middle where it was.
-// Thread-safety: immutable after construction, except grow().
+// Thread-safety: immutable after construction.
 #pragma once
 
 #include <array>
@@ -18,25 +18,32 @@
 
 #include "base/task.h"
 #include "blobs/disk.h"
+#include "blobs/layout.h"
 #include "blobs/slot.h"
 #include "blobs/superblock.h"
 
 namespace lamina {
 
-inline constexpr uint32_t slot_ring_length = 8;
-
 class JournalBlob {
  public:
   // What a disk of `size` bytes holds: the segment size so that there are at least 128 (down to
-  // 256 KiB) and at most 2^18 segments. `segment_bytes` 0 = choose. Error no_space: under 64 MiB.
+  // 256 KiB) and at most 2^18 segments, a multiple of `erase_bytes` (0 = not told) where that is
+  // sensible. `segment_bytes` 0 = choose. The fields are those of the superblock.
+  // Errors: no_space, under 64 MiB; too_big; invalid, a segment size that cannot be.
   struct Geometry {
+    uint64_t size = 0;
+    uint64_t middle = 0;
     uint32_t segment_blocks = 0;
     uint32_t segment_count = 0;
     uint32_t erase_bytes = 0;
   };
   static Result<Geometry> plan(uint64_t size, uint64_t segment_bytes, uint64_t erase_bytes);
 
-  // Neither reads nor writes.
+  // The same blob on a disk that is now `size` bytes: the middle stays, the copies at the end move.
+  // Error invalid: it is smaller than it was.
+  static Result<Superblock> grown(const Superblock& superblock, uint64_t size);
+
+  // Neither reads nor writes. `superblock` as unpacked, or made from a plan.
   JournalBlob(std::shared_ptr<Disk> disk, Superblock superblock);
 
   Disk& disk() const { return *disk_; }
@@ -52,20 +59,22 @@ class JournalBlob {
   // Byte offsets of the two copies of the slot of checkpoint `number`.
   std::array<uint64_t, 2> slot_offsets(CheckpointNumber number) const;
 
-  // Reads all superblock copies of a disk; the first good one serves. `damaged` counts the bad.
+  // Reads all superblock copies of a disk; the first good one serves, in the order start, end,
+  // middle. `damaged` counts the others that are not its equal: unreadable, damaged, or older.
+  // Errors, with the disk's name: not_found, it holds no blob; unsupported, a newer lamina's;
+  // corrupt, no copy is good, or the disk is smaller than its blob; io, nothing could be read.
   struct Found {
     Superblock superblock;
     uint32_t damaged = 0;
   };
   static Task<Result<Found>> find(Disk& disk);
-  // Writes all superblock copies and flushes.
+  // Writes all superblock copies and flushes; at every moment one copy, old or new, is whole.
   Task<Result<>> write_superblocks();
 
  private:
   std::shared_ptr<Disk> disk_;
   Superblock superblock_;
-  uint64_t first_, middle_, middle_end_;  // bytes
-  uint32_t before_middle_;                // segments
+  Layout layout_;
 };
 
 }  // namespace lamina

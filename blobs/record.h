@@ -26,9 +26,10 @@ struct SegmentName {
 
 // What one record says and covers.
 struct RecordBody {
-  Sequence first = 0;                     // number of the first entry; the rest follow densely
-  std::vector<Entry> entries;             // never empty
-  std::vector<uint32_t> checksums;        // one per payload block, in order
+  Sequence first = 0;               // number of the first entry; the rest follow densely
+  std::vector<Entry> entries;       // never empty
+  std::vector<uint32_t> checksums;  // one per payload block, in order
+  friend bool operator==(const RecordBody&, const RecordBody&) = default;
 };
 
 struct RecordHeader {
@@ -49,6 +50,7 @@ struct RecordHeader {
 
   uint32_t payload_blocks() const { return static_cast<uint32_t>(body.checksums.size()); }
   Sequence last() const { return body.first + body.entries.size() - 1; }
+  friend bool operator==(const RecordHeader&, const RecordHeader&) = default;
 };
 
 // Bytes of entries and checksums that one record may have, so that the next header can repeat
@@ -57,7 +59,10 @@ extern const size_t record_body_limit;
 // Bytes that `entries` packed and `payload_blocks` checksums take of that limit.
 size_t record_body_bytes(size_t packed_entries, size_t payload_blocks);
 
-// Fills one block and returns its checksum. Asserts that both bodies are within the limit.
+// Fills one block and returns its checksum. Asserts that both bodies are within the limit, and what
+// unpack_record checks: entries dense from `first`; payload within the blocks right behind the
+// header; durable_through and cut_sequence below `first`; no cut unless it starts an epoch;
+// oldest_backed <= newest_checkpoint; a `next` without a blob is all none.
 uint64_t pack_record(const RecordHeader& header, const Secret& secret, BlobId blob, uint32_t index,
                      std::span<std::byte> block);
 
@@ -68,5 +73,8 @@ struct UnpackedRecord {
 // Error corrupt: no record of this pool, segment, generation and block is here.
 Result<UnpackedRecord> unpack_record(std::span<const std::byte> block, const Secret& secret,
                                      const SegmentName& segment, uint32_t block_in_segment);
+// The same without looking at the checksum, for people to look at: `segment` is what the block
+// itself claims. Never to be believed.
+Result<UnpackedRecord> decode_record(std::span<const std::byte> block, SegmentName& segment);
 
 }  // namespace lamina

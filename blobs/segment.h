@@ -34,20 +34,22 @@ struct SegmentHeader {
   Generation generation = Generation::none;
   SegmentClass kind = SegmentClass::log;
   SegmentState state = SegmentState::open;
-  Epoch epoch = 0;           // in which it was opened (A3)
-  uint32_t blocks = 0;       // N
-  uint32_t front_blocks = 0; // F
-  uint32_t used_end = 0;     // sealed: first block after the payload; else 0
-  uint64_t wall_ns = 0;      // when this header was written
+  Epoch epoch = 0;            // in which it was opened (A3)
+  uint32_t blocks = 0;        // N
+  uint32_t front_blocks = 0;  // F
+  uint32_t used_end = 0;      // sealed: first block after the payload; else 0
+  uint64_t wall_ns = 0;       // when this header was written
+  friend bool operator==(const SegmentHeader&, const SegmentHeader&) = default;
 };
 
-// Both in one block. unpack checks magic, version, checksum, state and class; `expect` fields are
-// the caller's to compare.
+// Both in one block. unpack checks magic, version, checksum, state, class and that the sizes fit
+// each other, pack asserts the same; whether it is the segment that is looked for is the caller's
+// to say. Errors: corrupt; unsupported, a newer format.
 void pack_segment_header(const SegmentHeader& header, std::span<std::byte> block);
 Result<SegmentHeader> unpack_segment_header(std::span<const std::byte> block);
 
-// Blocks of checksums in a segment of that class: one per 1024 blocks; none where nodes lie,
-// which carry their own.
+// Blocks of checksums in a segment of that class: one per 1024 blocks; none where nodes or
+// headers lie, which carry their own.
 uint32_t checksum_blocks(SegmentClass kind, uint32_t segment_blocks);
 // First block that records, nodes or moved data may use.
 uint32_t payload_begin(SegmentClass kind, uint32_t segment_blocks, uint32_t front_blocks);

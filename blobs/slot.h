@@ -62,15 +62,23 @@ struct Slot {
   std::array<std::vector<SlotExtent>, 2> tables;
   std::vector<SlotMember> members;    // every blob of the pool
   std::vector<EpochCut> recent_cuts;  // the newest few; all of them are in the tables
+  friend bool operator==(const Slot&, const Slot&) = default;
 };
 
 inline constexpr size_t slot_max_extents = 48;  // per copy
 inline constexpr size_t slot_max_members = 32;
 inline constexpr size_t slot_max_cuts = 16;
 
+// Fills one block, which will lie at block `disk_block` (modulo 2^32) of the disk of `blob`.
+// Asserts what unpack_slot checks: lists within the limits above, runs that have room for
+// `tables_bytes` and lie within a segment behind its header, a number that is not 0 nor below
+// oldest_backed.
 void pack_slot(const Slot& slot, const Secret& secret, BlobId blob, uint32_t disk_block,
                std::span<std::byte> block);
 Result<Slot> unpack_slot(std::span<const std::byte> block, const Secret& secret, BlobId blob,
                          uint32_t disk_block);
+// The same without looking at the checksum, for people to look at: `place` is what the block itself
+// claims. Never to be believed.
+Result<Slot> decode_slot(std::span<const std::byte> block, MetadataPlace& place);
 
 }  // namespace lamina

@@ -18,17 +18,19 @@
 namespace lamina {
 
 struct Summary {
-  Epoch epoch = 0;                  // in which it was sealed
+  Epoch epoch = 0;                     // in which it was sealed
   Sequence smallest = 0, largest = 0;  // of the entries; 0 where there are none
-  uint64_t checksums_sum = 0;       // plain checksum of the segment's checksum blocks
-  std::vector<Entry> entries;       // in the order of `offset`, those without payload anywhere
+  uint64_t checksums_sum = 0;          // plain checksum of the segment's checksum blocks
+  std::vector<Entry> entries;          // in the order of `offset`, those without payload anywhere
+  friend bool operator==(const Summary&, const Summary&) = default;
 };
 
 // Blocks that a summary with `entry_bytes` of packed entries takes.
 uint32_t summary_blocks(size_t entry_bytes);
 
-// Fills `blocks` (exactly summary_blocks() of them). `back` chooses the order: the header in the
-// last block instead of the first. `place.block` is the first block of the run.
+// Fills `blocks` (at least summary_blocks() of them; more are zeroed and count as part of the run).
+// Asserts that every entry's number lies in [smallest, largest]. `back` chooses the order: the
+// header in the last block instead of the first. `place.block` is the first block of the run.
 void pack_summary(const Summary& summary, const Secret& secret, const MetadataPlace& place,
                   bool back, std::span<std::byte> blocks);
 
@@ -43,5 +45,16 @@ Result<uint32_t> front_summary_blocks(std::span<const std::byte> first_block, co
 
 Result<Summary> unpack_summary(std::span<const std::byte> blocks, const Secret& secret,
                                const MetadataPlace& place, bool back);
+
+// What the header block of a summary says by itself, without looking at a checksum: for people to
+// look at, never to be believed.
+struct SummaryHead {
+  MetadataPlace place;
+  bool back = false;
+  uint32_t blocks = 0;
+  uint32_t entry_count = 0;
+  Summary summary;  // with those entries that lie in this block
+};
+Result<SummaryHead> decode_summary_head(std::span<const std::byte> block);
 
 }  // namespace lamina

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// JournalBlob::find: from a disk to its superblock, whichever of the copies are left.
+#include <algorithm>
+#include <optional>
+
+#include "base/buffer.h"
+#include "blobs/journal_blob.h"
+
+namespace lamina {
+namespace {
+
+// Reads copies of one disk and remembers what was wrong with the bad ones.
+class CopyReader {
+ public:
+  explicit CopyReader(Disk& disk) : disk_(disk), block_(block_size) {}
+
+  // Nothing: no good copy is there.
+  Task<std::optional<Superblock>> read(uint64_t offset) {
+    std::optional<Superblock> good;
+    if (offset % block_size != 0 || offset > disk_.size() || disk_.size() - offset < block_size)
+      co_return good;
+    IoBatch batch;
+    batch.read(disk_, offset, block_.span());
+    co_await batch;
+    if (!batch.ok()) {
+      Result<> failed = batch.result();
+      note(failed.error());
+      co_return good;
+    }
+    Result<Superblock> superblock = unpack_superblock(block_.span());
+    if (superblock) {
+      good = std::move(*superblock);
+    } else {
+      note(superblock.error());
+    }
+    co_return good;
+  }
+
+  // Why there is none, when there is none.
+  const Error& worst() const { return worst_; }
+
+ private:
+  // A newer format says most of what the disk is, no magic at all the least.
+  static int weight(Code code) {
+    switch (code) {
+      case Code::unsupported:
+        return 3;
+      case Code::corrupt:
+        return 2;
+      case Code::io:
+        return 1;
+      default:
+        return 0;
+    }
+  }
+  void note(const Error& error) {
+    if (weight(error.code) > weight(worst_.code)) worst_ = error;
+  }
+
+  Disk& disk_;
+  Buffer block_;
+  Error worst_{Code::not_found, "no lamina superblock"};
+};
+
+// Where the middle copy may be when neither end tells: what format would have chosen.
+std::vector<uint64_t> plausible_middles(const Disk& disk) {
+  std::vector<uint64_t> middles;
+  const DiskTraits& traits = disk.traits();
+  for (const uint32_t erase : {block_size, traits.discard_granularity, traits.optimal_io_bytes}) {
+    const auto geometry = JournalBlob::plan(disk.size(), 0, erase);
+    if (!geometry) continue;
+    if (std::find(middles.begin(), middles.end(), geometry->middle) == middles.end())
+      middles.push_back(geometry->middle);
+  }
+  return middles;
+}
+
+Error about(const Disk& disk, const Error& error) {
+  return Error{error.code, disk.name() + ": " + error.message};
+}
+
+}  // namespace
+
+Task<Result<JournalBlob::Found>> JournalBlob::find(Disk& disk) {
+  CopyReader reader(disk);
+  std::optional<Superblock> good = co_await reader.read(0);
+  if (!good && reader.worst().code != Code::unsupported && disk.size() >= block_size) {
+    const uint64_t last = round_down(disk.size(), block_size) - block_size;
+    good = co_await reader.read(last);
+    const std::vector<uint64_t> middles = plausible_middles(disk);
+    for (size_t i = 0; !good && i < middles.size(); ++i) good = co_await reader.read(middles[i]);
+  }
+  if (!good) co_return std::unexpected<Error>(about(disk, reader.worst()));
+  if (good->size > disk.size()) {
+    co_return fail(Code::corrupt, disk.name() + ": has " + std::to_string(disk.size()) +
+                                      " bytes, but the blob on it has " +
+                                      std::to_string(good->size) +
+                                      ": it was cut short, or this is a part of it");
+  }
+  Found found;
+  found.superblock = std::move(*good);
+  const uint64_t end = found.superblock.size - block_size;
+  const std::array<uint64_t, 3> offsets = {0, found.superblock.middle, end};
+  for (const uint64_t offset : offsets) {
+    const std::optional<Superblock> copy = co_await reader.read(offset);
+    if (!copy || *copy != found.superblock) ++found.damaged;
+  }
+  co_return found;
+}
+
+}  // namespace lamina
