@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "life.h"
+
+#include <memory>
+
+#include "inspection.h"
+#include "text.h"
+
+namespace lamina::sim {
+namespace {
+
+class Life {
+ public:
+  Life(Machine& machine, uint64_t seed, const LifeOptions& options, Report& report)
+      : machine_(machine), options_(options), random_(seed), oracle_({0, 0, 0}), report_(report) {}
+
+  LifeStatistics run(const AfterRecovery& after_recovery);
+
+ private:
+  void open();
+  void look(const AfterRecovery& after_recovery);
+  void work();
+  void end();
+  void crash() {
+    machine_.crash(random_);
+    ++statistics_.crashes;
+    exact_ = false;
+  }
+
+  Machine& machine_;
+  const LifeOptions& options_;
+  std::mt19937_64 random_;
+  Oracle oracle_;
+  Report& report_;
+  LifeStatistics statistics_;
+  bool first_ = true, exact_ = true, running_ = false;
+};
+
+Task<void> open_machine(Machine& machine, Report& report) {
+  auto task = machine.open();
+  const Result<> result = co_await task;
+  if (!result)
+    report.violation(text("it does not open: code ", static_cast<int>(result.error().code), " ",
+                          result.error().message));
+}
+
+Task<void> close_store(Store& store, Oracle& oracle, Report& report) {
+  const std::vector<OperationIndex> covered = oracle.covered(nullptr);
+  auto task = store.close();
+  const Result<> result = co_await task;
+  if (result)
+    oracle.durable(covered);
+  else
+    report.violation(text("it does not close: ", result.error().message));
+}
+
+// Recovery itself is crashed now and then, several times in a row.
+void Life::open() {
+  for (unsigned attempt = 0;; ++attempt) {
+    machine_.power_on(random_());
+    if (!first_ && attempt < 4 && random_() % 4 == 0) machine_.arm_crash(random_);
+    running_ = machine_.drive(open_machine(machine_, report_));
+    if (running_) return;
+    ++statistics_.crashes_while_opening;
+    crash();
+  }
+}
+
+void Life::look(const AfterRecovery& after_recovery) {
+  std::vector<Oracle::Found> found;
+  running_ = machine_.drive(gather(machine_.store(), oracle_, {}, found, report_));
+  if (!running_ || !report_.ok()) return;
+  const Permissions root = Permissions::of(machine_.store().root_attributes());
+  if (first_) oracle_ = Oracle(root);
+  first_ = false;
+  oracle_.recovered(found, root, exact_, report_);
+  if (report_.ok() && after_recovery) after_recovery(found, report_);
+}
+
+void Life::work() {
+  WorkloadOptions options = options_.workload;
+  if (options.weights.empty()) {
+    options = random_options(random_);
+    options.flush_after_ns = options_.flush_after_ns;
+  }
+  // Kept when it is abandoned by a crash: what it started refers to it.
+  auto* workload = new Workload(
+      machine_.store(), oracle_, options, random_, [this] { machine_.arm_crash(random_); },
+      report_);
+  running_ = machine_.drive(workload->run());
+  statistics_.operations += workload->begun();
+  statistics_.full_answers += workload->full_answers();
+  if (!running_) statistics_.operations_before_crash.push_back(workload->begun());
+  if (running_) delete workload;
+}
+
+void Life::end() {
+  if (running_ && random_() % 2) {
+    running_ = machine_.drive(close_store(machine_.store(), oracle_, report_));
+    if (running_ && report_.ok()) {
+      ++statistics_.clean_closes;
+      machine_.power_off();
+      exact_ = true;
+      return;
+    }
+  }
+  crash();
+}
+
+LifeStatistics Life::run(const AfterRecovery& after_recovery) {
+  for (unsigned life = 0; life < options_.lives && report_.ok(); ++life) {
+    open();
+    if (report_.ok()) look(after_recovery);
+    if (running_ && report_.ok()) work();
+    if (report_.ok()) end();
+  }
+  return statistics_;
+}
+
+}  // namespace
+
+LifeStatistics live(Machine& machine, uint64_t seed, const LifeOptions& options,
+                    const AfterRecovery& after_recovery, Report& report) {
+  Life life(machine, seed, options, report);
+  return life.run(after_recovery);
+}
+
+}  // namespace lamina::sim

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run of the simulator: a store lives, works, is crashed, comes back and is looked at, again
+// and again, all of it decided by one seed.
+// Thread-safety: none; one run at a time in a process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "oracle.h"
+#include "report.h"
+#include "store.h"
+#include "workload.h"
+
+namespace lamina::sim {
+
+struct LifeOptions {
+  unsigned lives = 20;          // times that it is opened and worked with
+  WorkloadOptions workload;     // weights empty: a new mixture every life
+  uint64_t flush_after_ns = 0;  // of the store
+};
+
+struct LifeStatistics {
+  uint64_t crashes = 0, crashes_while_opening = 0, clean_closes = 0, operations = 0;
+  uint64_t full_answers = 0;
+  std::vector<uint64_t> operations_before_crash;
+};
+
+// What else is looked at after each recovery, given all that was found. Set by those who know the
+// medium.
+using AfterRecovery = std::function<void(const std::vector<Oracle::Found>& found, Report& report)>;
+
+LifeStatistics live(Machine& machine, uint64_t seed, const LifeOptions& options,
+                    const AfterRecovery& after_recovery, Report& report);
+
+}  // namespace lamina::sim

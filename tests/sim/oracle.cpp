@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle.h"
+
+#include <algorithm>
+
+#include "text.h"
+
+namespace lamina::sim {
+
+DeviceRef Oracle::named(const std::string& name) const {
+  const auto cell = names_.find(name);
+  if (cell == names_.end() || cell->second.current() == 0) return nullptr;
+  return devices_.at(cell->second.current());
+}
+
+std::vector<std::string> Oracle::names_ever() const {
+  std::vector<std::string> names;
+  for (const auto& [name, cell] : names_) names.push_back(name);
+  return names;
+}
+
+OperationIndex Oracle::begin(std::string what, bool atomic, std::vector<ModelDevice*> of) {
+  const OperationIndex operation = operations_.begin(std::move(what), atomic);
+  for (ModelDevice* device : of) device->unflushed.push_back(operation);
+  return operation;
+}
+
+Oracle::Created Oracle::create(const std::string& name, uint64_t size, Permissions permissions) {
+  auto device = std::make_shared<ModelDevice>();
+  device->tag = ++tags_;
+  device->name = name;
+  device->size.settle(size);
+  device->permissions.settle(permissions);
+  devices_[device->tag] = device;
+  const OperationIndex operation =
+      begin(text("create ", name, " as device ", device->tag), true, {device.get()});
+  names_[name].push(device->tag, operation);
+  return {operation, device};
+}
+
+void Oracle::bind(ModelDevice& device, DeviceId id, Report& report) {
+  for (const auto& [tag, other] : devices_)
+    if (other->id == id && tag != device.tag)
+      report.violation(
+          text("device ", device.tag, " got id ", raw(id), ", which device ", tag, " has or had"));
+  device.id = id;
+}
+
+OperationIndex Oracle::remove(const std::string& name) {
+  const DeviceRef device = named(name);
+  const OperationIndex operation =
+      begin(text("remove ", name, ", device ", device->tag), true, {device.get()});
+  names_[name].push(0, operation);
+  device->name.clear();
+  return operation;
+}
+
+OperationIndex Oracle::rename(const std::string& from, const std::string& to) {
+  const DeviceRef device = named(from), replaced = named(to);
+  std::vector<ModelDevice*> of{device.get()};
+  if (replaced) of.push_back(replaced.get());
+  const OperationIndex operation = begin(text("rename ", from, " to ", to), true, of);
+  if (from == to) return operation;
+  if (replaced) replaced->name.clear();
+  names_[from].push(0, operation);
+  names_[to].push(device->tag, operation);
+  device->name = to;
+  return operation;
+}
+
+OperationIndex Oracle::set_permissions(ModelDevice& device, Permissions permissions) {
+  const OperationIndex operation = begin(text("chmod device ", device.tag), true, {&device});
+  device.permissions.push(permissions, operation);
+  return operation;
+}
+
+OperationIndex Oracle::set_read_only(ModelDevice& device, bool read_only) {
+  const OperationIndex operation =
+      begin(text("set read-only of device ", device.tag, " to ", read_only), true, {&device});
+  device.read_only.push(read_only, operation);
+  return operation;
+}
+
+OperationIndex Oracle::set_xattr(ModelDevice& device, const std::string& name,
+                                 std::optional<std::string> value) {
+  const OperationIndex operation = begin(
+      text(value ? "set" : "remove", " xattr ", name, " of device ", device.tag), true, {&device});
+  device.xattrs[name].push(std::move(value), operation);
+  return operation;
+}
+
+OperationIndex Oracle::set_root(Permissions permissions) {
+  const OperationIndex operation = begin("chmod of the root", true, {});
+  root_.push(permissions, operation);
+  return operation;
+}
+
+void Oracle::pattern(const ModelDevice& device, uint64_t offset, uint64_t version,
+                     const std::vector<bool>& zero, std::span<std::byte> data) {
+  std::array<std::byte, block_size> whole;
+  const uint64_t end = offset + data.size();
+  for (uint64_t block = offset / block_size; block * block_size < end; ++block) {
+    const uint64_t begin = block * block_size;
+    const uint64_t from = std::max(begin, offset), to = std::min(begin + block_size, end);
+    const Content content =
+        zero[block - offset / block_size] ? Content{} : Content::tagged(device.tag, block, version);
+    content.fill(whole);
+    std::copy_n(whole.begin() + static_cast<ptrdiff_t>(from - begin), to - from,
+                data.begin() + static_cast<ptrdiff_t>(from - offset));
+  }
+}
+
+void Oracle::put(ModelDevice& device, uint64_t block, Content content, OperationIndex operation) {
+  device.blocks[block].push(std::move(content), operation);
+}
+
+OperationIndex Oracle::write(ModelDevice& device, uint64_t offset, uint64_t version,
+                             const std::vector<bool>& zero, std::span<const std::byte> data) {
+  const uint64_t end = offset + data.size();
+  const OperationIndex operation = begin(text("write ", data.size(), " bytes at ", offset,
+                                              " of device ", device.tag, " version ", version),
+                                         false, {&device});
+  for (uint64_t block = offset / block_size; block * block_size < end; ++block) {
+    const uint64_t start = block * block_size;
+    const uint64_t from = std::max(start, offset), to = std::min(start + block_size, end);
+    Content content;
+    if (to - from < block_size)
+      content = device.block(block).with(from - start, data.subspan(from - offset, to - from));
+    else if (!zero[block - offset / block_size])
+      content = Content::tagged(device.tag, block, version);
+    put(device, block, std::move(content), operation);
+  }
+  if (end > device.size.current()) device.size.push(end, operation);
+  return operation;
+}
+
+void Oracle::zero_range(ModelDevice& device, uint64_t from, uint64_t to, OperationIndex operation) {
+  for (auto at = device.blocks.lower_bound(from / block_size); at != device.blocks.end(); ++at) {
+    const uint64_t start = at->first * block_size;
+    if (start >= to) break;
+    if (at->second.current().zero()) continue;
+    const uint64_t begin = std::max(start, from), end = std::min(start + block_size, to);
+    at->second.push(at->second.current().zeroed(begin - start, end - start), operation);
+  }
+}
+
+OperationIndex Oracle::erase(ModelDevice& device, uint64_t offset, uint64_t length) {
+  const OperationIndex operation = begin(
+      text("erase ", length, " bytes at ", offset, " of device ", device.tag), false, {&device});
+  zero_range(device, offset, offset + length, operation);
+  return operation;
+}
+
+OperationIndex Oracle::resize(ModelDevice& device, uint64_t size) {
+  const uint64_t before = device.size.current();
+  const OperationIndex operation = begin(
+      text("resize device ", device.tag, " from ", before, " to ", size), size < before, {&device});
+  if (size < before) zero_range(device, size, UINT64_MAX, operation);
+  if (size != before) device.size.push(size, operation);
+  return operation;
+}
+
+OperationIndex Oracle::truncate_to_empty(ModelDevice& device) {
+  const OperationIndex operation = begin(text("empty device ", device.tag), true, {&device});
+  zero_range(device, 0, UINT64_MAX, operation);
+  if (device.size.current() != 0) device.size.push(0, operation);
+  return operation;
+}
+
+OperationIndex Oracle::reserve(ModelDevice& device, uint64_t end) {
+  const OperationIndex operation =
+      begin(text("reserve up to ", end, " in device ", device.tag), false, {&device});
+  if (end > device.size.current()) device.size.push(end, operation);
+  return operation;
+}
+
+void Oracle::withdraw(OperationIndex operation) {
+  auto undo = [&](auto& cell) {
+    if (cell.changed() && cell.versions().back().operation == operation) cell.pop();
+  };
+  for (auto& [name, cell] : names_) undo(cell);
+  undo(root_);
+  for (auto& [tag, device] : devices_) {
+    undo(device->size);
+    undo(device->permissions);
+    undo(device->read_only);
+    for (auto& [name, cell] : device->xattrs) undo(cell);
+    for (auto& [block, cell] : device->blocks) undo(cell);
+    device->name.clear();
+  }
+  for (auto& [name, cell] : names_)
+    if (cell.current() != 0) devices_.at(cell.current())->name = name;
+  operations_.complete(operation);
+}
+
+void Oracle::settle_failed(OperationIndex operation, ModelDevice& device, uint64_t size,
+                           uint64_t first, std::span<const std::byte> bytes, Report& report) {
+  auto& size_cell = device.size;
+  if (size_cell.changed() && size_cell.versions().back().operation == operation &&
+      size_cell.current() != size)
+    size_cell.pop();
+  if (size_cell.current() != size)
+    report.violation(text("after a failed '", operations_.at(operation).what, "' the size is ",
+                          size, " instead of ", size_cell.current()));
+  for (auto at = device.blocks.lower_bound(first); at != device.blocks.end(); ++at) {
+    Cell<Content>& cell = at->second;
+    if (!cell.changed() || cell.versions().back().operation != operation) continue;
+    const uint64_t from = (at->first - first) * block_size;
+    const std::span<const std::byte> seen =
+        from >= bytes.size()
+            ? std::span<const std::byte>{}
+            : bytes.subspan(from, std::min<size_t>(block_size, bytes.size() - from));
+    if (!seen.empty() && cell.current().matches(seen)) continue;
+    cell.pop();
+    if (!cell.current().matches(seen))
+      report.violation(text("after a failed '", operations_.at(operation).what, "' block ",
+                            at->first, " holds ", describe_block(seen), " instead of ",
+                            cell.current().describe()));
+  }
+  operations_.complete(operation);
+}
+
+std::vector<OperationIndex> Oracle::covered(const ModelDevice* device) const {
+  std::vector<OperationIndex> out;
+  auto take = [&](OperationIndex operation) {
+    if (operations_.completed(operation) && !operations_.at(operation).durable)
+      out.push_back(operation);
+  };
+  if (device)
+    for (OperationIndex operation : device->unflushed) take(operation);
+  else
+    for (size_t i = 1; i <= operations_.count(); ++i) take(static_cast<OperationIndex>(i));
+  return out;
+}
+
+void Oracle::durable(const std::vector<OperationIndex>& operations) {
+  for (OperationIndex operation : operations) operations_.make_durable(operation);
+  for (auto& [tag, device] : devices_)
+    std::erase_if(device->unflushed,
+                  [&](OperationIndex operation) { return operations_.at(operation).durable; });
+}
+
+std::vector<uint64_t> Oracle::interesting_blocks(DeviceId id, const std::string& name) const {
+  std::vector<uint64_t> out;
+  const auto cell = names_.find(name);
+  if (cell == names_.end()) return out;
+  for (const auto& [tag, device] : devices_) {
+    if (device->id != id && device->id != DeviceId::none) continue;
+    for (const auto& [block, content] : device->blocks) out.push_back(block);
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+}  // namespace lamina::sim

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracle must accept a store that keeps the promises and catch each way to break them.
+#include <gtest/gtest.h>
+
+#include "life.h"
+#include "memory_store.h"
+
+namespace lamina::sim {
+namespace {
+
+// The first of `seeds` that shows something wrong; 0: none.
+uint64_t first_caught(Bug bug, uint64_t seeds, std::string* what) {
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    MemoryMachine machine(bug);
+    Report report;
+    LifeOptions options;
+    options.lives = 8;
+    live(machine, seed, options, {}, report);
+    if (report.ok()) continue;
+    *what = report.what();
+    return seed;
+  }
+  return 0;
+}
+
+class OracleCatches : public testing::TestWithParam<Bug> {};
+
+TEST_P(OracleCatches, EachBugWithinAFewSeeds) {
+  std::string what;
+  EXPECT_NE(first_caught(GetParam(), 60, &what), 0u);
+  RecordProperty("violation", what);
+  if (testing::FLAGS_gtest_also_run_disabled_tests) std::fprintf(stderr, "%s\n", what.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Bugs, OracleCatches,
+                         testing::Values(Bug::loses_durable, Bug::skips_a_step, Bug::tears_a_block,
+                                         Bug::goes_back_in_time, Bug::writes_elsewhere,
+                                         Bug::swaps_devices, Bug::resurrects_erased,
+                                         Bug::shrink_keeps_data, Bug::renames_in_two_steps,
+                                         Bug::forgets_attributes, Bug::forgets_xattrs,
+                                         Bug::forgets_sizes, Bug::reads_stale, Bug::reuses_ids,
+                                         Bug::applies_late));
+
+TEST(Oracle, AcceptsAStoreThatKeepsItsPromises) {
+  std::string what;
+  EXPECT_EQ(first_caught(Bug::none, 300, &what), 0u) << what;
+}
+
+}  // namespace
+}  // namespace lamina::sim

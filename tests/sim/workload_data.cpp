@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The workload's operations on data, and those that make it durable.
+#include <algorithm>
+#include <array>
+
+#include "text.h"
+#include "workload.h"
+
+namespace lamina::sim {
+
+void Workload::check_blocks(const ModelDevice& device, uint64_t offset,
+                            std::span<const std::byte> bytes) {
+  std::array<std::byte, block_size> expected;
+  const uint64_t end = offset + bytes.size();
+  for (uint64_t block = offset / block_size; block * block_size < end; ++block) {
+    const uint64_t start = block * block_size;
+    const uint64_t from = std::max(start, offset), to = std::min(start + block_size, end);
+    device.block(block).fill(expected);
+    if (std::equal(expected.begin() + static_cast<ptrdiff_t>(from - start),
+                   expected.begin() + static_cast<ptrdiff_t>(to - start),
+                   bytes.begin() + static_cast<ptrdiff_t>(from - offset)))
+      continue;
+    report_.violation(text("a read of block ", block, " of device ", device.tag, " shows ",
+                           describe_block(bytes.subspan(from - offset, to - from)), " instead of ",
+                           device.block(block).describe()));
+    return;
+  }
+}
+
+Task<void> Workload::do_write(Action action) {
+  const DeviceRef device = choose_device();
+  if (!device || device->read_only.current()) co_return;
+  const uint64_t size = device->size.current();
+  const uint64_t reach = chance(12) ? options_.device_blocks * block_size
+                                    : std::min(size, options_.device_blocks * block_size);
+  uint64_t offset = below(reach + 1), length;
+  if (options_.far_places && size > gib && chance(20)) offset = below(size);
+  if (action == Action::write_part) {
+    length = 1 + below(chance(80) ? 2 * block_size : 20 * block_size);
+  } else {
+    offset = round_down(offset, block_size);
+    length = block_size * (1 + below(action == Action::write_large ? options_.large_blocks : 6));
+  }
+  if (chance(20)) offset = round_down(below(reach + 1) % (8 * block_size), block_size);
+  const uint64_t first = offset / block_size, last = div_up(offset + length, block_size);
+  const bool grows = offset + length > size;
+  const Lease lease{device.get(), first, last, grows ? Lease::whole_device : Lease::exclusive};
+  if (!available(lease)) co_return;
+  const Held held = hold(lease);
+
+  const uint64_t version = oracle_.next_version();
+  const unsigned zeroes = chance(20) ? 50 : chance(5) ? 100 : 0;
+  std::vector<bool> zero(last - first);
+  for (size_t i = 0; i < zero.size(); ++i) zero[i] = chance(zeroes);
+  Buffer buffer(length);
+  const std::span<std::byte> data = buffer.span().first(length);
+  Oracle::pattern(*device, offset, version, zero, data);
+  const OperationIndex operation = oracle_.write(*device, offset, version, zero, data);
+  auto task = store_.write(device->id, offset, data);
+  const Result<> result = co_await task;
+  if (answered(result, oracle_.operations().at(operation).what)) {
+    oracle_.completed(operation);
+  } else if (report_.ok()) {
+    auto back = read_back(operation, device, first, last - first);
+    co_await back;
+  }
+  leases_.erase(held);
+}
+
+Task<void> Workload::read_back(OperationIndex operation, DeviceRef device, uint64_t first,
+                               uint64_t blocks) {
+  Buffer buffer(blocks * block_size);
+  auto task = store_.read(device->id, first * block_size, buffer.span());
+  const Result<size_t> got = co_await task;
+  if (!got) {
+    report_.violation("what a failed operation left cannot be read");
+    co_return;
+  }
+  uint64_t size = device->size.current();
+  for (const DeviceInfo& info : store_.list())
+    if (info.id == device->id) size = info.size_bytes;
+  oracle_.settle_failed(operation, *device, size, first, buffer.span().first(*got), report_);
+}
+
+Task<void> Workload::do_read() {
+  const DeviceRef device = choose_device();
+  if (!device) co_return;
+  const uint64_t size = device->size.current();
+  uint64_t offset = below(std::min(size, options_.device_blocks * block_size) + block_size);
+  if (size > gib && !device->blocks.empty() && chance(30))
+    offset = device->blocks.rbegin()->first * block_size;
+  uint64_t length = 1 + below(chance(70) ? 8 * block_size : 100 * block_size);
+  if (chance(50)) {
+    offset = round_down(offset, block_size);
+    length = round_up(length, block_size);
+  }
+  const Lease lease{device.get(), offset / block_size, div_up(offset + length, block_size),
+                    Lease::shared};
+  if (!available(lease)) co_return;
+  const Held held = hold(lease);
+  Buffer buffer(length);
+  const std::span<std::byte> into = buffer.span().first(length);
+  auto task = store_.read(device->id, offset, into);
+  const Result<size_t> got = co_await task;
+  // The size may be changing unless nobody else grows or cuts the device, which takes it whole.
+  const uint64_t expected = offset >= size ? 0 : std::min<uint64_t>(length, size - offset);
+  if (answered(got, "read")) {
+    if (*got != expected)
+      report_.violation(text("a read of ", length, " bytes at ", offset, " of device ", device->tag,
+                             " of ", size, " bytes returned ", *got));
+    else
+      check_blocks(*device, offset, into.first(*got));
+  }
+  leases_.erase(held);
+}
+
+Task<void> Workload::do_erase() {
+  const DeviceRef device = choose_device();
+  if (!device || device->read_only.current()) co_return;
+  const uint64_t reach = std::min(device->size.current(), options_.device_blocks * block_size);
+  uint64_t offset = below(reach + 1);
+  uint64_t length = 1 + below(chance(80) ? 20 * block_size : reach + 1);
+  if (chance(60)) {
+    offset = round_down(offset, block_size);
+    length = round_up(length, block_size);
+  }
+  if (chance(8)) length = std::max<uint64_t>(length, device->size.current());
+  if (chance(5)) length = max_device_bytes - offset;
+  const Lease lease{device.get(), offset / block_size, div_up(offset + length, block_size),
+                    Lease::exclusive};
+  if (!available(lease)) co_return;
+  const Held held = hold(lease);
+  const OperationIndex operation = oracle_.erase(*device, offset, length);
+  auto task = store_.erase(device->id, offset, length);
+  const Result<> result = co_await task;
+  if (answered(result, oracle_.operations().at(operation).what)) {
+    oracle_.completed(operation);
+  } else if (report_.ok()) {
+    const uint64_t blocks = std::min<uint64_t>(lease.end, options_.device_blocks + 100);
+    auto back = read_back(operation, device, lease.begin, blocks - std::min(blocks, lease.begin));
+    co_await back;
+  }
+  leases_.erase(held);
+}
+
+Task<void> Workload::do_resize() {
+  const DeviceRef device = choose_device();
+  const Lease lease{device.get(), 0, 0, Lease::whole_device};
+  if (!device || device->read_only.current() || !available(lease)) co_return;
+  const Held held = hold(lease);
+  uint64_t size = below(options_.device_blocks * block_size + 1);
+  if (chance(40)) size = round_down(size, block_size);
+  if (options_.far_places && chance(20)) size = (uint64_t{1} << (30 + below(20))) + below(9);
+  if (chance(5)) size = device->size.current();
+  const OperationIndex operation = oracle_.resize(*device, size);
+  auto task = store_.resize(device->id, size);
+  const Result<> result = co_await task;
+  if (answered(result, oracle_.operations().at(operation).what))
+    oracle_.completed(operation);
+  else
+    oracle_.withdraw(operation);
+  leases_.erase(held);
+}
+
+Task<void> Workload::do_empty() {
+  const DeviceRef device = choose_device();
+  const Lease lease{device.get(), 0, 0, Lease::whole_device};
+  if (!device || device->read_only.current() || !available(lease)) co_return;
+  const Held held = hold(lease);
+  const OperationIndex operation = oracle_.truncate_to_empty(*device);
+  auto task = store_.truncate_to_empty(device->id);
+  const Result<> result = co_await task;
+  if (answered(result, oracle_.operations().at(operation).what))
+    oracle_.completed(operation);
+  else
+    oracle_.withdraw(operation);
+  leases_.erase(held);
+}
+
+Task<void> Workload::do_reserve() {
+  const DeviceRef device = choose_device();
+  const Lease lease{device.get(), 0, 0, Lease::whole_device};
+  if (!device || device->read_only.current() || !available(lease)) co_return;
+  const Held held = hold(lease);
+  const uint64_t offset = below(options_.device_blocks * block_size);
+  const uint64_t length = 1 + below(20 * block_size);
+  const bool keep = chance(50);
+  const OperationIndex operation = oracle_.reserve(*device, keep ? 0 : offset + length);
+  auto task = store_.reserve(device->id, offset, length, keep);
+  const Result<> result = co_await task;
+  if (answered(result, oracle_.operations().at(operation).what))
+    oracle_.completed(operation);
+  else
+    oracle_.withdraw(operation);
+  leases_.erase(held);
+}
+
+// What the map says must agree with what was written, to the block.
+Task<void> Workload::do_map() {
+  const DeviceRef device = choose_device();
+  const Lease lease{device.get(), 0, UINT64_MAX, Lease::shared};
+  if (!device || !available(lease)) co_return;
+  const Held held = hold(lease);
+  auto task = store_.map(device->id, DeviceBlock{0}, size_t{1} << 20);
+  const Result<std::vector<MappedRange>> ranges = co_await task;
+  if (answered(ranges, "map")) {
+    std::set<uint64_t> data;
+    for (const MappedRange& range : *ranges) {
+      if (range.state == RangeState::lost) report_.violation("a range is lost without damage");
+      if (range.state != RangeState::data) continue;
+      for (uint64_t b = range.range.begin.value; b < range.range.end.value; ++b) data.insert(b);
+    }
+    for (const auto& [block, cell] : device->blocks)
+      if (!cell.current().zero() && !data.contains(block))
+        report_.violation(
+            text("the map shows no data in block ", block, " of device ", device->tag));
+    for (uint64_t block : data)
+      if (device->block(block).zero())
+        report_.violation(text("the map shows data in block ", block, " of device ", device->tag,
+                               ", which is zero"));
+  }
+  leases_.erase(held);
+}
+
+Task<void> Workload::do_flush() {
+  const DeviceRef device = choose_device();
+  const Lease lease{device.get(), 0, 0, Lease::shared};
+  if (!device || !available(lease)) co_return;
+  const Held held = hold(lease);
+  const std::vector<OperationIndex> covered = oracle_.covered(device.get());
+  auto task = store_.flush(device->id);
+  const Result<> result = co_await task;
+  if (answered(result, "flush")) oracle_.durable(covered);
+  leases_.erase(held);
+}
+
+Task<void> Workload::do_everything(Action action) {
+  const std::vector<OperationIndex> covered = oracle_.covered(nullptr);
+  if (action == Action::sync) {
+    auto task = store_.sync();
+    const Result<> result = co_await task;
+    if (answered(result, "sync")) oracle_.durable(covered);
+  } else {
+    auto task = store_.checkpoint();
+    const Result<> result = co_await task;
+    answered(result, "checkpoint");
+  }
+}
+
+// The tail becomes durable by itself.
+Task<void> Workload::do_wait() {
+  const std::vector<OperationIndex> covered = oracle_.covered(nullptr);
+  const Sleep sleep{options_.flush_after_ns + options_.flush_after_ns / 2 + 1000};
+  co_await sleep;
+  if (options_.flush_after_ns > 0) oracle_.durable(covered);
+}
+
+}  // namespace lamina::sim
