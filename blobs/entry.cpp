@@ -35,15 +35,6 @@ void each_field(AnyEntry& entry, Visit&& visit) {
   visit(field_value, entry.value);
 }
 
-bool in_payload(const Entry& entry) {
-  return entry.kind == EntryKind::attribute && entry.length.value > 0;
-}
-
-uint8_t tag_of(const Entry& entry) {
-  return static_cast<uint8_t>(raw(entry.kind) | (entry.removed ? tag_removed : 0) |
-                              (in_payload(entry) ? tag_in_payload : 0));
-}
-
 // The two sinks that an entry is written to: bytes, or only their number.
 struct Appender {
   std::vector<std::byte>& out;
@@ -157,7 +148,7 @@ void write_entry(const Entry& entry, Sequence base, Sink& sink) {
 }  // namespace
 
 bool has_payload(const Entry& entry) {
-  return entry.kind == EntryKind::write || in_payload(entry);
+  return entry.kind == EntryKind::write || (tag_of(entry) & tag_in_payload) != 0;
 }
 
 void pack_entry(const Entry& entry, Sequence base, std::vector<std::byte>& out) {

@@ -96,4 +96,11 @@ constexpr uint32_t fields_of(uint8_t tag) {
   return unknown_tag;
 }
 
+// The tag that an entry is packed with.
+inline uint8_t tag_of(const Entry& entry) {
+  const bool in_payload = entry.kind == EntryKind::attribute && entry.length.value > 0;
+  return static_cast<uint8_t>(raw(entry.kind) | (entry.removed ? tag_removed : 0) |
+                              (in_payload ? tag_in_payload : 0));
+}
+
 }  // namespace lamina::entry_format
