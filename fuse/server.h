@@ -19,25 +19,25 @@
 #include "base/result.h"
 #include "blobs/uring_loop.h"
 #include "engine/pool.h"
-#include "fuse/features.h"
+#include "fuse/kernel_features.h"
 #include "fuse/process.h"
 
 namespace lamina {
 
 struct ServerOptions {
   std::string mount_point;
-  std::string pool_name;    // shown as the source of the mount
-  std::string version;      // what .lamina/version says
-  uint32_t reactors = 1;    // threads that talk to the kernel, the caller's included
-  bool allow_other = false; // users other than the one who mounts may look in
+  std::string pool_name;     // shown as the source of the mount
+  std::string version;       // what .lamina/version says
+  uint32_t reactors = 1;     // threads that talk to the kernel, the caller's included
+  bool allow_other = false;  // users other than the one who mounts may look in
   bool read_only = false;
   uint64_t request_bytes = 64 * mib;  // memory for requests under way, of all reactors together
   FeatureSet without;                 // what is not to be used although the kernel has it
   std::vector<std::string> mount_options;  // further ones, passed on to the kernel
   ProcessStatus process;                   // for .lamina/status.json
   std::function<void()> on_ready;          // called once the mount answers
-  std::function<void(Settings::Severity, const std::string&)> log =
-      [](Settings::Severity, const std::string&) {};
+  std::function<void(Settings::Severity, const std::string&)> log = [](Settings::Severity,
+                                                                       const std::string&) {};
 };
 
 class Server {

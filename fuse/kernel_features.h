@@ -32,7 +32,9 @@ enum class Feature : uint8_t {
 inline constexpr size_t feature_count = 11;
 using FeatureSet = std::bitset<feature_count>;
 
-constexpr size_t index(Feature feature) { return static_cast<size_t>(feature); }
+constexpr size_t index(Feature feature) {
+  return static_cast<size_t>(feature);
+}
 std::string_view feature_name(Feature feature);
 // Of a list such as "multishot,allow_mmap"; empty is the empty set. Error invalid names the word.
 Result<FeatureSet> parse_features(std::string_view list);
@@ -54,7 +56,8 @@ struct Negotiation {
   KernelFeatures features;
   fuse_init_out reply;
 };
-Negotiation negotiate(const fuse_init_in& in, const FeatureSet& without, const FeatureSet& transport);
+Negotiation negotiate(const fuse_init_in& in, const FeatureSet& without,
+                      const FeatureSet& transport);
 
 // The FOPEN_ flags of every open of a device. The same ones always: a single open that differs
 // would put the inode into another mode for all.

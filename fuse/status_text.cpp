@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fuse/status_text.h"
+
+#include <time.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace lamina {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string dump(const Json& json) {
+  // Names are UTF-8 by check_device_name(); paths of blobs need not be.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string_view kind_name(BlobKind kind) {
+  switch (kind) {
+    case BlobKind::journal:
+      return "journal";
+    case BlobKind::transparent:
+      return "transparent";
+    case BlobKind::compression:
+      return "compression";
+  }
+  return "unknown";
+}
+
+std::string_view state_name(RangeState state) {
+  switch (state) {
+    case RangeState::data:
+      return "data";
+    case RangeState::zero:
+      return "zero";
+    case RangeState::hole:
+      return "hole";
+    case RangeState::reserved:
+      return "reserved";
+    case RangeState::lost:
+      return "lost";
+  }
+  return "unknown";
+}
+
+Json blob_json(const BlobStatus& blob) {
+  return {{"name", blob.name},
+          {"kind", kind_name(blob.kind)},
+          {"tier", blob.tier},
+          {"path", blob.path},
+          {"size", blob.size},
+          {"used", blob.used},
+          {"free", blob.free},
+          {"health", blob.health},
+          {"segment_bytes", blob.segment_bytes},
+          {"segments_free", blob.segments_free},
+          {"segments_total", blob.segments_total},
+          {"block_device", blob.traits.block_device},
+          {"rotational", blob.traits.rotational},
+          {"write_cache", blob.traits.write_cache},
+          {"optimal_io_bytes", blob.traits.optimal_io_bytes},
+          {"discard_granularity", blob.traits.discard_granularity}};
+}
+
+Json kernel_json(const KernelFeatures& kernel, const ProcessStatus& process) {
+  Json features = Json::object();
+  for (size_t i = 0; i < feature_count; ++i) {
+    const std::string name(feature_name(static_cast<Feature>(i)));
+    features[name] = kernel.used[i] ? "used" : kernel.offered[i] ? "off" : "not offered";
+  }
+  return {{"protocol",
+           std::to_string(kernel.protocol_major) + "." + std::to_string(kernel.protocol_minor)},
+          {"max_request_bytes", kernel.max_request_bytes},
+          {"max_background", kernel.max_background},
+          {"features", features},
+          {"io_flusher", process.io_flusher},
+          {"memory_locked", process.memory_locked},
+          {"oom_protected", process.oom_protected},
+          {"process_note", process.why_not}};
+}
+
+// A label's value: backslash, quote and line end are escaped.
+std::string label(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == '\\' || c == '"') out += '\\';
+    if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
+  }
+  return out;
+}
+
+// One metric with one value a blob, or one value.
+class Metrics {
+ public:
+  explicit Metrics(std::string pool) : pool_(label(pool)) {}
+
+  void one(std::string_view name, std::string_view type, std::string_view help, uint64_t value) {
+    head(name, type, help);
+    text_ +=
+        "lamina_" + std::string(name) + "{pool=\"" + pool_ + "\"} " + std::to_string(value) + "\n";
+  }
+  void head(std::string_view name, std::string_view type, std::string_view help) {
+    text_ += "# HELP lamina_" + std::string(name) + " " + std::string(help) + "\n";
+    text_ += "# TYPE lamina_" + std::string(name) + " " + std::string(type) + "\n";
+  }
+  void blob(std::string_view name, const std::string& blob, uint64_t value) {
+    text_ += "lamina_" + std::string(name) + "{pool=\"" + pool_ + "\",blob=\"" + label(blob) +
+             "\"} " + std::to_string(value) + "\n";
+  }
+  std::string take() { return std::move(text_); }
+
+ private:
+  const std::string pool_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
+                        const ProcessStatus& process) {
+  Json blobs = Json::array();
+  for (const BlobStatus& blob : status.blobs) blobs.push_back(blob_json(blob));
+  const Json json = {
+      {"pool", status.name},
+      {"uuid", uuid_text(status.uuid)},
+      {"health", status.health},
+      {"read_only", status.read_only},
+      {"size", status.size},
+      {"used", status.used},
+      {"free", status.free},
+      {"devices", status.devices},
+      {"extents", status.extents},
+      {"metadata_bytes", status.metadata_bytes},
+      {"record_bytes", status.record_bytes},
+      {"summary_bytes", status.summary_bytes},
+      {"log_bytes", status.log_bytes},
+      {"tail_bytes", status.tail_bytes},
+      {"layer_bytes", status.layer_bytes},
+      {"node_cache_bytes", status.node_cache_bytes},
+      {"written_user", status.written_user},
+      {"written_medium", status.written_medium},
+      {"written_log", status.written_log},
+      {"written_nodes", status.written_nodes},
+      {"written_moved", status.written_moved},
+      {"flushes", status.flushes},
+      {"checkpoints", status.checkpoints},
+      {"checkpoint", status.checkpoint},
+      {"epoch", status.epoch},
+      {"recovered_entries", status.recovered_entries},
+      {"blobs", blobs},
+      {"mover",
+       {{"state", status.mover_state},
+        {"policy", status.mover_policy},
+        {"moved_bytes", status.moved_bytes}}},
+      {"walk", {{"age_s", status.walk_age_ns / 1'000'000'000}, {"complete", status.walk_complete}}},
+      {"lost_ranges", status.lost_ranges},
+      {"kernel", kernel_json(kernel, process)},
+  };
+  return dump(json) + "\n";
+}
+
+std::string metrics_text(const PoolStatus& status) {
+  Metrics m(status.name);
+  m.one("healthy", "gauge", "1 while the pool takes writes and no disk has failed",
+        status.health == "ok" ? 1 : 0);
+  m.one("size_bytes", "gauge", "What users can ever store", status.size);
+  m.one("used_bytes", "gauge", "Of it, what is in use", status.used);
+  m.one("free_bytes", "gauge", "What can still be written", status.free);
+  m.one("devices", "gauge", "Devices", status.devices);
+  m.one("extents", "gauge", "Extents in all maps, as of the last merge", status.extents);
+  m.one("metadata_bytes", "gauge", "Maps, tables and checkpoints, one copy", status.metadata_bytes);
+  m.one("log_bytes", "gauge", "To roll forward after a crash now", status.log_bytes);
+  m.one("tail_bytes", "gauge", "Written but not known to be durable", status.tail_bytes);
+  m.one("layer_bytes", "gauge", "Memory of changes not merged yet", status.layer_bytes);
+  m.one("node_cache_bytes", "gauge", "Memory of cached nodes", status.node_cache_bytes);
+  m.one("written_user_bytes_total", "counter", "Payload taken from users", status.written_user);
+  m.one("written_medium_bytes_total", "counter", "Written to disks, all causes",
+        status.written_medium);
+  m.one("moved_bytes_total", "counter", "Moved by cleaning", status.moved_bytes);
+  m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
+  m.one("checkpoints_total", "counter", "Checkpoints", status.checkpoints);
+  m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
+  m.head("blob_size_bytes", "gauge", "Size of a blob");
+  for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
+  m.head("blob_free_bytes", "gauge", "Free space of a blob");
+  for (const BlobStatus& blob : status.blobs) m.blob("blob_free_bytes", blob.name, blob.free);
+  m.head("blob_healthy", "gauge", "1 while the blob's disk works");
+  for (const BlobStatus& blob : status.blobs)
+    m.blob("blob_healthy", blob.name, blob.health == "ok" ? 1 : 0);
+  return m.take();
+}
+
+std::string lost_text(const std::vector<LostRange>& ranges) {
+  std::string text;
+  for (const LostRange& lost : ranges)
+    text += std::to_string(lost.range.begin.byte_offset()) + " " +
+            std::to_string(lost.range.length().bytes()) + " " + std::to_string(raw(lost.device)) +
+            " " + lost.name + "\n";
+  return text;
+}
+
+std::string device_json(const DeviceInfo& info) {
+  const Json json = {
+      {"name", info.name},
+      {"id", raw(info.id)},
+      {"size", info.size_bytes},
+      {"mapped", info.mapped_bytes},
+      // Nothing is shared while there are no snapshots, and nothing is compressed.
+      {"exclusive", info.mapped_bytes},
+      {"shared", 0},
+      {"reserved", info.reserved_bytes},
+      {"stored", info.mapped_bytes},
+      {"ratio", 1.0},
+      {"extents", info.extents},
+      {"origin", info.origin_name},
+      {"created", rfc3339(info.created_ns)},
+      {"read_only", info.read_only},
+  };
+  return dump(json);
+}
+
+std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<BlobStatus>& blobs,
+                     bool complete) {
+  Json list = Json::array();
+  for (const MappedRange& mapped : ranges) {
+    Json entry = {{"begin", mapped.range.begin.byte_offset()},
+                  {"length", mapped.range.length().bytes()},
+                  {"state", state_name(mapped.state)}};
+    if (mapped.state == RangeState::data && raw(mapped.blob) < blobs.size())
+      entry["blob"] = blobs[raw(mapped.blob)].name;
+    list.push_back(std::move(entry));
+  }
+  Json json = {{"ranges", std::move(list)}, {"next", nullptr}};
+  if (!complete && !ranges.empty()) json["next"] = ranges.back().range.end.byte_offset();
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string rfc3339(uint64_t ns_since_1970) {
+  const time_t seconds = static_cast<time_t>(ns_since_1970 / 1'000'000'000);
+  tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[32];
+  return {text, strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
+}
+
+std::string uuid_text(const Uuid& uuid) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (size_t i = 0; i < uuid.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += digits[std::to_integer<size_t>(uuid[i] >> 4)];
+    text += digits[std::to_integer<size_t>(uuid[i] & std::byte{15})];
+  }
+  return text;
+}
+
+}  // namespace lamina
