@@ -298,6 +298,7 @@ std::string describe_entry(const Entry& entry) {
   std::ostringstream out;
   out << "#" << entry.sequence << " " << name_of(entry.kind);
   const auto has = [&](uint32_t field) { return (fields & field) != 0; };
+  if (has(field_node)) out << " " << raw(entry.node);
   if (has(field_device)) out << " device " << raw(entry.device);
   if (has(field_map)) out << " map " << raw(entry.map);
   if (has(field_begin)) out << " blocks " << entry.begin.value << "+" << entry.length.value;
@@ -308,7 +309,6 @@ std::string describe_entry(const Entry& entry) {
   if (has(field_source_map)) out << " of map " << raw(entry.source_map);
   if (has(field_size_bytes)) out << " size " << entry.size_bytes;
   if (has(field_together)) out << " together " << entry.together;
-  if (has(field_node)) out << " " << raw(entry.node);
   if (has(field_birth)) out << " birth " << entry.birth;
   if (has(field_checkpoint)) out << " checkpoint " << entry.checkpoint;
   if (has(field_name)) out << " " << quoted(entry.name);
