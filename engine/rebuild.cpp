@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/rebuild.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+#include "base/buffer.h"
+
+namespace lamina {
+
+Task<Result<Rebuilt>> Rebuilt::from(std::vector<JournalBlob*> blobs) {
+  Rebuilt rebuilt;
+  auto scan_task = scan_segments(std::move(blobs));
+  Result<Scan> scan = co_await scan_task;
+  if (!scan) co_return forward_error(scan);
+  rebuilt.scan_ = std::move(*scan);
+  if (!rebuilt.scan_.has_tables)
+    co_return fail(Code::not_found, "no checkpoint's tables are on the medium");
+  auto replay_task = rebuilt.replay_devices();
+  LAMINA_CO_TRY(co_await replay_task);
+  rebuilt.build_maps();
+  co_return rebuilt;
+}
+
+RebuiltDevice* Rebuilt::find(DeviceId id) {
+  const auto found = devices_.find(id);
+  return found == devices_.end() ? nullptr : &found->second;
+}
+
+// The devices of the newest tables, and what the log says of them since.
+Task<Result<>> Rebuilt::replay_devices() {
+  for (const DeviceRow& row : scan_.tables.devices) devices_[row.id].row = row;
+  lineage_ = scan_.tables.lineage;
+  root_ = scan_.tables.root;
+  std::sort(scan_.entries.begin(), scan_.entries.end(),
+            [](const ScannedEntry& a, const ScannedEntry& b) {
+              return a.entry.sequence < b.entry.sequence;
+            });
+  Sequence last = scan_.tables.cut;
+  for (const ScannedEntry& scanned : scan_.entries) {
+    if (scanned.entry.sequence <= last) continue;  // in the tables, or the copy of another
+    last = scanned.entry.sequence;
+    auto task = replay(scanned);
+    LAMINA_CO_TRY(co_await task);
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> Rebuilt::replay(const ScannedEntry& scanned) {
+  const Entry& entry = scanned.entry;
+  RebuiltDevice* device = find(entry.device);
+  switch (entry.kind) {
+    case EntryKind::create: {
+      DeviceRow& row = devices_[entry.device].row;
+      row.id = entry.device;
+      row.map = entry.map;
+      row.name = entry.name;
+      row.size_bytes = entry.size_bytes;
+      const auto value = unpack_attributes(entry.value);
+      if (value) row.attributes = value->attributes;
+      if (value) row.read_only = value->read_only;
+      break;
+    }
+    case EntryKind::unlink:
+    case EntryKind::rename:
+      replay_name(entry);
+      break;
+    case EntryKind::drop:
+      devices_.erase(entry.device);
+      break;
+    case EntryKind::resize:
+      if (device) device->row.size_bytes = entry.size_bytes;
+      break;
+    case EntryKind::new_map:
+      if (!device) break;
+      device->row.map = entry.map;
+      device->row.size_bytes = entry.size_bytes;
+      if (entry.source_map != MapId::none)
+        lineage_.push_back({entry.map, entry.source_map, entry.sequence, entry.device});
+      break;
+    case EntryKind::metadata: {
+      const auto value = unpack_attributes(entry.value);
+      if (value && device) device->row.attributes = value->attributes;
+      if (value && device) device->row.read_only = value->read_only;
+      if (value && entry.device == root_device) root_ = value->attributes;
+      break;
+    }
+    case EntryKind::attribute: {
+      auto task = replay_attribute(scanned);
+      co_return co_await task;
+    }
+    case EntryKind::fork:
+      replay_fork(entry);
+      break;
+    case EntryKind::write:
+    case EntryKind::zero:
+    case EntryKind::alias:
+    case EntryKind::lost:
+    case EntryKind::reserve:
+    case EntryKind::node:
+    case EntryKind::nothing:
+      break;
+  }
+  co_return Result<>{};
+}
+
+void Rebuilt::replay_name(const Entry& entry) {
+  RebuiltDevice* device = find(entry.device);
+  if (entry.kind == EntryKind::rename)
+    for (auto& [id, other] : devices_)
+      if (other.row.name == entry.name2) other.row.name.clear();
+  if (device) device->row.name = entry.kind == EntryKind::rename ? entry.name2 : "";
+}
+
+void Rebuilt::replay_fork(const Entry& entry) {
+  const RebuiltDevice* source = find(entry.source_device);
+  if (!source) return;
+  DeviceRow row = source->row;
+  row.id = entry.device;
+  row.map = entry.map;
+  row.name = entry.name;
+  row.origin = entry.source_device;
+  row.reserved_blocks = 0;
+  std::erase_if(row.xattrs, [](const auto& item) { return !item.first.starts_with("user."); });
+  devices_[row.id].row = std::move(row);
+  lineage_.push_back({entry.map, entry.source_map, entry.sequence, entry.device});
+}
+
+Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {
+  const Entry& entry = scanned.entry;
+  RebuiltDevice* device = find(entry.device);
+  if (!device) co_return Result<>{};
+  if (entry.removed) {
+    device->row.xattrs.erase(entry.name);
+    co_return Result<>{};
+  }
+  std::string value = entry.value;
+  const Generation generation = scan_.segments[scanned.segment].header.generation;
+  Buffer block(block_size);
+  for (uint64_t i = 0; i < entry.length.value; ++i) {
+    auto task = read_payload(Address{generation, entry.offset} + BlockCount{i}, block.span());
+    LAMINA_CO_TRY(co_await task);
+    value.append(reinterpret_cast<const char*>(block.data()), block_size);
+  }
+  if (entry.length.value > 0 && entry.size_bytes <= value.size()) value.resize(entry.size_bytes);
+  device->row.xattrs[entry.name] = std::move(value);
+  co_return Result<>{};
+}
+
+// The map itself, and what it can see of the maps that it descends from.
+std::vector<Rebuilt::Sight> Rebuilt::sights(MapId map) const {
+  std::vector<Sight> out{{map, UINT64_MAX}};
+  for (size_t i = 0; i < out.size(); ++i) {
+    const Sight child = out[i];
+    for (const LineageRow& row : lineage_)
+      if (row.map == child.map && row.parent != MapId::none)
+        out.push_back({row.parent, std::min(child.limit, row.forked_at)});
+  }
+  return out;
+}
+
+void Rebuilt::build_maps() {
+  // Older entries first, and of the copies of one entry the newest segment last.
+  std::unordered_map<uint64_t, std::vector<const ScannedEntry*>> by_map;
+  for (const ScannedEntry& scanned : scan_.entries) {
+    const EntryKind kind = scanned.entry.kind;
+    if (kind == EntryKind::write || kind == EntryKind::zero || kind == EntryKind::alias ||
+        kind == EntryKind::lost || kind == EntryKind::reserve)
+      by_map[raw(scanned.entry.map)].push_back(&scanned);
+  }
+  const auto generation = [&](const ScannedEntry* scanned) {
+    return scan_.segments[scanned->segment].header.generation;
+  };
+  for (auto& [id, device] : devices_) {
+    std::vector<const ScannedEntry*> visible;
+    for (const Sight& sight : sights(device.row.map))
+      for (const ScannedEntry* scanned : by_map[raw(sight.map)])
+        if (scanned->entry.sequence <= sight.limit) visible.push_back(scanned);
+    std::stable_sort(visible.begin(), visible.end(),
+                     [&](const ScannedEntry* a, const ScannedEntry* b) {
+                       return std::pair(a->entry.sequence, generation(a)) <
+                              std::pair(b->entry.sequence, generation(b));
+                     });
+    for (const ScannedEntry* scanned : visible) paint(device, scanned->entry, generation(scanned));
+  }
+}
+
+// Lays the entry over what is there.
+void Rebuilt::paint(RebuiltDevice& device, const Entry& entry, Generation generation) {
+  auto& extents = device.extents;
+  const DeviceBlock begin = entry.begin, end = entry.begin + entry.length;
+  auto at = extents.lower_bound(begin);
+  if (at != extents.begin()) {
+    const auto left = std::prev(at);
+    if (left->second.end > begin) {
+      if (left->second.end > end) {
+        RebuiltExtent rest = left->second;
+        if (rest.kind == ExtentKind::data) rest.address = rest.address + (end - left->first);
+        extents[end] = rest;
+      }
+      left->second.end = begin;
+      at = extents.lower_bound(begin);
+    }
+  }
+  while (at != extents.end() && at->first < end) {
+    if (at->second.end > end) {
+      RebuiltExtent rest = at->second;
+      if (rest.kind == ExtentKind::data) rest.address = rest.address + (end - at->first);
+      extents[end] = rest;
+    }
+    at = extents.erase(at);
+  }
+  RebuiltExtent extent;
+  extent.end = end;
+  extent.sequence = entry.sequence;
+  if (entry.kind == EntryKind::write) {
+    extent.kind = ExtentKind::data;
+    extent.address = {generation, entry.offset};
+  } else if (entry.kind == EntryKind::alias) {
+    extent.kind = ExtentKind::data;
+    extent.address = entry.address;
+  } else if (entry.kind == EntryKind::lost) {
+    extent.kind = ExtentKind::lost;
+  }
+  extents[begin] = extent;
+}
+
+Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
+                             std::span<std::byte> into) {
+  std::memset(into.data(), 0, into.size());
+  auto at = device.extents.upper_bound(block);
+  if (at == device.extents.begin()) co_return Result<>{};
+  --at;
+  if (at->second.end <= block || at->second.kind == ExtentKind::zero) co_return Result<>{};
+  if (at->second.kind == ExtentKind::lost) co_return fail(Code::io, "the block is lost");
+  const Address address = at->second.address + (block - at->first);
+  auto task = read_payload(address, into);
+  Result<> result = co_await task;
+  if (result) co_return result;
+  // The mover's copy may be what a crash cut short: any copy of the same entry will do.
+  const Sequence sequence = at->second.sequence;
+  auto copy = std::lower_bound(
+      scan_.entries.begin(), scan_.entries.end(), sequence,
+      [](const ScannedEntry& scanned, Sequence wanted) { return scanned.entry.sequence < wanted; });
+  for (; copy != scan_.entries.end() && copy->entry.sequence == sequence; ++copy) {
+    const Entry& entry = copy->entry;
+    if (entry.kind != EntryKind::write || block < entry.begin ||
+        entry.begin + entry.length <= block)
+      continue;
+    const Address there{scan_.segments[copy->segment].header.generation, entry.offset};
+    auto again = read_payload(there + (block - entry.begin), into);
+    const Result<> good = co_await again;
+    if (good) co_return good;
+  }
+  co_return result;
+}
+
+Task<Result<>> Rebuilt::read_payload(Address address, std::span<std::byte> into) {
+  const auto found = scan_.by_generation.find(address.generation);
+  if (found == scan_.by_generation.end())
+    co_return fail(Code::io, "its segment is not on the medium");
+  const ScannedSegment& segment = scan_.segments[found->second];
+  if (address.block >= segment.header.blocks || !segment.summed[address.block])
+    co_return fail(Code::io, "nothing says what its checksum is");
+  IoBatch batch;
+  batch.read(segment.blob->disk(), segment.blob->offset(segment.header.index, address.block), into);
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  if (payload_checksum(into) != segment.sums[address.block])
+    co_return fail(Code::io, "the payload does not match its checksum");
+  co_return Result<>{};
+}
+
+}  // namespace lamina

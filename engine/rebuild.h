@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// All devices and maps of a pool, made again from what the data says of itself: records, summaries
+// and the tables of a checkpoint; no node, no node table and no slot is needed. Read-only. The
+// simulator compares it with the pool after every crash, which is the proof that the format holds
+// what a repair needs.
+// The newest entry that a map can see wins, whether or not its data can be read (B2).
+// Thread-safety: one coroutine. Ownership: the blobs outlive it.
+// Errors: io of a disk; not_found where no tables of a checkpoint were found.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "engine/rebuild_scan.h"
+
+namespace lamina {
+
+struct RebuiltExtent {
+  DeviceBlock end{};
+  ExtentKind kind = ExtentKind::zero;
+  Address address{};  // data: of the first block
+  Sequence sequence = 0;
+};
+
+struct RebuiltDevice {
+  DeviceRow row;
+  std::map<DeviceBlock, RebuiltExtent> extents;  // by first block
+};
+
+class Rebuilt {
+ public:
+  static Task<Result<Rebuilt>> from(std::vector<JournalBlob*> blobs);
+
+  const std::map<DeviceId, RebuiltDevice>& devices() const { return devices_; }
+  const Attributes& root() const { return root_; }
+  const Scan& scan() const { return scan_; }
+  // Error io: the block is lost, or its payload does not match its checksum.
+  Task<Result<>> read(const RebuiltDevice& device, DeviceBlock block, std::span<std::byte> into);
+
+ private:
+  // What a device can see of one map: everything up to a number.
+  struct Sight {
+    MapId map;
+    Sequence limit;
+  };
+
+  Task<Result<>> replay_devices();
+  Task<Result<>> replay(const ScannedEntry& scanned);
+  void replay_name(const Entry& entry);
+  void replay_fork(const Entry& entry);
+  Task<Result<>> replay_attribute(const ScannedEntry& scanned);
+  void build_maps();
+  std::vector<Sight> sights(MapId map) const;
+  static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);
+  RebuiltDevice* find(DeviceId id);
+  Task<Result<>> read_payload(Address address, std::span<std::byte> into);
+
+  Scan scan_;
+  std::map<DeviceId, RebuiltDevice> devices_;
+  std::vector<LineageRow> lineage_;
+  Attributes root_;
+};
+
+}  // namespace lamina

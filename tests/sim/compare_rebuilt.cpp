@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compare_rebuilt.h"
+
+#include <algorithm>
+
+#include "engine/rebuild.h"
+#include "text.h"
+
+namespace lamina::sim {
+namespace {
+
+// Reads a medium at once and as it is now, whatever the disk that the pool has open is doing.
+class Snapshot final : public Disk {
+ public:
+  explicit Snapshot(const SimMedium& medium) : medium_(medium) {}
+
+  uint64_t size() const override { return medium_.size(); }
+  const DiskTraits& traits() const override { return medium_.traits(); }
+  const std::string& name() const override { return medium_.name(); }
+  void submit(DiskOperation& operation) override { spawn(answer(medium_, operation)); }
+  Result<uint64_t> refresh_size() override { return medium_.size(); }
+
+ private:
+  static Task<void> answer(const SimMedium& medium, DiskOperation& operation) {
+    co_await Yield{};
+    if (operation.kind != DiskOperation::Kind::read) {
+      operation.complete(EROFS);
+      co_return;
+    }
+    medium.read(operation.offset, {operation.data, operation.length});
+    operation.complete(0);
+  }
+
+  const SimMedium& medium_;
+};
+
+Task<void> compare_blocks(Rebuilt& rebuilt, const RebuiltDevice& device, const Oracle::Found& found,
+                          Report& report) {
+  Buffer buffer(block_size);
+  for (const auto& [block, bytes] : found.blocks) {
+    if (found.unreadable.contains(block)) continue;
+    auto task = rebuilt.read(device, DeviceBlock{block}, buffer.span());
+    const Result<> result = co_await task;
+    if (!result) {
+      report.violation(text("rebuilt: block ", block, " of ", found.info.name,
+                            " cannot be read: ", result.error().message));
+      co_return;
+    }
+    if (std::equal(bytes.begin(), bytes.end(), buffer.data())) continue;
+    report.violation(text("rebuilt: block ", block, " of ", found.info.name, " holds ",
+                          describe_block(buffer.span()), ", the pool shows ",
+                          describe_block(bytes)));
+    co_return;
+  }
+}
+
+Task<void> compare(std::vector<JournalBlob*> blobs, const std::vector<Oracle::Found>& all,
+                   Report& report) {
+  auto task = Rebuilt::from(blobs);
+  Result<Rebuilt> rebuilt = co_await task;
+  if (!rebuilt) {
+    report.violation("nothing can be rebuilt: " + rebuilt.error().message);
+    co_return;
+  }
+  size_t named = 0;
+  for (const auto& [id, device] : rebuilt->devices()) named += !device.row.name.empty();
+  if (named != all.size())
+    report.violation(text("rebuilt: ", named, " devices, the pool shows ", all.size()));
+  for (const Oracle::Found& found : all) {
+    if (!report.ok()) co_return;
+    const auto device = rebuilt->devices().find(found.info.id);
+    if (device == rebuilt->devices().end()) {
+      report.violation("rebuilt: no device " + found.info.name);
+      co_return;
+    }
+    const DeviceRow& row = device->second.row;
+    if (row.name != found.info.name || row.size_bytes != found.info.size_bytes ||
+        row.read_only != found.info.read_only ||
+        Permissions::of(row.attributes) != Permissions::of(found.info.attributes))
+      report.violation(text("rebuilt: ", row.name, " of ", row.size_bytes, " bytes mode ",
+                            row.attributes.mode, ", the pool shows ", found.info.name, " of ",
+                            found.info.size_bytes, " bytes mode ", found.info.attributes.mode));
+    if (!std::equal(row.xattrs.begin(), row.xattrs.end(), found.xattrs.begin(), found.xattrs.end()))
+      report.violation("rebuilt: other xattrs of " + row.name);
+    auto blocks = compare_blocks(*rebuilt, device->second, found, report);
+    co_await blocks;
+  }
+}
+
+}  // namespace
+
+void compare_rebuilt(const PoolMachine& machine, const std::vector<Oracle::Found>& found,
+                     Report& report) {
+  SimExecutor executor(1);
+  std::vector<std::unique_ptr<JournalBlob>> owned;
+  std::vector<JournalBlob*> blobs;
+  for (size_t i = 0; i < machine.media().size(); ++i) {
+    owned.push_back(std::make_unique<JournalBlob>(std::make_shared<Snapshot>(*machine.media()[i]),
+                                                  machine.superblocks()[i]));
+    blobs.push_back(owned.back().get());
+  }
+  executor.run_until(compare(blobs, found, report));
+}
+
+}  // namespace lamina::sim

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// What was durable goes bad while the power is off.
+#include <algorithm>
+#include <memory>
+
+#include "blobs/record.h"
+#include "compare_rebuilt.h"
+#include "inspection.h"
+#include "pool_machine.h"
+#include "runs.h"
+#include "text.h"
+
+namespace lamina::sim {
+namespace {
+
+// A block of a device whose newest version is durable, and where it lies.
+struct Target {
+  DeviceId device = DeviceId::none;
+  uint64_t block = 0;
+  Address address{};
+};
+
+Task<void> open_pool(PoolMachine& machine, Report& report) {
+  auto task = machine.open();
+  const Result<> result = co_await task;
+  if (!result) report.violation("it does not open: " + result.error().message);
+}
+
+// Makes everything durable, twice with something in between, so that a later record says so.
+Task<void> flush_all(Store& store, Oracle& oracle, std::mt19937_64& random, Report& report) {
+  for (unsigned round = 0; round < 2; ++round) {
+    const std::vector<OperationIndex> covered = oracle.covered(nullptr);
+    const std::vector<DeviceInfo> devices = store.list();
+    for (const DeviceInfo& info : devices) {
+      auto task = store.flush(info.id);
+      const Result<> result = co_await task;
+      if (!result) report.violation("flush failed: " + result.error().message);
+    }
+    // Removed names belong to no device that could be flushed; the newest entry covers them.
+    const Attributes attributes{static_cast<uint32_t>(random() % 512), 0, 0, 0, 0, 0};
+    for (const DeviceInfo& info : devices) {
+      const DeviceRef device = oracle.named(info.name);
+      const OperationIndex operation = oracle.set_permissions(*device, Permissions::of(attributes));
+      auto task = store.set_attributes(info.id, attributes);
+      const Result<> result = co_await task;
+      if (!result) report.violation("chmod failed: " + result.error().message);
+      oracle.completed(operation);
+      const std::vector<OperationIndex> own = oracle.covered(device.get());
+      auto flush = store.flush(info.id);
+      const Result<> flushed = co_await flush;
+      if (flushed) oracle.durable(own);
+    }
+    if (!devices.empty()) oracle.durable(covered);
+  }
+}
+
+Task<void> find_targets(Store& store, std::vector<Target>& out) {
+  const std::vector<DeviceInfo> devices = store.list();
+  for (const DeviceInfo& info : devices) {
+    auto task = store.map(info.id, DeviceBlock{0}, 1 << 20);
+    const Result<std::vector<MappedRange>> ranges = co_await task;
+    if (!ranges) continue;
+    for (const MappedRange& range : *ranges) {
+      if (range.state != RangeState::data) continue;
+      for (uint64_t i = 0; i < range.range.length().value; ++i)
+        out.push_back({info.id, range.range.begin.value + i, range.address + BlockCount{i}});
+    }
+  }
+}
+
+void spoil(PoolMachine& machine, Address address, std::mt19937_64& random, Report& report) {
+  const PoolMachine::Location location = machine.locate(address);
+  if (!location.medium) {
+    report.violation("a mapped block's generation is nowhere on the medium");
+    return;
+  }
+  Buffer bytes(512);
+  for (std::byte& byte : bytes.span()) byte = static_cast<std::byte>(random());
+  location.medium->damage(location.offset + random() % 8 * 512, bytes.span().first(512));
+}
+
+WorkloadOptions short_work(std::mt19937_64& random, uint64_t flush_after_ns) {
+  WorkloadOptions work = random_options(random);
+  work.operations = 30;
+  work.operations_after = 0;
+  work.flush_after_ns = flush_after_ns;
+  work.weights[static_cast<size_t>(Action::write)] += 60;
+  work.weights[static_cast<size_t>(Action::sync)] = 0;
+  work.weights[static_cast<size_t>(Action::checkpoint)] = 0;
+  return work;
+}
+
+}  // namespace
+
+LifeStatistics damage_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions options = random_pool_options(random);
+  options.settings.checkpoint_log_bytes = 1 * gib;
+  options.settings.layers_bytes = 64 * mib;
+  PoolMachine machine(options, random(), report);
+  LifeStatistics statistics;
+  Oracle oracle(Permissions::of(Attributes{}));
+  machine.power_on(random());
+  machine.drive(open_pool(machine, report));
+  if (!report.ok()) return statistics;
+  Workload workload(
+      machine.store(), oracle, short_work(random, options.settings.flush_after_ns), random, [] {},
+      report);
+  machine.drive(workload.run());
+  if (report.ok()) machine.drive(flush_all(machine.store(), oracle, random, report));
+  std::vector<Target> targets;
+  if (report.ok()) machine.drive(find_targets(machine.store(), targets));
+  statistics.operations = workload.begun();
+  machine.crash(random);
+  ++statistics.crashes;
+  if (!report.ok() || targets.empty()) return statistics;
+
+  const Target target = targets[random() % targets.size()];
+  spoil(machine, target.address, random, report);
+  machine.power_on(random());
+  machine.drive(open_pool(machine, report));
+  if (!report.ok()) return statistics;
+  std::vector<Oracle::Found> found;
+  machine.drive(gather(machine.store(), oracle, {{target.device, {target.block}}}, found, report));
+  if (report.ok())
+    oracle.recovered(found, Permissions::of(machine.store().root_attributes()), false, report);
+  machine.crash(random);
+  return statistics;
+}
+
+}  // namespace lamina::sim

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool_machine.h"
+
+#include <algorithm>
+
+#include "base/buffer.h"
+#include "base/check.h"
+#include "blobs/segment.h"
+#include "pool_store.h"
+#include "text.h"
+
+namespace lamina::sim {
+namespace {
+
+template <class Id>
+void randomise(Id& id, std::mt19937_64& random) {
+  for (std::byte& byte : id) byte = static_cast<std::byte>(random());
+}
+
+std::vector<std::unique_ptr<JournalBlob>> open_blobs(
+    const std::vector<std::unique_ptr<SimMedium>>& media,
+    const std::vector<Superblock>& superblocks, SimExecutor& executor) {
+  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  for (size_t i = 0; i < media.size(); ++i)
+    blobs.push_back(
+        std::make_unique<JournalBlob>(open_sim_disk(*media[i], executor), superblocks[i]));
+  return blobs;
+}
+
+}  // namespace
+
+PoolOptions random_pool_options(std::mt19937_64& random) {
+  PoolOptions options;
+  options.disks = random() % 3 == 0 ? 2 : 1;
+  options.disk_bytes = (64 + random() % 65) * mib;
+  options.crash_within = random() % 2 ? 10 : 80;
+  Settings& settings = options.settings;
+  settings.nodes_bytes = (random() % 2 ? 64 : 1024) * kib;
+  settings.layers_bytes = (random() % 2 ? 64 : 4096) * kib;
+  settings.tail_bytes = (random() % 2 ? 1 : 4) * mib;
+  settings.sums_bytes = 256 * kib;
+  settings.checkpoint_log_bytes = (random() % 3 ? 1 : 8) * mib;
+  return options;
+}
+
+PoolMachine::PoolMachine(PoolOptions options, uint64_t seed, Report& report)
+    : options_(std::move(options)), report_(report) {
+  format(seed);
+}
+
+PoolMachine::~PoolMachine() = default;
+
+void PoolMachine::format(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Uuid pool;
+  Secret secret;
+  randomise(pool, random);
+  randomise(secret, random);
+  for (unsigned i = 0; i < options_.disks; ++i) {
+    media_.push_back(std::make_unique<SimMedium>(text("disk", i), options_.disk_bytes));
+    media_.back()->on_violation([this](const std::string& what) { report_.violation(what); });
+    const auto plan = JournalBlob::plan(options_.disk_bytes, options_.segment_bytes, 64 * kib);
+    LAMINA_CHECK(plan.has_value());
+    Superblock superblock;
+    superblock.pool = pool;
+    superblock.secret = secret;
+    superblock.pool_name = "simulated";
+    superblock.blob = BlobId{static_cast<uint16_t>(i)};
+    randomise(superblock.blob_uuid, random);
+    superblock.blob_name = text("fast", i);
+    superblock.size = plan->size;
+    superblock.middle = plan->middle;
+    superblock.segment_blocks = plan->segment_blocks;
+    superblock.segment_count = plan->segment_count;
+    superblock.erase_bytes = plan->erase_bytes;
+    superblocks_.push_back(superblock);
+    watch(*media_.back(), superblock);
+  }
+  power_on(random());
+  auto blobs = open_blobs(media_, superblocks_, *executor_);
+  Result<> result;
+  LAMINA_CHECK(executor_->run_until(Pool::format(blobs, Attributes{}), result));
+  if (!result) report_.violation("format: " + result.error().message);
+  blobs.clear();
+  power_off();
+}
+
+// Header and summary places may be written again: at the seal and by the stamp. Where the back
+// summary begins is known once the segment is sealed.
+void PoolMachine::watch(SimMedium& medium, const Superblock& superblock) {
+  SimExecutor nobody(0);
+  const JournalBlob blob(open_sim_disk(medium, nobody), superblock);
+  for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
+    const uint64_t offset = blob.offset(segment, 0);
+    medium.watch({offset, blob.segment_bytes(), [&medium, offset](uint32_t block) {
+                    if (block == 0) return true;
+                    Buffer first(block_size);
+                    medium.read(offset, first.span());
+                    const auto header = unpack_segment_header(first.span());
+                    if (!header) return block <= 1;
+                    if (block < payload_begin(header->kind, header->blocks, header->front_blocks))
+                      return true;
+                    return header->state != SegmentState::open && block >= header->used_end;
+                  }});
+  }
+}
+
+void PoolMachine::power_on(uint64_t seed) {
+  executor_ = std::make_unique<SimExecutor>(seed, now_ns_);
+}
+
+Task<Result<>> PoolMachine::open() {
+  auto task = Pool::open(open_blobs(media_, superblocks_, *executor_), options_.settings);
+  Result<std::unique_ptr<Pool>> pool = co_await task;
+  if (!pool) co_return forward_error(pool);
+  pool_ = std::move(*pool);
+  store_ = std::make_unique<PoolStore>(*pool_);
+  co_return Result<>{};
+}
+
+Store& PoolMachine::store() {
+  return *store_;
+}
+
+void PoolMachine::arm_crash(std::mt19937_64& random) {
+  executor_->crash_after(1 + random() % options_.crash_within);
+}
+
+bool PoolMachine::drive(Task<void> task) {
+  return executor_->run_until(std::move(task));
+}
+
+void PoolMachine::crash(std::mt19937_64& random) {
+  // The disks of one machine lose power together; memory that is being written is still there.
+  const bool kill = random() % 100 < options_.kill_percent;
+  for (const auto& medium : media_)
+    kill ? medium->process_killed(random) : medium->power_cut(random);
+  power_off();
+}
+
+void PoolMachine::power_off() {
+  if (executor_) now_ns_ = executor_->now_ns();
+  store_.reset();
+  pool_.reset();
+  executor_.reset();
+}
+
+PoolMachine::Location PoolMachine::locate(Address address) const {
+  SimExecutor nobody(0);
+  for (size_t i = 0; i < media_.size(); ++i) {
+    const JournalBlob blob(open_sim_disk(*media_[i], nobody), superblocks_[i]);
+    for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
+      Buffer first(block_size);
+      media_[i]->read(blob.offset(segment, 0), first.span());
+      const auto header = unpack_segment_header(first.span());
+      if (header && header->generation == address.generation)
+        return {media_[i].get(), blob.offset(segment, address.block)};
+    }
+  }
+  return {};
+}
+
+}  // namespace lamina::sim

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// A real pool on simulated disks: one or two journal blobs whose every segment is watched for
+// writes out of order.
+// Thread-safety: none. Ownership: of the media, which outlive crashes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blobs/sim_disk.h"
+#include "report.h"
+#include "store.h"
+
+namespace lamina::sim {
+
+struct PoolOptions {
+  unsigned disks = 1;
+  uint64_t disk_bytes = 64 * mib;
+  uint64_t segment_bytes = 256 * kib;
+  unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power
+  uint64_t crash_within = 40;  // disk operations after arm_crash()
+  Settings settings;
+};
+// Small memory and frequent checkpoints, so that a short run sees much.
+PoolOptions random_pool_options(std::mt19937_64& random);
+
+class PoolMachine final : public Machine {
+ public:
+  PoolMachine(PoolOptions options, uint64_t seed, Report& report);
+  ~PoolMachine() override;
+
+  void power_on(uint64_t seed) override;
+  SimExecutor& executor() override { return *executor_; }
+  Task<Result<>> open() override;
+  Store& store() override;
+  void arm_crash(std::mt19937_64& random) override;
+  bool drive(Task<void> task) override;
+  void crash(std::mt19937_64& random) override;
+  void power_off() override;
+
+  Pool& pool() { return *pool_; }
+  // Crash after exactly this many more disk operations.
+  void crash_after(uint64_t steps) { executor_->crash_after(steps); }
+  const std::vector<std::unique_ptr<SimMedium>>& media() const { return media_; }
+  const std::vector<Superblock>& superblocks() const { return superblocks_; }
+  // Where a block of a generation lies now: the disk and the byte offset. Null: nowhere.
+  struct Location {
+    SimMedium* medium = nullptr;
+    uint64_t offset = 0;
+  };
+  Location locate(Address address) const;
+
+ private:
+  void format(uint64_t seed);
+  void watch(SimMedium& medium, const Superblock& superblock);
+
+  const PoolOptions options_;
+  Report& report_;
+  std::vector<std::unique_ptr<SimMedium>> media_;
+  std::vector<Superblock> superblocks_;
+  std::unique_ptr<SimExecutor> executor_;
+  std::unique_ptr<Pool> pool_;
+  std::unique_ptr<Store> store_;
+  uint64_t now_ns_ = 0;
+};
+
+}  // namespace lamina::sim

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Pool behind the simulator's face of a store: nothing but forwarding.
+// Thread-safety: none. Ownership: the pool outlives it.
+#pragma once
+
+#include "store.h"
+
+namespace lamina::sim {
+
+class PoolStore final : public Store {
+ public:
+  explicit PoolStore(Pool& pool) : pool_(pool) {}
+
+  Result<DeviceInfo> find(const std::string& name) override { return pool_.find(name); }
+  std::vector<DeviceInfo> list() override { return pool_.list(); }
+  Task<Result<DeviceInfo>> create(std::string name, uint64_t size, Attributes a) override {
+    return pool_.create(std::move(name), size, a);
+  }
+  Task<Result<>> remove(std::string name) override { return pool_.remove(std::move(name)); }
+  Task<Result<>> rename(std::string from, std::string to, bool replace) override {
+    return pool_.rename(std::move(from), std::move(to), replace);
+  }
+  Result<> open_device(DeviceId id) override { return pool_.open_device(id, true); }
+  Task<Result<>> close_device(DeviceId id) override { return pool_.close_device(id, true); }
+  Task<Result<>> set_attributes(DeviceId id, Attributes attributes) override {
+    return pool_.set_attributes(id, attributes);
+  }
+  Task<Result<>> set_read_only(DeviceId id, bool read_only) override {
+    return pool_.set_read_only(id, read_only);
+  }
+  Result<std::string> get_xattr(DeviceId id, const std::string& name) override {
+    return pool_.get_xattr(id, name);
+  }
+  std::vector<std::string> list_xattrs(DeviceId id) override { return pool_.list_xattrs(id); }
+  Task<Result<>> set_xattr(DeviceId id, std::string name, std::string value) override {
+    return pool_.set_xattr(id, std::move(name), std::move(value), false, false);
+  }
+  Task<Result<>> remove_xattr(DeviceId id, std::string name) override {
+    return pool_.remove_xattr(id, std::move(name));
+  }
+  Attributes root_attributes() override { return pool_.root_attributes(); }
+  Task<Result<>> set_root_attributes(Attributes attributes) override {
+    return pool_.set_root_attributes(attributes);
+  }
+  Task<Result<size_t>> read(DeviceId id, uint64_t offset, std::span<std::byte> into) override {
+    return pool_.read(id, offset, into);
+  }
+  Task<Result<>> write(DeviceId id, uint64_t offset, std::span<const std::byte> from) override {
+    return pool_.write(id, offset, from);
+  }
+  Task<Result<>> erase(DeviceId id, uint64_t offset, uint64_t length) override {
+    return pool_.erase(id, offset, length);
+  }
+  Task<Result<>> resize(DeviceId id, uint64_t size) override { return pool_.resize(id, size); }
+  Task<Result<>> truncate_to_empty(DeviceId id) override { return pool_.truncate_to_empty(id); }
+  Task<Result<>> reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep) override {
+    return pool_.reserve(id, offset, length, keep);
+  }
+  Task<Result<std::vector<MappedRange>>> map(DeviceId id, DeviceBlock begin,
+                                             size_t limit) override {
+    return pool_.map(id, begin, limit);
+  }
+  Task<Result<>> flush(DeviceId id) override { return pool_.flush(id); }
+  Task<Result<>> sync() override { return pool_.sync(); }
+  Task<Result<>> checkpoint() override { return pool_.checkpoint(); }
+  Task<Result<>> close() override { return pool_.close(); }
+  PoolStatus status() override { return pool_.status(); }
+
+ private:
+  Pool& pool_;
+};
+
+}  // namespace lamina::sim

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runs.h"
+
+#include <algorithm>
+
+#include "compare_rebuilt.h"
+#include "pool_machine.h"
+#include "text.h"
+
+namespace lamina::sim {
+namespace {
+
+AfterRecovery rebuild_check(const PoolMachine& machine) {
+  return [&machine](const std::vector<Oracle::Found>& found, Report& report) {
+    compare_rebuilt(machine, found, report);
+  };
+}
+
+}  // namespace
+
+LifeStatistics random_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  const PoolOptions pool = random_pool_options(random);
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 28;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  return live(machine, random(), options, rebuild_check(machine), report);
+}
+
+LifeStatistics steady_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = random_pool_options(random);
+  pool.disks = 1 + static_cast<unsigned>(random() % 2);
+  pool.disk_bytes = 64 * mib;
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 6;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  WorkloadOptions& work = options.workload;
+  work.workers = 1 + static_cast<unsigned>(random() % 4);
+  work.operations = 1500 + random() % 1000;
+  work.devices = 2;
+  work.far_places = false;
+  work.large_blocks = 60;
+  // Two devices that fill 60 % of what users can store.
+  work.device_blocks = pool.disks * 64 * mib / block_size * 45 / 100 / 2;
+  work.flush_after_ns = options.flush_after_ns;
+  work.weights.assign(action_count, 0);
+  const auto weigh = [&](Action action, unsigned weight) {
+    work.weights[static_cast<size_t>(action)] = weight;
+  };
+  weigh(Action::create, 2);
+  weigh(Action::write, 30);
+  weigh(Action::write_part, 3);
+  weigh(Action::write_large, 30);
+  weigh(Action::read, 5);
+  weigh(Action::erase, 2);
+  weigh(Action::flush, 3);
+  weigh(Action::wait, 1);
+  return live(machine, random(), options, rebuild_check(machine), report);
+}
+
+}  // namespace lamina::sim

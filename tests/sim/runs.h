@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kinds of runs that the simulator knows, each a pure function of its seed.
+// Thread-safety: one run at a time in a process. What a crash abandons is never freed, so a program
+// that does many runs forks now and then.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "life.h"
+#include "report.h"
+
+namespace lamina::sim {
+
+// Random pools, work, crashes and recoveries; after each the oracle and the rebuild.
+LifeStatistics random_run(uint64_t seed, Report& report);
+// The same without crashes in clusters, on a small pool that is overwritten several times over and
+// must never be full.
+LifeStatistics steady_run(uint64_t seed, Report& report);
+// A block of payload, or a record's header, that was durable goes bad while the power is off: that
+// range alone may be lost, and nothing is ever wrong (A2, B1).
+LifeStatistics damage_run(uint64_t seed, Report& report);
+// The `seed`-th sequence of up to three operations, crashed at every disk operation of it, with
+// several choices of what survives.
+LifeStatistics exhaustive_run(uint64_t seed, Report& report);
+uint64_t exhaustive_count();
+
+}  // namespace lamina::sim
