@@ -51,6 +51,17 @@ size_t prefix_that_fits(std::span<const Item> items) {
 }
 
 template <class Item>
+size_t bits_of(std::span<const Item> items) {
+  PackPlan plan(columns_of<Item>());
+  const unsigned address_block_bits = address_block_bits_of(items);
+  for (size_t from = 0; from < items.size(); from += group_rows)
+    plan.add(make_group(items.subspan(from, std::min(group_rows, items.size() - from)),
+                        address_block_bits));
+  // Too many rows count as too many bits.
+  return std::max(plan.bits(), items.size() * block_bits / max_rows);
+}
+
+template <class Item>
 void pack_rows(std::span<const Item> items, Header& header, std::byte* block) {
   const unsigned address_block_bits = address_block_bits_of(items);
   header.address_block_bits = static_cast<uint8_t>(address_block_bits);
@@ -126,6 +137,13 @@ size_t leaf_prefix_that_fits(std::span<const Extent> extents) {
 }
 size_t inner_prefix_that_fits(std::span<const Child> children) {
   return prefix_that_fits(children);
+}
+
+size_t leaf_bits(std::span<const Extent> extents) {
+  return bits_of(extents);
+}
+size_t inner_bits(std::span<const Child> children) {
+  return bits_of(children);
 }
 
 void pack_node(const Node& node, std::span<std::byte> block) {

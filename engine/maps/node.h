@@ -50,6 +50,11 @@ bool fits(const Node& node);
 size_t leaf_prefix_that_fits(std::span<const Extent> extents);
 size_t inner_prefix_that_fits(std::span<const Child> children);
 
+// How many bits of a block they take, header and directory included; more than a block has where
+// they do not fit.
+size_t leaf_bits(std::span<const Extent> extents);
+size_t inner_bits(std::span<const Child> children);
+
 // Two steps, since the place, and so the keyed checksum, is known last: pack fills everything,
 // stamp adds checksum and place.
 void pack_node(const Node& node, std::span<std::byte> block);

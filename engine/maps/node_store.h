@@ -2,12 +2,15 @@
 // Reads nodes, through a cache of bounded size: packed blocks by physical address, which never
 // change under a reader. A copy that fails its check is passed over for the other one (B: a single
 // bad block of metadata costs nothing).
-// Thread-safety: all methods from any thread.
+// Thread-safety: all methods from any thread. It outlives every get() that was started.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <span>
+#include <string>
 
 #include "base/buffer.h"
 #include "base/mutex.h"
@@ -17,15 +20,22 @@
 
 namespace lamina {
 
+// The bytes of a node. Not aligned: aligned pieces of one block cost the allocator two.
+struct NodePage {
+  std::array<std::byte, block_size> bytes;
+  std::span<const std::byte> span() const { return bytes; }
+  const std::byte* data() const { return bytes.data(); }
+};
+
 // A verified, packed node. Owners: the cache, and whoever looks at it just now.
-using NodeBlock = std::shared_ptr<const Buffer>;
+using NodeBlock = std::shared_ptr<const NodePage>;
 
 // Where a block of a generation lies; how NodeStore reaches the medium. Implemented by the engine.
 class BlockSource {
  public:
   virtual ~BlockSource() = default;
-  // Reads one block and says which place its checksum is keyed to. Error not_found: no segment
-  // has that generation (any more).
+  // Reads one block, into aligned memory, and says which place its checksum is keyed to. Error
+  // not_found: no segment has that generation (any more).
   virtual Task<Result<MetadataPlace>> read_block(Address address, std::span<std::byte> into) = 0;
   virtual const Secret& secret() const = 0;
 };
@@ -38,11 +48,15 @@ class NodeStore {
 
   // From the cache alone; null if it is not there. Never waits.
   NodeBlock try_get(const NodeEntry& entry);
-  // From the cache or the medium. Verified: checksum, id, version. Error corrupt/io: both copies
-  // are bad. `keep` false: what a walk reads does not push others out.
+  // From the cache or the medium; misses of the same node at the same time share one read.
+  // Verified: checksum, id, version, level. Error corrupt/io: both copies are bad. `keep` false:
+  // what a walk reads does not push others out.
   Task<Result<NodeBlock>> get(NodeId id, const NodeEntry& entry, bool keep = true);
-  // Puts a node that was just written into the cache, under both of its addresses' entry.
-  void put(const NodeEntry& entry, NodeBlock block);
+  // Puts a node that was just written into the cache, under its entry's first address.
+  void put(const NodeEntry& entry, std::span<const std::byte> block);
+  void put(const NodeEntry& entry, const std::shared_ptr<const Buffer>& block) {
+    put(entry, block->span());
+  }
 
   struct Counters {
     uint64_t hits = 0, misses = 0, second_copies = 0;  // second_copies: the first one was bad
@@ -52,8 +66,16 @@ class NodeStore {
 
  private:
   struct Shard;
+  struct Pending;
+
+  Shard& shard_of(uint64_t key);
+  Task<Result<NodeBlock>> read(NodeId id, const NodeEntry& entry);
+  Task<Result<NodeBlock>> read_copy(NodeId id, const NodeEntry& entry, Address address);
+
   BlockSource& source_;
+  size_t shard_count_;  // a power of two
   std::unique_ptr<Shard[]> shards_;
+  std::atomic<uint64_t> second_copies_{0};
 };
 
 }  // namespace lamina

@@ -21,7 +21,7 @@ namespace lamina {
 struct NodeEntry {
   std::array<Address, 2> copies{};
   CheckpointNumber checkpoint = 0;  // expected version (A12)
-  uint32_t mapped_blocks = 0;       // of a leaf: data blocks, saturating
+  uint32_t mapped_blocks = 0;       // data blocks in it or below it, saturating
   uint8_t level = 0;
   bool present() const { return copies[0].generation != Generation::none; }
   friend bool operator==(const NodeEntry&, const NodeEntry&) = default;

@@ -71,18 +71,24 @@ struct MergeOutput {
   uint64_t mapped_blocks = 0;  // data blocks in the tree
   int64_t extents_change = 0;  // of the number of extents in the tree
   uint64_t nodes_written = 0;
+  // Dropped unread (E4): extents_change and the counts do not know what they held.
+  uint64_t subtrees_dropped = 0;
+  // Nothing is left of the tree before, or there was none: extents_change counts from zero.
+  bool from_empty = false;
 };
 
 // Merges in key order, each leaf once, reading ahead; memory is a few nodes a level. Zero extents
-// over never-written ranges are dropped unless `certain`; a zero that covers a whole inner subtree
-// drops it unread (E4), so its node ids stay in the table until a walk finds them unreachable.
-// `table` is the table before; nodes that the merge made are read back from `store`.
+// over never-written ranges are dropped unless `certain` or reserved; a zero that covers a whole
+// inner subtree drops it unread (E4), so its node ids stay in the table until a walk finds them
+// unreachable. `table` may be the one that the sink edits. Error: a node could not be read, or the
+// sink's; what the sink has got until then is void. `table` is the table before; nodes that the
+// merge made are read back from `store`.
 Task<Result<MergeOutput>> merge(NodeStore& store, const NodeTable& table, const MergeInput& input,
                                 NodeSink& sink, LiveCounts& counts);
 
-// Every distinct node reachable from `roots`, each once; leaves' extents through `visit_leaf`.
-// Nodes in `visited` are not visited again. Error: a node could not be read: the walk must free
-// nothing (A8).
+// Every distinct node reachable from `root`, each once; leaves' extents through `visit_leaf`.
+// Nodes in `visited`, by id, are not visited again. Error: a node could not be read: the walk must
+// free nothing (A8).
 struct TreeVisitor {
   virtual ~TreeVisitor() = default;
   virtual void node(NodeId id, const NodeHeader& header) = 0;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/maps/leaf_changes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace lamina {
+namespace {
+
+void count_data(LiveCounts& counts, const Extent& e, int64_t sign) {
+  if (e.kind == ExtentKind::data)
+    counts.data(e.address.generation, sign * static_cast<int64_t>(e.length().value));
+}
+void count_home(LiveCounts& counts, const Extent& e, int64_t change) {
+  if (has_home(e)) counts.home(e.home, change);
+}
+
+// Appends, one extent for what continues, which is then one home less.
+void append(std::vector<Extent>& out, const Extent& e, LiveCounts& counts) {
+  if (!out.empty() && continues(out.back(), e)) {
+    out.back().end = e.end;
+    count_home(counts, e, -1);
+  } else {
+    out.push_back(e);
+  }
+}
+
+// Walks a leaf's extents while changes cut pieces out of them.
+class Remains {
+ public:
+  explicit Remains(const std::vector<Extent>& extents) : extents_(extents) { load(); }
+
+  bool done() const { return at_ == extents_.size(); }
+  const Extent& current() const { return current_; }
+
+  // Everything that ends at or before `block` stays as it is, and what crosses it in part.
+  void keep_until(DeviceBlock block, std::vector<Extent>& out, LiveCounts& counts) {
+    while (!done() && current_.end <= block) {
+      if (cut_) count_home(counts, current_, 1);
+      append(out, current_, counts);
+      ++at_;
+      load();
+    }
+    if (done() || current_.begin >= block) return;
+    const Extent left = clip(current_, current_.begin, block);
+    count_home(counts, left, 1);
+    append(out, left, counts);
+    cut_off(block, counts);
+  }
+  // Drops what lies before `block`; returns the range that this covered.
+  BlockRange drop_until(DeviceBlock block, LiveCounts& counts) {
+    BlockRange covered{block, block};
+    while (!done() && current_.begin < block) {
+      const Extent gone = clip(current_, current_.begin, block);
+      covered.begin = std::min(covered.begin, gone.begin);
+      covered.end = gone.end;
+      count_data(counts, gone, -1);
+      if (current_.end > block) {
+        cut_off(block, counts);
+        break;
+      }
+      if (!cut_) count_home(counts, current_, -1);
+      ++at_;
+      load();
+    }
+    return covered;
+  }
+
+ private:
+  void load() {
+    cut_ = false;
+    if (!done()) current_ = extents_[at_];
+  }
+  // From now on the current extent begins at `block`; its home is counted again when it is kept.
+  void cut_off(DeviceBlock block, LiveCounts& counts) {
+    if (!cut_) count_home(counts, current_, -1);
+    current_ = clip(current_, block, current_.end);
+    cut_ = true;
+  }
+
+  const std::vector<Extent>& extents_;
+  size_t at_ = 0;
+  Extent current_{};
+  bool cut_ = false;
+};
+
+BlockRange hull(BlockRange a, BlockRange b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
+
+// The part of `range` from the first to the last dropped block in it.
+BlockRange dropped_part(const DroppedRanges& dropped, BlockRange range) {
+  BlockRange part{};
+  auto next = dropped.upper_bound(range.begin);
+  if (next != dropped.begin()) --next;
+  for (; next != dropped.end() && next->first < range.end; ++next) {
+    const BlockRange one{std::max(next->first, range.begin), std::min(next->second, range.end)};
+    if (!one.empty()) part = hull(part, one);
+  }
+  return part;
+}
+
+bool matches(const Extent& piece, const Swap& swap) {
+  if (swap.home) return has_home(piece) && piece.home == swap.from.generation;
+  return piece.kind == ExtentKind::data &&
+         piece.address == swap.from + (piece.begin - swap.range.begin);
+}
+
+// Applies one swap to extent `at`, which overlaps it. Returns by how many places the list grew, or
+// -1: nothing matched.
+int swap_one(std::vector<Extent>& extents, size_t at, const Swap& swap, LiveCounts& counts) {
+  const Extent old = extents[at];
+  Extent piece = clip(old, swap.range.begin, swap.range.end);
+  if (!matches(piece, swap)) return -1;
+  count_data(counts, piece, -1);
+  count_home(counts, old, -1);
+  if (swap.home)
+    piece.home = swap.to.generation;
+  else
+    piece.address = swap.to + (piece.begin - swap.range.begin);
+  count_data(counts, piece, 1);
+  count_home(counts, piece, 1);
+  extents[at] = piece;
+  int grown = 0;
+  const auto insert = [&](size_t place, const Extent& rest) {
+    count_home(counts, rest, 1);
+    extents.insert(extents.begin() + static_cast<ptrdiff_t>(place), rest);
+    ++grown;
+  };
+  if (old.end > piece.end) insert(at + 1, clip(old, piece.end, old.end));
+  if (old.begin < piece.begin) insert(at, clip(old, old.begin, piece.begin));
+  return grown;
+}
+
+}  // namespace
+
+SwapList::SwapList(std::span<const Swap> swaps) : swaps_(swaps) {
+  reach_.reserve(swaps.size());
+  for (const Swap& swap : swaps) {
+    const size_t i = reach_.size();
+    LAMINA_CHECK(i == 0 || swaps[i - 1].range.begin <= swap.range.begin);
+    reach_.push_back(i == 0 ? swap.range.end : std::max(reach_.back(), swap.range.end));
+  }
+}
+
+size_t SwapList::first(DeviceBlock begin) const {
+  return static_cast<size_t>(std::upper_bound(reach_.begin(), reach_.end(), begin) -
+                             reach_.begin());
+}
+
+bool SwapList::any(BlockRange range) const {
+  for (size_t i = first(range.begin); i < swaps_.size() && swaps_[i].range.begin < range.end; ++i)
+    if (swaps_[i].range.end > range.begin) return true;
+  return false;
+}
+
+bool apply_swaps(std::vector<Extent>& extents, BlockRange range, const SwapList& swaps,
+                 LiveCounts& counts) {
+  bool changed = false;
+  swaps.overlapping(range, [&](const Swap& swap) {
+    const auto found = std::partition_point(
+        extents.begin(), extents.end(), [&](const Extent& e) { return e.end <= swap.range.begin; });
+    for (auto at = static_cast<size_t>(found - extents.begin());
+         at < extents.size() && extents[at].begin < swap.range.end; ++at) {
+      const int grown = swap_one(extents, at, swap, counts);
+      if (grown < 0) continue;
+      changed = true;
+      at += static_cast<size_t>(grown);
+    }
+  });
+  if (!changed) return false;
+  std::vector<Extent> merged;
+  merged.reserve(extents.size());
+  for (const Extent& e : extents) append(merged, e, counts);
+  extents = std::move(merged);
+  return true;
+}
+
+LayerChange apply_layer(std::vector<Extent>& extents, BlockRange range, const Layer& layer,
+                        const DroppedRanges& dropped, LiveCounts& counts) {
+  LayerChange result;
+  Layer::Cursor cursor(layer);
+  cursor.seek(range.begin);
+  if (cursor.done() || cursor->begin >= range.end) return result;
+  result.appended = extents.empty() || cursor->begin >= extents.back().end;
+  std::vector<Extent> out;
+  out.reserve(extents.size() + 64);
+  Remains remains(extents);
+  for (; !cursor.done() && cursor->begin < range.end; cursor.next()) {
+    Extent change = clip(*cursor, range.begin, range.end);
+    const bool always = change.kind != ExtentKind::zero || change.certain || change.reserved;
+    change.certain = false;
+    remains.keep_until(change.begin, out, counts);
+    const BlockRange covered = remains.drop_until(change.end, counts);
+    if (!always) {
+      // A zero says something only from the first to the last thing that it hides (F9).
+      const BlockRange hidden = hull(covered, dropped_part(dropped, change.range()));
+      if (hidden.empty()) continue;
+      change = clip(change, hidden.begin, hidden.end);
+    }
+    count_data(counts, change, 1);
+    count_home(counts, change, 1);
+    append(out, change, counts);
+    result.changed = true;
+  }
+  remains.keep_until(device_end, out, counts);
+  extents = std::move(out);
+  return result;
+}
+
+bool covered_by_zeroes(const Layer& layer, BlockRange range) {
+  Layer::Cursor cursor(layer);
+  cursor.seek(range.begin);
+  for (DeviceBlock at = range.begin; at < range.end; cursor.next()) {
+    if (cursor.done() || cursor->begin > at || cursor->kind != ExtentKind::zero) return false;
+    at = cursor->end;
+  }
+  return true;
+}
+
+}  // namespace lamina
