@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Progress of something that takes over two seconds, as one line that is written over; nothing
+// where standard error is no terminal. Thread-safety: one thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace lamina {
+
+class Progress {
+ public:
+  Progress();
+  ~Progress();  // takes the line away
+  void tell(const std::string& doing, uint64_t done, uint64_t all);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const bool terminal_;
+  const Clock::time_point began_;
+  Clock::time_point last_{};
+  bool shown_ = false;
+};
+
+}  // namespace lamina

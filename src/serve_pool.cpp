@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "blobs/uring_loop.h"
+#include "engine/pool.h"
+#include "fuse/process.h"
+#include "fuse/server.h"
+#include "tools/open_pool.h"
+#include "version.h"
+
+namespace lamina {
+namespace {
+
+using Severity = Settings::Severity;
+
+// Signals that end in a clean unmount, and the one that ends the thread that waits for them.
+constexpr int end_of_waiting = SIGUSR2;
+
+sigset_t signals_waited_for() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, end_of_waiting}) sigaddset(&set, signal);
+  return set;
+}
+
+// Blocks those signals everywhere; a thread of its own takes them. Before any other thread.
+void block_signals() {
+  const sigset_t set = signals_waited_for();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+}
+
+class SignalThread {
+ public:
+  SignalThread(Server& server, DaemonLog& log)
+      : thread_([&server, &log] {
+          const sigset_t set = signals_waited_for();
+          int signal = 0;
+          while (sigwait(&set, &signal) == 0 && signal != end_of_waiting) {
+            log.write(Severity::info, std::string("unmounting: ") + strsignal(signal));
+            server.stop();
+          }
+        }) {}
+  ~SignalThread() {
+    pthread_kill(thread_.native_handle(), end_of_waiting);
+    thread_.join();
+  }
+
+ private:
+  std::thread thread_;
+};
+
+uint32_t reactors_of(const PoolConfig& config, const MountOptions& options) {
+  if (options.reactors != 0) return options.reactors;
+  if (config.reactors != 0) return config.reactors;
+  // Measured on two processors: a second reactor fights the clients for the other one.
+  return std::max(1u, std::thread::hardware_concurrency() / 4);
+}
+
+ServerOptions server_options(const PoolConfig& config, const MountOptions& options,
+                             const std::string& mount_point, const std::string& pool_name) {
+  ServerOptions server;
+  server.mount_point = mount_point;
+  server.pool_name = pool_name;
+  server.version = LAMINA_VERSION;
+  server.reactors = reactors_of(config, options);
+  server.allow_other = options.allow_other;
+  server.read_only = options.read_only;
+  server.request_bytes = config.memory.requests;
+  server.without = options.without;
+  server.mount_options = options.to_kernel;
+  return server;
+}
+
+void say_what_has_no_effect(const PoolConfig& config, DaemonLog& log) {
+  for (const std::string& key : config.without_effect)
+    log.write(Severity::warning, key + " is valid, but nothing in this version acts on it");
+}
+
+Result<> serve_open_pool(Pool& pool, UringLoop& loop, ServerOptions options, DaemonLog& log) {
+  auto server = Server::mount(pool, loop, std::move(options));
+  if (!server) {
+    // Nothing was changed; close() takes back what opening began.
+    Result<> closed = loop.run_until(pool.close());
+    if (!closed) log.write(Severity::error, "closing the pool: " + closed.error().message);
+    return forward_error(server);
+  }
+  {
+    const SignalThread signals(**server, log);
+    (*server)->serve();
+  }
+  return loop.run_until(pool.close());
+}
+
+}  // namespace
+
+Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
+                    const std::string& mount_point, DaemonLog& log,
+                    const std::function<void()>& on_ready) {
+  block_signals();
+  const ProcessStatus process = prepare_process();
+  auto loop = UringLoop::create({});
+  if (!loop) return forward_error(loop);
+  auto opened = (*loop)->run_until(open_blobs(config, options.read_only));
+  if (!opened) return forward_error(opened);
+  for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
+  say_what_has_no_effect(config, log);
+
+  Settings settings = engine_settings(config);
+  settings.read_only = options.read_only;
+  settings.force = options.force;
+  settings.log = [&log](Severity severity, const std::string& message) {
+    log.write(severity, message);
+  };
+  const std::string name = opened->pool_name;
+  auto pool = (*loop)->run_until(Pool::open(std::move(opened->blobs), settings));
+  if (!pool) return forward_error(pool);
+
+  ServerOptions server = server_options(config, options, mount_point, name);
+  server.process = process;
+  server.log = settings.log;
+  server.on_ready = [&] {
+    log.write(Severity::info, "serving " + name + " at " + mount_point);
+    log.leave_terminal();
+    on_ready();
+  };
+  const Result<> served = serve_open_pool(**pool, **loop, std::move(server), log);
+  if (served)
+    log.write(Severity::info, "unmounted " + mount_point + ", everything is on the medium");
+  return served;
+}
+
+}  // namespace lamina

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "status_report.h"
+
+#include "config/quantity.h"
+#include "lamina_path.h"
+#include "text_table.h"
+
+namespace lamina {
+
+Result<nlohmann::ordered_json> read_status(const std::string& mount) {
+  auto found = find_mount(mount);
+  if (!found) return forward_error(found);
+  auto text = read_report(*found, "status.json");
+  if (!text) return forward_error(text);
+  auto status = nlohmann::ordered_json::parse(*text, nullptr, false);
+  if (!status.is_object())
+    return fail(Code::corrupt, found->mount +
+                                   "/.lamina/status.json is not what this program can "
+                                   "read; is the daemon of another version?");
+  return status;
+}
+
+std::string blob_table(const nlohmann::ordered_json& blobs) {
+  using Align = TextTable::Align;
+  TextTable table({{"BLOB"},
+                   {"KIND"},
+                   {"TIER", Align::right},
+                   {"SIZE", Align::right},
+                   {"USED", Align::right},
+                   {"FREE", Align::right},
+                   {"HEALTH"},
+                   {"PATH"}});
+  for (const auto& blob : blobs) {
+    const auto size = [&](const char* key) { return format_size(blob.value(key, uint64_t{0})); };
+    table.row({blob.value("name", ""), blob.value("kind", ""),
+               std::to_string(blob.value("tier", 0)), size("size"), size("used"), size("free"),
+               blob.value("health", ""), blob.value("path", "")});
+  }
+  return table.text();
+}
+
+}  // namespace lamina

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a mounted pool says of itself in .lamina/status.json.
+// Thread-safety: pure functions of the system's state.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/result.h"
+
+namespace lamina {
+
+// Of the pool mounted at `mount`, as typed.
+Result<nlohmann::ordered_json> read_status(const std::string& mount);
+
+// The list `blobs` of it as columns.
+std::string blob_table(const nlohmann::ordered_json& blobs);
+
+}  // namespace lamina

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/check.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/buffer.h"
+#include "engine/pool.h"
+#include "tools/check_blob.h"
+#include "tools/open_pool.h"
+
+namespace lamina {
+namespace {
+
+constexpr size_t ranges_at_once = 4096;
+constexpr uint64_t read_bytes = 1 * mib;
+
+std::string place_in(const DeviceInfo& device, uint64_t begin, uint64_t end) {
+  return "device \"" + device.name + "\" (" + std::to_string(raw(device.id)) + ") bytes " +
+         std::to_string(begin) + " to " + std::to_string(end);
+}
+
+// What the engine says of the maps when it opens the pool and is asked for everything.
+class MapCheck {
+ public:
+  MapCheck(Pool& pool, const CheckOptions& options, CheckReport& report)
+      : pool_(pool), options_(options), report_(report) {}
+
+  Task<void> check_all() {
+    const std::vector<DeviceInfo> devices = pool_.list();
+    report_.devices = devices.size();
+    for (size_t i = 0; i < devices.size(); ++i) {
+      options_.progress("maps", i, devices.size());
+      Task<void> checking = check_device(devices[i]);
+      co_await checking;
+    }
+    for (const LostRange& lost : pool_.lost())
+      report_.findings.push_back({"B6",
+                                  "device \"" + lost.name + "\" bytes " +
+                                      std::to_string(lost.range.begin.byte_offset()) + " to " +
+                                      std::to_string(lost.range.end.byte_offset()),
+                                  "lost"});
+  }
+
+ private:
+  Task<void> check_device(DeviceInfo device) {
+    DeviceBlock at{0};
+    uint64_t mapped = 0;
+    while (true) {
+      Task<Result<std::vector<MappedRange>>> mapping = pool_.map(device.id, at, ranges_at_once);
+      const auto ranges = co_await mapping;
+      if (!ranges) {
+        report_.findings.push_back({"B2", place_in(device, at.byte_offset(), device.size_bytes),
+                                    "its map cannot be read: " + ranges.error().message});
+        co_return;
+      }
+      for (const MappedRange& range : *ranges) {
+        check_order(device, at, range);
+        at = range.range.end;
+        if (range.state == RangeState::data) mapped += range.range.length().bytes();
+        if (range.state == RangeState::data && options_.data) {
+          Task<void> verifying = verify(device, range.range);
+          co_await verifying;
+        }
+      }
+      report_.ranges += ranges->size();
+      if (ranges->size() < ranges_at_once) break;
+    }
+    if (mapped != device.mapped_bytes)
+      report_.findings.push_back({"F", place_in(device, 0, device.size_bytes),
+                                  "counts " + std::to_string(device.mapped_bytes) +
+                                      " bytes as mapped, but its map has " +
+                                      std::to_string(mapped)});
+  }
+
+  void check_order(const DeviceInfo& device, DeviceBlock expected, const MappedRange& range) {
+    if (range.range.begin == expected && !range.range.empty()) return;
+    report_.findings.push_back(
+        {"C1", place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
+         "ranges of the map overlap or leave a gap"});
+  }
+
+  // Reads it through the engine, which compares every block with its checksum.
+  Task<void> verify(const DeviceInfo& device, BlockRange range) {
+    const uint64_t end = std::min(range.end.byte_offset(), device.size_bytes);
+    for (uint64_t offset = range.begin.byte_offset(); offset < end;) {
+      const uint64_t length = std::min(read_bytes, end - offset);
+      Task<Result<size_t>> reading =
+          pool_.read(device.id, offset, buffer_.span().first(static_cast<size_t>(length)));
+      const auto read = co_await reading;
+      if (!read) {
+        Task<void> narrowing = name_bad_blocks(device, offset, offset + length);
+        co_await narrowing;
+      }
+      report_.verified_bytes += length;
+      offset += length;
+    }
+  }
+
+  Task<void> name_bad_blocks(const DeviceInfo& device, uint64_t begin, uint64_t end) {
+    for (uint64_t offset = begin; offset < end; offset += block_size) {
+      const uint64_t length = std::min<uint64_t>(block_size, end - offset);
+      Task<Result<size_t>> reading =
+          pool_.read(device.id, offset, buffer_.span().first(static_cast<size_t>(length)));
+      const auto read = co_await reading;
+      if (!read)
+        report_.findings.push_back({"B6", place_in(device, offset, offset + length),
+                                    "its data cannot be read or is wrong"});
+    }
+  }
+
+  Pool& pool_;
+  const CheckOptions& options_;
+  CheckReport& report_;
+  Buffer buffer_{read_bytes};
+};
+
+Task<void> check_maps(OpenedBlobs opened, Settings settings, const CheckOptions& options,
+                      CheckReport& report) {
+  Task<Result<std::unique_ptr<Pool>>> opening =
+      Pool::open(std::move(opened.blobs), std::move(settings));
+  auto pool = co_await opening;
+  if (!pool) {
+    report.findings.push_back({"A13", "pool " + report.pool, pool.error().message});
+    co_return;
+  }
+  {
+    MapCheck maps(**pool, options, report);
+    Task<void> checking = maps.check_all();
+    co_await checking;
+  }
+  Task<Result<>> closing = (*pool)->close();
+  const Result<> closed = co_await closing;
+  if (!closed) report.findings.push_back({"A13", "pool " + report.pool, closed.error().message});
+}
+
+}  // namespace
+
+Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
+  Task<Result<OpenedBlobs>> opening = open_blobs(config, true);
+  auto opened = co_await opening;
+  if (!opened) co_return forward_error(opened);
+  CheckReport report;
+  report.pool = opened->pool_name;
+  std::optional<Slot> newest;
+  for (const auto& blob : opened->blobs) {
+    Task<void> checking = check_superblocks(*blob, report);
+    co_await checking;
+    Task<std::optional<Slot>> slots = check_slots(*blob, report);
+    std::optional<Slot> slot = co_await slots;
+    if (slot && (!newest || slot->number > newest->number)) newest = std::move(slot);
+  }
+  if (!newest) co_return report;
+  for (const auto& blob : opened->blobs) {
+    Task<void> checking = check_segments(*blob, *newest, options, report);
+    co_await checking;
+  }
+  Settings settings = engine_settings(config);
+  settings.read_only = true;
+  Task<void> maps = check_maps(std::move(*opened), std::move(settings), options, report);
+  co_await maps;
+  co_return report;
+}
+
+}  // namespace lamina

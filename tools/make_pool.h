@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes an empty pool on the disks that a config names.
+// Thread-safety: on the thread of a UringLoop.
+// Durability: when it returns the pool is on the medium.
+// Errors, with the path, before anything is written: exists, a target holds something and `force`
+//   is not set; busy, it is in use; no_space, it is too small; unsupported; invalid; not_found.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/task.h"
+#include "blobs/segment.h"
+#include "config/pool_config.h"
+#include "engine/pool.h"
+
+namespace lamina {
+
+struct MadeBlob {
+  std::string name, path;
+  uint64_t size = 0;  // bytes
+  uint64_t segment_bytes = 0;
+  uint32_t segment_count = 0;
+};
+
+struct MadePool {
+  std::string name;
+  Uuid uuid{};
+  std::vector<MadeBlob> blobs;
+};
+
+// `root`: owner and mode of the directory that devices will be in.
+Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root);
+
+}  // namespace lamina

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/open_pool.h"
+
+#include <algorithm>
+
+#include "blobs/describe.h"
+#include "blobs/file_disk.h"
+
+namespace lamina {
+namespace {
+
+// What one entry of the config turned out to be.
+struct Member {
+  const BlobConfig* wanted = nullptr;
+  std::shared_ptr<Disk> disk;
+  Superblock superblock;
+};
+
+std::string place_of(const BlobConfig& blob) {
+  return blob.where.empty() ? blob.path
+                            : blob.where + ": blob \"" + blob.name + "\" (" + blob.path + ")";
+}
+
+Error explain(const BlobConfig& blob, const Error& error) {
+  std::string message = place_of(blob) + ": ";
+  switch (error.code) {
+    case Code::not_found:
+      return {error.code, message + "it holds no lamina pool; `lamina format` makes one"};
+    case Code::corrupt:
+      return {error.code, message + error.message + "; nothing was changed"};
+    case Code::unsupported:
+      return {error.code,
+              message + error.message + "; use the lamina that made it, or a newer one"};
+    default:
+      return {error.code, message + error.message};
+  }
+}
+
+// Whether the blob that lies at the path is the one that the config names there.
+Result<> check_identity(const Member& member, const PoolConfig& config) {
+  const BlobConfig& wanted = *member.wanted;
+  const Superblock& found = member.superblock;
+  if (!config.from_yaml) return {};
+  if (found.pool_name != config.name)
+    return fail(Code::invalid, place_of(wanted) + ": it belongs to the pool \"" + found.pool_name +
+                                   "\", not to \"" + config.name + "\"");
+  if (found.blob_name != wanted.name) {
+    const auto other =
+        std::find_if(config.blobs.begin(), config.blobs.end(),
+                     [&](const BlobConfig& blob) { return blob.name == found.blob_name; });
+    return fail(Code::invalid, place_of(wanted) + ": the blob \"" + found.blob_name + "\" is here" +
+                                   (other == config.blobs.end()
+                                        ? std::string(", which the pool file does not name")
+                                        : ", which the pool file expects at " + other->path +
+                                              "; correct the two paths"));
+  }
+  return {};
+}
+
+Result<> check_same_pool(const std::vector<Member>& members) {
+  const Member& first = members.front();
+  for (const Member& member : members) {
+    if (member.superblock.pool != first.superblock.pool)
+      return fail(Code::invalid, place_of(*member.wanted) +
+                                     ": it is a member of another pool of the same name (" +
+                                     to_text(member.superblock.pool) + "; " + first.wanted->path +
+                                     " is of " + to_text(first.superblock.pool) + ")");
+    for (const Member& other : members)
+      if (&other != &member && other.superblock.blob == member.superblock.blob)
+        return fail(Code::invalid, place_of(*member.wanted) + ": it and " + other.wanted->path +
+                                       " are the same blob; one is a copy of the other");
+  }
+  return {};
+}
+
+Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only,
+                                 std::vector<std::string>& warnings) {
+  Member member;
+  member.wanted = &blob;
+  FileDiskOptions options;
+  options.read_only = read_only;
+  options.offset = blob.offset;
+  options.length = blob.size;
+  auto disk = open_file_disk(blob.path, options);
+  if (!disk) {
+    // Its message has the path already; the place in the pool file is added.
+    const std::string place = blob.where.empty() ? "" : blob.where + ": ";
+    co_return fail(disk.error().code, place + disk.error().message);
+  }
+  member.disk = std::move(*disk);
+  Task<Result<JournalBlob::Found>> finding = JournalBlob::find(*member.disk);
+  auto found = co_await finding;
+  if (!found) {
+    const Error error = explain(blob, found.error());
+    co_return fail(error.code, error.message);
+  }
+  member.superblock = found->superblock;
+  if (found->damaged > 0)
+    warnings.push_back(blob.path + ": " + std::to_string(found->damaged) +
+                       " of 3 superblock copies are damaged; a good one serves");
+  if (!read_only && needs_read_only(member.superblock))
+    co_return fail(Code::unsupported, place_of(blob) +
+                                          ": it has features of a newer lamina that "
+                                          "this one cannot write; mount it with -o ro");
+  co_return member;
+}
+
+}  // namespace
+
+Result<> check_kinds(const PoolConfig& config) {
+  for (const BlobConfig& blob : config.blobs)
+    if (blob.kind != BlobConfig::Kind::journal)
+      return fail(Code::unsupported, place_of(blob) + ": blobs of kind " + kind_name(blob.kind) +
+                                         " are not available in this version; leave it out");
+  return {};
+}
+
+Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only) {
+  LAMINA_CO_TRY(check_kinds(config));
+  OpenedBlobs opened;
+  std::vector<Member> members;
+  for (const BlobConfig& blob : config.blobs) {
+    Task<Result<Member>> opening = open_member(blob, read_only, opened.warnings);
+    auto member = co_await opening;
+    if (!member) co_return forward_error(member);
+    LAMINA_CO_TRY(check_identity(*member, config));
+    members.push_back(std::move(*member));
+  }
+  LAMINA_CO_TRY(check_same_pool(members));
+  std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) {
+    return raw(a.superblock.blob) < raw(b.superblock.blob);
+  });
+  opened.pool_name = members.front().superblock.pool_name;
+  opened.pool = members.front().superblock.pool;
+  for (Member& member : members)
+    opened.blobs.push_back(
+        std::make_unique<JournalBlob>(std::move(member.disk), std::move(member.superblock)));
+  co_return opened;
+}
+
+Settings engine_settings(const PoolConfig& config) {
+  Settings settings;
+  settings.nodes_bytes = config.memory.nodes;
+  settings.layers_bytes = config.memory.layers;
+  settings.tail_bytes = config.memory.tail;
+  settings.sums_bytes = config.memory.sums;
+  settings.flush_after_ns = config.flush_after_ns;
+  settings.verify_reads = config.verify == PoolConfig::Verify::reads;
+  settings.preallocate = config.preallocate == PoolConfig::Preallocate::check
+                             ? Settings::Preallocate::check
+                             : Settings::Preallocate::reserve;
+  return settings;
+}
+
+}  // namespace lamina

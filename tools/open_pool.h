@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a config to the blobs of its pool: opens the disks, finds the superblocks and sees that they
+// are the members that the config means. What mount, check and inspect begin with.
+// Thread-safety: on the thread of a UringLoop, which outlives the blobs.
+// Ownership: the blobs hold their disks, and with them the locks that keep others away.
+// Errors, with path and what to do: not_found, a path is missing or holds no pool; busy; invalid, a
+//   member of another pool, or two swapped; corrupt, a member is cut short or no superblock copy is
+//   good; unsupported, a newer format, or a kind that this version cannot serve; access; io.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/task.h"
+#include "blobs/journal_blob.h"
+#include "config/pool_config.h"
+#include "engine/settings.h"
+
+namespace lamina {
+
+struct OpenedBlobs {
+  std::vector<std::unique_ptr<JournalBlob>> blobs;  // in the order of their ids
+  std::string pool_name;
+  Uuid pool{};
+  std::vector<std::string> warnings;  // what a person should hear although it opened
+};
+
+Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only);
+
+// The engine's share of a config.
+Settings engine_settings(const PoolConfig& config);
+
+// Ok, or unsupported: names the first blob of a kind that this version cannot serve.
+Result<> check_kinds(const PoolConfig& config);
+
+}  // namespace lamina
