@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "blobs/record.h"
+#include "blobs/segment.h"
 #include "compare_rebuilt.h"
 #include "inspection.h"
 #include "pool_machine.h"
@@ -68,15 +69,48 @@ Task<void> find_targets(Store& store, std::vector<Target>& out) {
   }
 }
 
-void spoil(PoolMachine& machine, Address address, std::mt19937_64& random, Report& report) {
-  const PoolMachine::Location location = machine.locate(address);
-  if (!location.medium) {
-    report.violation("a mapped block's generation is nowhere on the medium");
-    return;
-  }
+void spoil(const PoolMachine::Location& location, std::mt19937_64& random) {
   Buffer bytes(512);
   for (std::byte& byte : bytes.span()) byte = static_cast<std::byte>(random());
-  location.medium->damage(location.offset + random() % 8 * 512, bytes.span().first(512));
+  location.medium->damage(location.offset, bytes.span().first(512));
+}
+
+// Headers of records that a later record knows to be durable, as places on the media.
+std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine) {
+  struct Seen {
+    RecordHeader header;
+    PoolMachine::Location at;
+  };
+  std::vector<Seen> seen;
+  SimExecutor nobody(0);
+  for (size_t i = 0; i < machine.media().size(); ++i) {
+    SimMedium& medium = *machine.media()[i];
+    const Superblock& superblock = machine.superblocks()[i];
+    const JournalBlob blob(open_sim_disk(medium, nobody), superblock);
+    Buffer block(block_size);
+    for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
+      medium.read(blob.offset(segment, 0), block.span());
+      const auto header = unpack_segment_header(block.span());
+      if (!header || header->kind != SegmentClass::log) continue;
+      const SegmentName name{blob.id(), segment, header->generation};
+      uint32_t at = payload_begin(header->kind, header->blocks, 0);
+      while (at < header->blocks) {
+        medium.read(blob.offset(segment, at), block.span());
+        auto record = unpack_record(block.span(), superblock.secret, name, at);
+        if (!record) break;
+        const uint32_t next = at + 1 + record->header.payload_blocks();
+        seen.push_back({std::move(record->header), {&medium, blob.offset(segment, at)}});
+        at = next;
+      }
+    }
+  }
+  std::vector<PoolMachine::Location> out;
+  for (const Seen& one : seen)
+    if (!one.header.starts_epoch && std::any_of(seen.begin(), seen.end(), [&](const Seen& later) {
+          return later.header.durable_through >= one.header.last();
+        }))
+      out.push_back(one.at);
+  return out;
 }
 
 WorkloadOptions short_work(std::mt19937_64& random, uint64_t flush_after_ns) {
@@ -115,13 +149,25 @@ LifeStatistics damage_run(uint64_t seed, Report& report) {
   ++statistics.crashes;
   if (!report.ok() || targets.empty()) return statistics;
 
-  const Target target = targets[random() % targets.size()];
-  spoil(machine, target.address, random, report);
+  // Either a block of payload, which alone may be lost, or a header, which the next one repeats.
+  std::map<DeviceId, std::vector<uint64_t>> damaged;
+  const std::vector<PoolMachine::Location> headers = durable_headers(machine);
+  if (random() % 2 == 0 && !headers.empty()) {
+    spoil(headers[random() % headers.size()], random);
+  } else {
+    const Target target = targets[random() % targets.size()];
+    const PoolMachine::Location location = machine.locate(target.address);
+    if (location.medium)
+      spoil(location, random);
+    else
+      report.violation("a mapped block's generation is nowhere on the medium");
+    damaged[target.device].push_back(target.block);
+  }
   machine.power_on(random());
   machine.drive(open_pool(machine, report));
   if (!report.ok()) return statistics;
   std::vector<Oracle::Found> found;
-  machine.drive(gather(machine.store(), oracle, {{target.device, {target.block}}}, found, report));
+  machine.drive(gather(machine.store(), oracle, damaged, found, report));
   if (report.ok())
     oracle.recovered(found, Permissions::of(machine.store().root_attributes()), false, report);
   machine.crash(random);

@@ -58,7 +58,8 @@ Task<void> close_store(Store& store, Oracle& oracle, Report& report) {
 void Life::open() {
   for (unsigned attempt = 0;; ++attempt) {
     machine_.power_on(random_());
-    if (!first_ && attempt < 4 && random_() % 4 == 0) machine_.arm_crash(random_);
+    if (!first_ && !options_.disks_fail && attempt < 4 && random_() % 4 == 0)
+      machine_.arm_crash(random_);
     running_ = machine_.drive(open_machine(machine_, report_));
     if (running_) return;
     ++statistics_.crashes_while_opening;
@@ -83,6 +84,7 @@ void Life::work() {
     options = random_options(random_);
     options.flush_after_ns = options_.flush_after_ns;
   }
+  options.may_break = options_.disks_fail;
   // Kept when it is abandoned by a crash: what it started refers to it.
   auto* workload = new Workload(
       machine_.store(), oracle_, options, random_, [this] { machine_.arm_crash(random_); },
@@ -95,7 +97,7 @@ void Life::work() {
 }
 
 void Life::end() {
-  if (running_ && random_() % 2) {
+  if (running_ && !options_.disks_fail && random_() % 2) {
     running_ = machine_.drive(close_store(machine_.store(), oracle_, report_));
     if (running_ && report_.ok()) {
       ++statistics_.clean_closes;

@@ -43,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(Bugs, OracleCatches,
 
 TEST(Oracle, AcceptsAStoreThatKeepsItsPromises) {
   std::string what;
-  EXPECT_EQ(first_caught(Bug::none, 300, &what), 0u) << what;
+  EXPECT_EQ(first_caught(Bug::none, 100, &what), 0u) << what;
 }
 
 }  // namespace

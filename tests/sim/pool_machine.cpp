@@ -110,7 +110,10 @@ void PoolMachine::power_on(uint64_t seed) {
 }
 
 Task<Result<>> PoolMachine::open() {
-  auto task = Pool::open(open_blobs(media_, superblocks_, *executor_), options_.settings);
+  auto blobs = open_blobs(media_, superblocks_, *executor_);
+  disks_.clear();
+  for (const auto& blob : blobs) disks_.push_back(&blob->disk());
+  auto task = Pool::open(std::move(blobs), options_.settings);
   Result<std::unique_ptr<Pool>> pool = co_await task;
   if (!pool) co_return forward_error(pool);
   pool_ = std::move(*pool);
@@ -123,6 +126,23 @@ Store& PoolMachine::store() {
 }
 
 void PoolMachine::arm_crash(std::mt19937_64& random) {
+  if (options_.fail_instead) {
+    SimFaults faults;
+    const uint64_t at = 1 + random() % options_.crash_within;
+    switch (random() % 3) {
+      case 0:
+        faults.fail_write_at = at;
+        break;
+      case 1:
+        faults.fail_flush_at = 1 + at % 4;
+        break;
+      default:
+        faults.fail_read_at = at;
+        break;
+    }
+    set_faults(*disks_[random() % disks_.size()], faults);
+    return;
+  }
   executor_->crash_after(1 + random() % options_.crash_within);
 }
 

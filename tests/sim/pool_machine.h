@@ -20,6 +20,7 @@ struct PoolOptions {
   uint64_t segment_bytes = 256 * kib;
   unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power
   uint64_t crash_within = 40;  // disk operations after arm_crash()
+  bool fail_instead = false;   // arm_crash() makes a disk fail one operation instead
   Settings settings;
 };
 // Small memory and frequent checkpoints, so that a short run sees much.
@@ -60,6 +61,7 @@ class PoolMachine final : public Machine {
   std::vector<std::unique_ptr<SimMedium>> media_;
   std::vector<Superblock> superblocks_;
   std::unique_ptr<SimExecutor> executor_;
+  std::vector<Disk*> disks_;  // the open pool's
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Store> store_;
   uint64_t now_ns_ = 0;

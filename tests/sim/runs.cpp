@@ -28,6 +28,18 @@ LifeStatistics random_run(uint64_t seed, Report& report) {
   return live(machine, random(), options, rebuild_check(machine), report);
 }
 
+LifeStatistics faults_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = random_pool_options(random);
+  pool.fail_instead = true;
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 12;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  options.disks_fail = true;
+  return live(machine, random(), options, rebuild_check(machine), report);
+}
+
 LifeStatistics steady_run(uint64_t seed, Report& report) {
   std::mt19937_64 random(seed);
   PoolOptions pool = random_pool_options(random);

@@ -167,10 +167,27 @@ bool Workload::answered(const Result<T>& result, const std::string& what) {
     ++full_answers_;
     if (options_.may_fill) return false;
   }
+  if (options_.may_break &&
+      (result.error().code == Code::io || result.error().code == Code::read_only))
+    return false;
   report_.violation(text(what, " failed with code ", static_cast<int>(result.error().code), " ",
                          result.error().message));
   return false;
 }
+bool Workload::broken(const Result<>& result) const {
+  return options_.may_break && !result &&
+         (result.error().code == Code::read_only || result.error().code == Code::io);
+}
+
+bool Workload::ended(const Result<>& result, OperationIndex operation) {
+  if (broken(result)) return false;
+  if (answered(result, oracle_.operations().at(operation).what))
+    oracle_.completed(operation);
+  else
+    oracle_.withdraw(operation);
+  return true;
+}
+
 template bool Workload::answered(const Result<>&, const std::string&);
 template bool Workload::answered(const Result<size_t>&, const std::string&);
 template bool Workload::answered(const Result<std::vector<MappedRange>>&, const std::string&);
@@ -187,21 +204,16 @@ Task<void> Workload::do_create() {
   if (oracle_.named(name)) {
     auto task = store_.create(name, size, Attributes{});
     const Result<DeviceInfo> result = co_await task;
-    if (result || result.error().code != Code::exists)
+    if (result || (result.error().code != Code::exists && !options_.may_break))
       report_.violation("a second device was made under the name " + name);
   } else if (living < options_.devices) {
     const Attributes attributes = choose_attributes();
     Oracle::Created created = oracle_.create(name, size, Permissions::of(attributes));
     auto task = store_.create(name, size, attributes);
     const Result<DeviceInfo> result = co_await task;
-    if (answered(Result<>(result ? Result<>{}
-                                 : Result<>(fail(result.error().code, result.error().message))),
-                 "create")) {
-      oracle_.completed(created.operation);
-      oracle_.bind(*created.device, result->id, report_);
-    } else {
-      oracle_.withdraw(created.operation);
-    }
+    if (result) oracle_.bind(*created.device, result->id, report_);
+    if (!ended(result ? Result<>{} : Result<>(std::unexpect, result.error()), created.operation))
+      co_return;
   }
   busy_names_.erase(name);
 }
@@ -214,7 +226,7 @@ Task<void> Workload::do_remove() {
     busy_names_.insert(name);
     auto task = store_.remove(name);
     const Result<> result = co_await task;
-    if (result || result.error().code != Code::not_found)
+    if (result || (result.error().code != Code::not_found && !broken(result)))
       report_.violation("a name that nobody has was removed: " + name);
     busy_names_.erase(name);
     co_return;
@@ -227,10 +239,7 @@ Task<void> Workload::do_remove() {
   const OperationIndex operation = oracle_.remove(name);
   auto task = store_.remove(name);
   const Result<> result = co_await task;
-  if (answered(result, "remove"))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
+  if (!ended(result, operation)) co_return;
   busy_names_.erase(name);
   leases_.erase(held);
 }
@@ -262,12 +271,10 @@ Task<void> Workload::do_rename() {
     if (from == to && !replace) {
       oracle_.completed(operation);  // either answer will do
     } else if (refused) {
-      if (result || result.error().code != Code::exists)
+      if (result || (result.error().code != Code::exists && !broken(result)))
         report_.violation("a rename without replace replaced " + to);
-    } else if (answered(result, "rename")) {
-      oracle_.completed(operation);
-    } else {
-      oracle_.withdraw(operation);
+    } else if (!ended(result, operation)) {
+      co_return;
     }
     busy_names_.erase(from);
     busy_names_.erase(to);
@@ -307,11 +314,7 @@ Task<void> Workload::do_attributes() {
   const OperationIndex operation = oracle_.set_permissions(*device, Permissions::of(attributes));
   auto task = store_.set_attributes(device->id, attributes);
   const Result<> result = co_await task;
-  if (answered(result, "set_attributes"))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
-  leases_.erase(held);
+  if (ended(result, operation)) leases_.erase(held);
 }
 
 Task<void> Workload::do_read_only() {
@@ -324,11 +327,7 @@ Task<void> Workload::do_read_only() {
   const OperationIndex operation = oracle_.set_read_only(*device, read_only);
   auto task = store_.set_read_only(device->id, read_only);
   const Result<> result = co_await task;
-  if (answered(result, "set_read_only"))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
-  leases_.erase(held);
+  if (ended(result, operation)) leases_.erase(held);
 }
 
 Task<void> Workload::do_xattr() {
@@ -337,27 +336,22 @@ Task<void> Workload::do_xattr() {
   if (!device || !available(lease)) co_return;
   const Held held = hold(lease);
   const std::string name = text("user.key", below(4));
+  bool known = true;
   const bool there = device->xattrs.contains(name) && device->xattrs[name].current();
   if (there && chance(30)) {
     const OperationIndex operation = oracle_.set_xattr(*device, name, std::nullopt);
     auto task = store_.remove_xattr(device->id, name);
     const Result<> result = co_await task;
-    if (answered(result, "remove_xattr"))
-      oracle_.completed(operation);
-    else
-      oracle_.withdraw(operation);
+    known = ended(result, operation);
   } else {
     std::string value(chance(15) ? below(20000) : below(100), 'x');
     for (char& c : value) c = static_cast<char>(random_());
     const OperationIndex operation = oracle_.set_xattr(*device, name, value);
     auto task = store_.set_xattr(device->id, name, value);
     const Result<> result = co_await task;
-    if (answered(result, "set_xattr"))
-      oracle_.completed(operation);
-    else
-      oracle_.withdraw(operation);
+    known = ended(result, operation);
   }
-  leases_.erase(held);
+  if (known) leases_.erase(held);
 }
 
 Task<void> Workload::do_root() {
@@ -367,11 +361,7 @@ Task<void> Workload::do_root() {
   const OperationIndex operation = oracle_.set_root(Permissions::of(attributes));
   auto task = store_.set_root_attributes(attributes);
   const Result<> result = co_await task;
-  if (answered(result, "set_root_attributes"))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
-  root_busy_ = false;
+  root_busy_ = !ended(result, operation);
 }
 
 // Names and sizes as they can be seen without waiting.

@@ -56,6 +56,7 @@ struct WorkloadOptions {
   uint64_t large_blocks = 100;    // of one large write
   uint64_t flush_after_ns = 0;    // 0: the store promises nothing by itself
   bool may_fill = false;          // no_space is an answer, not a bug
+  bool may_break = false;         // io and read_only are: disks fail
   bool far_places = true;         // devices of many GiB, nearly empty
   std::vector<unsigned> weights;  // by Action
 };
@@ -117,6 +118,11 @@ class Workload {
   bool available(const Lease& lease) const;
   Held hold(const Lease& lease) { return leases_.insert(leases_.end(), lease); }
   // Complains unless `result` is ok, or says that the pool is full where that may be.
+  // With disks that fail: nobody knows whether it happened. What it touched is left alone.
+  bool broken(const Result<>& result) const;
+  // Tells the oracle how a step that happens wholly or not at all has ended. False: unknown, so
+  // what it holds must be kept.
+  bool ended(const Result<>& result, OperationIndex operation);
   template <class T>
   bool answered(const Result<T>& result, const std::string& what);
   void check_blocks(const ModelDevice& device, uint64_t offset, std::span<const std::byte> bytes);

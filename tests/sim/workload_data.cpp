@@ -58,6 +58,7 @@ Task<void> Workload::do_write(Action action) {
   const OperationIndex operation = oracle_.write(*device, offset, version, zero, data);
   auto task = store_.write(device->id, offset, data);
   const Result<> result = co_await task;
+  if (broken(result)) co_return;
   if (answered(result, oracle_.operations().at(operation).what)) {
     oracle_.completed(operation);
   } else if (report_.ok()) {
@@ -133,6 +134,7 @@ Task<void> Workload::do_erase() {
   const OperationIndex operation = oracle_.erase(*device, offset, length);
   auto task = store_.erase(device->id, offset, length);
   const Result<> result = co_await task;
+  if (broken(result)) co_return;
   if (answered(result, oracle_.operations().at(operation).what)) {
     oracle_.completed(operation);
   } else if (report_.ok()) {
@@ -155,11 +157,7 @@ Task<void> Workload::do_resize() {
   const OperationIndex operation = oracle_.resize(*device, size);
   auto task = store_.resize(device->id, size);
   const Result<> result = co_await task;
-  if (answered(result, oracle_.operations().at(operation).what))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
-  leases_.erase(held);
+  if (ended(result, operation)) leases_.erase(held);
 }
 
 Task<void> Workload::do_empty() {
@@ -170,11 +168,7 @@ Task<void> Workload::do_empty() {
   const OperationIndex operation = oracle_.truncate_to_empty(*device);
   auto task = store_.truncate_to_empty(device->id);
   const Result<> result = co_await task;
-  if (answered(result, oracle_.operations().at(operation).what))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
-  leases_.erase(held);
+  if (ended(result, operation)) leases_.erase(held);
 }
 
 Task<void> Workload::do_reserve() {
@@ -188,11 +182,7 @@ Task<void> Workload::do_reserve() {
   const OperationIndex operation = oracle_.reserve(*device, keep ? 0 : offset + length);
   auto task = store_.reserve(device->id, offset, length, keep);
   const Result<> result = co_await task;
-  if (answered(result, oracle_.operations().at(operation).what))
-    oracle_.completed(operation);
-  else
-    oracle_.withdraw(operation);
-  leases_.erase(held);
+  if (ended(result, operation)) leases_.erase(held);
 }
 
 // What the map says must agree with what was written, to the block.
