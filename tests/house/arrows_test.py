@@ -27,7 +27,7 @@ MAY_KNOW = {
 
 # Headers of others, and the only folders that may include them.
 ONLY_IN = [
-    (re.compile(r"fuse3?/|fuse(_\w+)?\.h|linux/fuse\.h"), {"fuse"}),
+    (re.compile(r"fuse3/|fuse(_\w+)?\.h|linux/fuse\.h"), {"fuse"}),
     (re.compile(r"yaml-cpp/"), {"config"}),
     (re.compile(r"liburing"), {"blobs", "fuse"}),
     (re.compile(r"CLI/"), {"src"}),
