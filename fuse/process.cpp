@@ -32,6 +32,7 @@ bool protect_from_oom() {
 
 ProcessStatus prepare_process() {
   ProcessStatus status;
+  status.pid = getpid();
   auto note = [&status](bool ok, std::string_view what) {
     if (ok) return true;
     if (!status.why_not.empty()) status.why_not += "; ";

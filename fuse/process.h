@@ -10,6 +10,7 @@ namespace lamina {
 
 // What could be had; each empty message means yes, otherwise it says why not. Shown by `status`.
 struct ProcessStatus {
+  int pid = 0;                 // of the daemon, so that `umount` can wait for its end
   bool io_flusher = false;     // PR_SET_IO_FLUSHER: its allocations never wait for I/O
   bool memory_locked = false;  // mlockall: pages stay once touched
   bool oom_protected = false;  // oom_score_adj -1000

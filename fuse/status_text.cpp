@@ -127,6 +127,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
   const Json json = {
       {"pool", status.name},
       {"uuid", uuid_text(status.uuid)},
+      {"pid", process.pid},
       {"health", status.health},
       {"read_only", status.read_only},
       {"size", status.size},
