@@ -19,6 +19,7 @@ struct LifeOptions {
   unsigned lives = 20;          // times that it is opened and worked with
   WorkloadOptions workload;     // weights empty: a new mixture every life
   uint64_t flush_after_ns = 0;  // of the store
+  uint64_t afresh_blocks = 0;   // written after everything was removed, where no crash came
   bool disks_fail = false;      // arm_crash() does not crash, but operations may fail after it
 };
 

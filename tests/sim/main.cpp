@@ -2,7 +2,7 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|damage|faults   what a run is (runs.h)
+//   sim --kind random|exhaustive|steady|full|damage|faults   what a run is (runs.h)
 //   sim --jobs 2                  so many at once
 //   sim --at-least 10000          fails if fewer crashes than that were made
 //   sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
@@ -44,8 +44,9 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 5> kinds{{{"random", random_run},
+constexpr std::array<Kind, 6> kinds{{{"random", random_run},
                                      {"steady", steady_run},
+                                     {"full", full_run},
                                      {"damage", damage_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
@@ -221,10 +222,10 @@ bool mutate([[maybe_unused]] const char* name) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
-    std::fprintf(
-        stderr,
-        "usage: sim [--kind random|exhaustive|steady|damage|faults] [--seed N | --seeds A..B]\n"
-        "           [--jobs N] [--at-least CRASHES] [--mutation NAME]\n");
+    std::fprintf(stderr,
+                 "usage: sim [--kind random|exhaustive|steady|full|damage|faults] [--seed N | "
+                 "--seeds A..B]\n"
+                 "           [--jobs N] [--at-least CRASHES] [--mutation NAME]\n");
     return 2;
   }
   const size_t bytes = sizeof(Totals) + options.jobs * sizeof(std::atomic<uint64_t>);

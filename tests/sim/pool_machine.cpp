@@ -32,6 +32,7 @@ std::vector<std::unique_ptr<JournalBlob>> open_blobs(
 PoolOptions random_pool_options(std::mt19937_64& random) {
   PoolOptions options;
   options.disks = random() % 3 == 0 ? 2 : 1;
+  options.block_devices = random() % 4 != 0;
   options.disk_bytes = (64 + random() % 65) * mib;
   options.crash_within = random() % 2 ? 10 : 80;
   Settings& settings = options.settings;
@@ -74,7 +75,7 @@ void PoolMachine::format(uint64_t seed) {
     superblock.segment_count = plan->segment_count;
     superblock.erase_bytes = plan->erase_bytes;
     superblocks_.push_back(superblock);
-    watch(*media_.back(), superblock);
+    if (options_.block_devices) watch(*media_.back(), superblock);
   }
   power_on(random());
   auto blobs = open_blobs(media_, superblocks_, *executor_);

@@ -16,6 +16,9 @@ namespace lamina::sim {
 
 struct PoolOptions {
   unsigned disks = 1;
+  // Files keep retired segments allocated instead of discarding them, so only block devices are
+  // watched for writes out of order.
+  bool block_devices = true;
   uint64_t disk_bytes = 64 * mib;
   uint64_t segment_bytes = 256 * kib;
   unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power

@@ -16,6 +16,31 @@ AfterRecovery rebuild_check(const PoolMachine& machine) {
   };
 }
 
+// Overwriting at random, most of it in pieces of some size, in two devices.
+WorkloadOptions overwriting(std::mt19937_64& random, uint64_t blocks, uint64_t flush_after_ns) {
+  WorkloadOptions work;
+  work.workers = 1 + static_cast<unsigned>(random() % 4);
+  work.operations = 1500 + random() % 1000;
+  work.devices = 2;
+  work.far_places = false;
+  work.large_blocks = 60;
+  work.device_blocks = blocks / 2;
+  work.flush_after_ns = flush_after_ns;
+  work.weights.assign(action_count, 0);
+  const auto weigh = [&](Action action, unsigned weight) {
+    work.weights[static_cast<size_t>(action)] = weight;
+  };
+  weigh(Action::create, 2);
+  weigh(Action::write, 30);
+  weigh(Action::write_part, 3);
+  weigh(Action::write_large, 30);
+  weigh(Action::read, 5);
+  weigh(Action::erase, 2);
+  weigh(Action::flush, 3);
+  weigh(Action::wait, 1);
+  return work;
+}
+
 }  // namespace
 
 LifeStatistics random_run(uint64_t seed, Report& report) {
@@ -43,33 +68,32 @@ LifeStatistics faults_run(uint64_t seed, Report& report) {
 LifeStatistics steady_run(uint64_t seed, Report& report) {
   std::mt19937_64 random(seed);
   PoolOptions pool = random_pool_options(random);
-  pool.disks = 1 + static_cast<unsigned>(random() % 2);
   pool.disk_bytes = 64 * mib;
   PoolMachine machine(pool, random(), report);
   LifeOptions options;
   options.lives = 6;
   options.flush_after_ns = pool.settings.flush_after_ns;
-  WorkloadOptions& work = options.workload;
-  work.workers = 1 + static_cast<unsigned>(random() % 4);
-  work.operations = 1500 + random() % 1000;
-  work.devices = 2;
-  work.far_places = false;
-  work.large_blocks = 60;
-  // Two devices that fill 60 % of what users can store.
-  work.device_blocks = pool.disks * 64 * mib / block_size * 45 / 100 / 2;
-  work.flush_after_ns = options.flush_after_ns;
-  work.weights.assign(action_count, 0);
-  const auto weigh = [&](Action action, unsigned weight) {
-    work.weights[static_cast<size_t>(action)] = weight;
-  };
-  weigh(Action::create, 2);
-  weigh(Action::write, 30);
-  weigh(Action::write_part, 3);
-  weigh(Action::write_large, 30);
-  weigh(Action::read, 5);
-  weigh(Action::erase, 2);
-  weigh(Action::flush, 3);
-  weigh(Action::wait, 1);
+  // Two devices that together fill half of the medium, some 60 % of what users can store.
+  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;
+  options.workload = overwriting(random, blocks * 45 / 100, options.flush_after_ns);
+  return live(machine, random(), options, rebuild_check(machine), report);
+}
+
+LifeStatistics full_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = random_pool_options(random);
+  pool.disks = 1;
+  pool.disk_bytes = 64 * mib;
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 4;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  const uint64_t blocks = pool.disk_bytes / block_size;
+  options.workload = overwriting(random, blocks * 2, options.flush_after_ns);
+  options.workload.may_fill = true;
+  options.workload.weights[static_cast<size_t>(Action::remove)] = 1;
+  options.workload.weights[static_cast<size_t>(Action::write_large)] = 60;
+  options.afresh_blocks = blocks / 2;
   return live(machine, random(), options, rebuild_check(machine), report);
 }
 

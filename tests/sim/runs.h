@@ -17,6 +17,9 @@ LifeStatistics random_run(uint64_t seed, Report& report);
 // The same without crashes in clusters, on a small pool that is overwritten several times over and
 // must never be full.
 LifeStatistics steady_run(uint64_t seed, Report& report);
+// More is written than fits: what was acknowledged stays, deleting works and makes room (promise
+// 4).
+LifeStatistics full_run(uint64_t seed, Report& report);
 // A block of payload, or a record's header, that was durable goes bad while the power is off: that
 // range alone may be lost, and nothing is ever wrong (A2, B1).
 LifeStatistics damage_run(uint64_t seed, Report& report);

@@ -161,11 +161,11 @@ bool Workload::available(const Lease& lease) const {
 }
 
 template <class T>
-bool Workload::answered(const Result<T>& result, const std::string& what) {
+bool Workload::answered(const Result<T>& result, const std::string& what, bool may_be_full) {
   if (result) return true;
   if (result.error().code == Code::no_space) {
     ++full_answers_;
-    if (options_.may_fill) return false;
+    if (options_.may_fill && may_be_full) return false;
   }
   if (options_.may_break &&
       (result.error().code == Code::io || result.error().code == Code::read_only))
@@ -179,18 +179,19 @@ bool Workload::broken(const Result<>& result) const {
          (result.error().code == Code::read_only || result.error().code == Code::io);
 }
 
-bool Workload::ended(const Result<>& result, OperationIndex operation) {
+bool Workload::ended(const Result<>& result, OperationIndex operation, bool may_be_full) {
   if (broken(result)) return false;
-  if (answered(result, oracle_.operations().at(operation).what))
+  if (answered(result, oracle_.operations().at(operation).what, may_be_full))
     oracle_.completed(operation);
   else
     oracle_.withdraw(operation);
   return true;
 }
 
-template bool Workload::answered(const Result<>&, const std::string&);
-template bool Workload::answered(const Result<size_t>&, const std::string&);
-template bool Workload::answered(const Result<std::vector<MappedRange>>&, const std::string&);
+template bool Workload::answered(const Result<>&, const std::string&, bool);
+template bool Workload::answered(const Result<DeviceInfo>&, const std::string&, bool);
+template bool Workload::answered(const Result<size_t>&, const std::string&, bool);
+template bool Workload::answered(const Result<std::vector<MappedRange>>&, const std::string&, bool);
 
 Task<void> Workload::do_create() {
   const std::string name = choose_name();
@@ -239,7 +240,7 @@ Task<void> Workload::do_remove() {
   const OperationIndex operation = oracle_.remove(name);
   auto task = store_.remove(name);
   const Result<> result = co_await task;
-  if (!ended(result, operation)) co_return;
+  if (!ended(result, operation, false)) co_return;
   busy_names_.erase(name);
   leases_.erase(held);
 }
@@ -301,7 +302,7 @@ Task<void> Workload::do_close() {
   --device->opens;
   auto task = store_.close_device(device->id);
   const Result<> result = co_await task;
-  answered(result, "close of a device");
+  answered(result, "close of a device", false);
   leases_.erase(held);
 }
 

@@ -70,6 +70,9 @@ class Workload {
 
   // Ends when `operations` and what follows are done.
   Task<void> run();
+  // Removes everything and then writes `blocks` blocks of one device, which must find room: nobody
+  // need do anything but delete (promise 4).
+  Task<void> start_afresh(uint64_t blocks);
   // Operations that were begun.
   size_t begun() const { return begun_; }
   uint64_t full_answers() const { return full_answers_; }
@@ -117,14 +120,15 @@ class Workload {
   Attributes choose_attributes();
   bool available(const Lease& lease) const;
   Held hold(const Lease& lease) { return leases_.insert(leases_.end(), lease); }
-  // Complains unless `result` is ok, or says that the pool is full where that may be.
   // With disks that fail: nobody knows whether it happened. What it touched is left alone.
   bool broken(const Result<>& result) const;
   // Tells the oracle how a step that happens wholly or not at all has ended. False: unknown, so
   // what it holds must be kept.
-  bool ended(const Result<>& result, OperationIndex operation);
+  bool ended(const Result<>& result, OperationIndex operation, bool may_be_full = true);
+  // Complains unless `result` is ok, or says that the pool is full where that may be: what makes
+  // room must always work.
   template <class T>
-  bool answered(const Result<T>& result, const std::string& what);
+  bool answered(const Result<T>& result, const std::string& what, bool may_be_full = true);
   void check_blocks(const ModelDevice& device, uint64_t offset, std::span<const std::byte> bytes);
 
   Store& store_;

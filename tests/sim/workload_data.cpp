@@ -135,7 +135,7 @@ Task<void> Workload::do_erase() {
   auto task = store_.erase(device->id, offset, length);
   const Result<> result = co_await task;
   if (broken(result)) co_return;
-  if (answered(result, oracle_.operations().at(operation).what)) {
+  if (answered(result, oracle_.operations().at(operation).what, false)) {
     oracle_.completed(operation);
   } else if (report_.ok()) {
     const uint64_t blocks = std::min<uint64_t>(lease.end, options_.device_blocks + 100);
@@ -154,10 +154,11 @@ Task<void> Workload::do_resize() {
   if (chance(40)) size = round_down(size, block_size);
   if (options_.far_places && chance(20)) size = (uint64_t{1} << (30 + below(20))) + below(9);
   if (chance(5)) size = device->size.current();
+  const bool grows = size > device->size.current();
   const OperationIndex operation = oracle_.resize(*device, size);
   auto task = store_.resize(device->id, size);
   const Result<> result = co_await task;
-  if (ended(result, operation)) leases_.erase(held);
+  if (ended(result, operation, grows)) leases_.erase(held);
 }
 
 Task<void> Workload::do_empty() {
@@ -168,7 +169,7 @@ Task<void> Workload::do_empty() {
   const OperationIndex operation = oracle_.truncate_to_empty(*device);
   auto task = store_.truncate_to_empty(device->id);
   const Result<> result = co_await task;
-  if (ended(result, operation)) leases_.erase(held);
+  if (ended(result, operation, false)) leases_.erase(held);
 }
 
 Task<void> Workload::do_reserve() {
@@ -220,7 +221,7 @@ Task<void> Workload::do_flush() {
   const std::vector<OperationIndex> covered = oracle_.covered(device.get());
   auto task = store_.flush(device->id);
   const Result<> result = co_await task;
-  if (answered(result, "flush")) oracle_.durable(covered);
+  if (answered(result, "flush", false)) oracle_.durable(covered);
   leases_.erase(held);
 }
 
@@ -229,11 +230,48 @@ Task<void> Workload::do_everything(Action action) {
   if (action == Action::sync) {
     auto task = store_.sync();
     const Result<> result = co_await task;
-    if (answered(result, "sync")) oracle_.durable(covered);
+    if (answered(result, "sync", false)) oracle_.durable(covered);
   } else {
     auto task = store_.checkpoint();
     const Result<> result = co_await task;
-    answered(result, "checkpoint");
+    answered(result, "checkpoint", false);
+  }
+}
+
+Task<void> Workload::start_afresh(uint64_t blocks) {
+  std::vector<DeviceRef> devices;
+  for (const auto& [tag, device] : oracle_.devices())
+    if (!device->name.empty() || device->opens > 0) devices.push_back(device);
+  for (const DeviceRef& device : devices) {
+    for (; device->opens > 0; --device->opens) {
+      auto closing = store_.close_device(device->id);
+      const Result<> closed = co_await closing;
+      answered(closed, "close of a device", false);
+    }
+    if (device->name.empty()) continue;
+    const std::string name = device->name;
+    const OperationIndex operation = oracle_.remove(name);
+    auto removing = store_.remove(name);
+    const Result<> removed = co_await removing;
+    ended(removed, operation, false);
+  }
+  const uint64_t piece = std::min<uint64_t>(blocks, 64);
+  const Oracle::Created created = oracle_.create("afresh", 0, {0600, 0, 0});
+  auto creating = store_.create("afresh", 0, Attributes{});
+  const Result<DeviceInfo> made = co_await creating;
+  if (!answered(made, "create in an empty pool", false)) co_return;
+  oracle_.bind(*created.device, made->id, report_);
+  oracle_.completed(created.operation);
+  Buffer buffer(piece * block_size);
+  const std::vector<bool> zero(piece);
+  for (uint64_t at = 0; at < blocks && report_.ok(); at += piece) {
+    const uint64_t version = oracle_.next_version(), offset = at * block_size;
+    Oracle::pattern(*created.device, offset, version, zero, buffer.span());
+    const OperationIndex operation =
+        oracle_.write(*created.device, offset, version, zero, buffer.span());
+    auto writing = store_.write(created.device->id, offset, buffer.span());
+    const Result<> written = co_await writing;
+    ended(written, operation, false);
   }
 }
 
