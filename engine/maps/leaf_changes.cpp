@@ -197,9 +197,12 @@ LayerChange apply_layer(std::vector<Extent>& extents, BlockRange range, const La
     remains.keep_until(change.begin, out, counts);
     const BlockRange covered = remains.drop_until(change.end, counts);
     if (!always) {
-      // A zero says something only from the first to the last thing that it hides (F9).
-      const BlockRange hidden = hull(covered, dropped_part(dropped, change.range()));
+      // A zero says something only from the first to the last thing that it hides (F9); where it
+      // goes on in a neighbour, up to there, so that the two can become one.
+      BlockRange hidden = hull(covered, dropped_part(dropped, change.range()));
       if (hidden.empty()) continue;
+      if (cursor->begin < range.begin) hidden.begin = range.begin;
+      if (cursor->end > range.end) hidden.end = range.end;
       change = clip(change, hidden.begin, hidden.end);
     }
     count_data(counts, change, 1);

@@ -17,9 +17,9 @@ using namespace node_format;
 namespace {
 
 template <class Item>
-PackPlan plan_rows(std::span<const Item> items, unsigned address_block_bits) {
+PackPlan plan_rows(std::span<const Item> items, unsigned address_block_bits, size_t bits) {
   PackPlan plan(columns_of<Item>());
-  for (size_t from = 0; from < items.size() && plan.bits() <= block_bits; from += group_rows)
+  for (size_t from = 0; from < items.size() && plan.bits() <= bits; from += group_rows)
     plan.add(make_group(items.subspan(from, std::min(group_rows, items.size() - from)),
                         address_block_bits));
   return plan;
@@ -28,23 +28,23 @@ PackPlan plan_rows(std::span<const Item> items, unsigned address_block_bits) {
 template <class Item>
 bool rows_fit(std::span<const Item> items) {
   if (items.size() > max_rows) return false;
-  const PackPlan plan = plan_rows(items, address_block_bits_of(items));
+  const PackPlan plan = plan_rows(items, address_block_bits_of(items), block_bits);
   return plan.rows() == items.size() && plan.fits();
 }
 
 template <class Item>
-size_t prefix_that_fits(std::span<const Item> items) {
+size_t prefix_that_fits(std::span<const Item> items, size_t bits) {
   items = items.first(std::min(items.size(), max_rows));
   const unsigned address_block_bits = address_block_bits_of(items);
-  PackPlan plan = plan_rows(items, address_block_bits);
-  if (plan.fits() && plan.rows() == items.size()) return items.size();
+  PackPlan plan = plan_rows(items, address_block_bits, bits);
+  if (plan.bits() <= bits && plan.rows() == items.size()) return items.size();
   plan.pop();  // the group that was too much: how many of its rows would do?
   const size_t whole = plan.rows();
   size_t least = 0, most = std::min(group_rows, items.size() - whole);  // fits, does not fit
   while (most - least > 1) {
     const size_t middle = (least + most) / 2;
     plan.add(make_group(items.subspan(whole, middle), address_block_bits));
-    (plan.fits() ? least : most) = middle;
+    (plan.bits() <= bits ? least : most) = middle;
     plan.pop();
   }
   return std::max<size_t>(whole + least, 1);
@@ -65,7 +65,7 @@ template <class Item>
 void pack_rows(std::span<const Item> items, Header& header, std::byte* block) {
   const unsigned address_block_bits = address_block_bits_of(items);
   header.address_block_bits = static_cast<uint8_t>(address_block_bits);
-  const PackPlan plan = plan_rows(items, address_block_bits);
+  const PackPlan plan = plan_rows(items, address_block_bits, block_bits);
   LAMINA_CHECK(plan.rows() == items.size() && plan.fits());
   plan.write_directory(header, block);
   for (size_t from = 0; from < items.size(); from += group_rows) {
@@ -132,11 +132,11 @@ bool fits(const Node& node) {
                                 : rows_fit(std::span<const Child>(node.children));
 }
 
-size_t leaf_prefix_that_fits(std::span<const Extent> extents) {
-  return prefix_that_fits(extents);
+size_t leaf_prefix_that_fits(std::span<const Extent> extents, size_t bits) {
+  return prefix_that_fits(extents, bits);
 }
-size_t inner_prefix_that_fits(std::span<const Child> children) {
-  return prefix_that_fits(children);
+size_t inner_prefix_that_fits(std::span<const Child> children, size_t bits) {
+  return prefix_that_fits(children, bits);
 }
 
 size_t leaf_bits(std::span<const Extent> extents) {

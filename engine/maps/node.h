@@ -46,9 +46,10 @@ struct Node {
 
 // Whether it fits one block.
 bool fits(const Node& node);
-// How many of extents[from...] (or children) fit one block, at least 1.
-size_t leaf_prefix_that_fits(std::span<const Extent> extents);
-size_t inner_prefix_that_fits(std::span<const Child> children);
+// How many of them, from the first on, fit so many bits of a block; at least 1.
+size_t leaf_prefix_that_fits(std::span<const Extent> extents, size_t bits = size_t{block_size} * 8);
+size_t inner_prefix_that_fits(std::span<const Child> children,
+                              size_t bits = size_t{block_size} * 8);
 
 // How many bits of a block they take, header and directory included; more than a block has where
 // they do not fit.

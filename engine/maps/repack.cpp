@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/maps/bits.h"
 #include "engine/maps/leaf_changes.h"
 
 namespace lamina {
@@ -13,10 +12,15 @@ namespace {
 
 // A node that is cut is not filled further than this, so that the next change does not cut it
 // again.
-constexpr size_t target_bits = block_bits * 95 / 100;
+size_t target(size_t bits) {
+  return bits * 95 / 100;
+}
+
 // Neighbours become one if that leaves room.
-constexpr size_t join_bits = block_bits * 3 / 4;
-constexpr size_t small_bits = block_bits / 3, join_small_bits = block_bits * 9 / 10;
+bool should_join(size_t left, size_t right, size_t bits) {
+  const size_t both = left + right;
+  return both <= bits * 3 / 4 || (std::min(left, right) < bits / 3 && both <= bits * 9 / 10);
+}
 
 std::vector<Child> children_of(std::span<const ChildItem> items) {
   std::vector<Child> children;
@@ -32,11 +36,11 @@ size_t bits_of(std::span<const ChildItem> items) {
   return inner_bits(children_of(items));
 }
 
-size_t prefix_of(std::span<const Extent> items) {
-  return leaf_prefix_that_fits(items);
+size_t prefix_of(std::span<const Extent> items, size_t bits) {
+  return leaf_prefix_that_fits(items, bits);
 }
-size_t prefix_of(std::span<const ChildItem> items) {
-  return inner_prefix_that_fits(children_of(items));
+size_t prefix_of(std::span<const ChildItem> items, size_t bits) {
+  return inner_prefix_that_fits(children_of(items), bits);
 }
 
 DeviceBlock begin_of(const Extent& item) {
@@ -97,7 +101,8 @@ void RepackWindow<Item>::combine(Content<Item> next) {
 template <class Item>
 bool RepackWindow<Item>::wants_neighbour() const {
   // From three nodes' worth on, they are full enough without.
-  return held_ && !held_->appended && held_bits_ > block_bits && held_bits_ <= 2 * target_bits;
+  return held_ && !held_->appended && held_bits_ > node_bits_ &&
+         held_bits_ <= 2 * target(node_bits_);
 }
 
 template <class Item>
@@ -106,12 +111,10 @@ Task<Result<>> RepackWindow<Item>::push(Content<Item> next) {
     hold(std::move(next));
     co_return Result<>{};
   }
-  const size_t next_bits = bits_of(next.items), both = held_bits_ + next_bits;
-  const bool too_much = held_bits_ > block_bits || next_bits > block_bits;
+  const size_t next_bits = bits_of(next.items);
+  const bool too_much = held_bits_ > node_bits_ || next_bits > node_bits_;
   const bool too_little =
-      both <= join_bits ||
-      (std::min(held_bits_, next_bits) < small_bits && both <= join_small_bits) ||
-      held_->items.empty() || next.items.empty();
+      should_join(held_bits_, next_bits, node_bits_) || held_->items.empty() || next.items.empty();
   if (too_much || too_little) {
     combine(std::move(next));
     Task<Result<>> spilling = spill();
@@ -138,24 +141,23 @@ Task<Result<>> RepackWindow<Item>::finish() {
 // How many of the items, which take `bits`, go into the next node.
 template <class Item>
 size_t RepackWindow<Item>::cut(std::span<const Item> items, size_t bits) const {
-  const size_t nodes = std::max<size_t>(2, div_up(bits, target_bits));
+  const size_t nodes = std::max<size_t>(2, div_up(bits, target(node_bits_)));
   const size_t even = div_up(items.size(), nodes);
   if (held_->appended) {
-    const size_t full = prefix_of(items.first(std::min(items.size(), 2 * even)));
+    const size_t full = prefix_of(items.first(std::min(items.size(), 2 * even)), node_bits_);
     return std::clamp<size_t>(full * 95 / 100, 1, items.size() - 1);
   }
-  if (bits_of(items.first(even)) <= block_bits) return even;
-  return std::min(even, prefix_of(items.first(even)));
+  return prefix_of(items.first(even), node_bits_);
 }
 
 template <class Item>
 Task<Result<>> RepackWindow<Item>::spill() {
-  if (held_bits_ <= block_bits) co_return Result<>{};
+  if (held_bits_ <= node_bits_) co_return Result<>{};
   Content<Item>& held = *held_;
   held.unchanged = NodeId::none;
   const double bits_each = static_cast<double>(held_bits_) / static_cast<double>(held.items.size());
   size_t taken = 0, bits = held_bits_;
-  while (bits > block_bits) {
+  while (bits > node_bits_) {
     const std::span<const Item> rest = std::span<const Item>(held.items).subspan(taken);
     const size_t count = cut(rest, bits);
     LAMINA_CHECK(count < rest.size());
@@ -169,7 +171,7 @@ Task<Result<>> RepackWindow<Item>::spill() {
     // Exact only where it decides something.
     const std::span<const Item> left = std::span<const Item>(held.items).subspan(taken);
     bits = static_cast<size_t>(bits_each * static_cast<double>(left.size()));
-    if (bits < 3 * block_bits) bits = bits_of(left);
+    if (bits < 3 * node_bits_) bits = bits_of(left);
   }
   held.items.erase(held.items.begin(), held.items.begin() + static_cast<ptrdiff_t>(taken));
   held_bits_ = bits;

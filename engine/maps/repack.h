@@ -53,7 +53,7 @@ class RepackWindow {
  public:
   // Nodes of `level` are put into the context's sink; what stands for them is appended to `out`.
   RepackWindow(RepackContext& context, uint32_t level, std::vector<ChildItem>& out)
-      : context_(context), level_(level), out_(out) {}
+      : context_(context), node_bits_(context.input.node_bytes * 8), level_(level), out_(out) {}
 
   // Takes the content right behind the one before; finish() has been called where they are not
   // neighbours.
@@ -73,6 +73,7 @@ class RepackWindow {
   Task<Result<>> emit(BlockRange range, std::vector<Item> items);
 
   RepackContext& context_;
+  const size_t node_bits_;  // what one node may take
   uint32_t level_;
   std::vector<ChildItem>& out_;
   std::optional<Content<Item>> held_;

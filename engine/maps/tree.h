@@ -64,6 +64,7 @@ struct MergeInput {
   CheckpointNumber checkpoint = 0;  // the one that writes
   const Layer* changes = nullptr;   // may be null
   std::span<const Swap> swaps;      // sorted by range.begin; applied before the changes
+  size_t node_bytes = block_size;   // how much of a block may be used; less makes deeper trees
 };
 
 struct MergeOutput {
