@@ -57,7 +57,7 @@ bool YamlMap::has(std::string_view key) const {
 YAML::Node YamlMap::node(std::string_view key) const {
   for (const auto& [name, value] : entries_)
     if (name == key) return value;
-  reject_all("\"" + std::string(key) + "\" is missing");
+  reject_all(quoted(std::string(key)) + " is missing");
 }
 
 std::string YamlMap::text(std::string_view key) const {

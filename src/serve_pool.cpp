@@ -8,6 +8,7 @@
 #include <cstring>
 #include <thread>
 
+#include "background_loop.h"
 #include "blobs/uring_loop.h"
 #include "engine/pool.h"
 #include "fuse/process.h"
@@ -109,6 +110,8 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   const ProcessStatus process = prepare_process();
   auto loop = UringLoop::create({});
   if (!loop) return forward_error(loop);
+  auto background = BackgroundLoop::start();
+  if (!background) return forward_error(background);
   auto opened = (*loop)->run_until(open_blobs(config, options.read_only));
   if (!opened) return forward_error(opened);
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
@@ -117,6 +120,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   Settings settings = engine_settings(config);
   settings.read_only = options.read_only;
   settings.force = options.force;
+  settings.background = &(*background)->executor();
   settings.log = [&log](Severity severity, const std::string& message) {
     log.write(severity, message);
   };
