@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <future>
 #include <thread>
 #include <utility>
@@ -40,6 +41,12 @@ std::vector<std::string> mount_options(const ServerOptions& options) {
   if (options.read_only) list.push_back("ro");
   list.insert(list.end(), options.mount_options.begin(), options.mount_options.end());
   return list;
+}
+
+// Tests leave out what a user's kernel may not have, whatever program does the mounting.
+Result<FeatureSet> without_by_environment() {
+  const char* list = std::getenv("LAMINA_FUSE_WITHOUT");
+  return parse_features(list == nullptr ? "" : list);
 }
 
 }  // namespace
@@ -90,8 +97,8 @@ class ReactorThread {
     return {};
   }
 
-  std::unique_ptr<Reactor> reactor_;
-  std::unique_ptr<UringLoop> loop_;  // goes first: its ring may name the reactor
+  std::unique_ptr<UringLoop> loop_;
+  std::unique_ptr<Reactor> reactor_;  // nothing is delivered to it once the loop has stopped
   std::thread thread_;
 };
 
@@ -166,6 +173,9 @@ void Server::State::unmount() {
 
 Result<std::unique_ptr<Server>> Server::mount(Pool& pool, UringLoop& loop, ServerOptions options) {
   options.reactors = std::max(options.reactors, 1u);
+  Result<FeatureSet> without = without_by_environment();
+  if (!without) return forward_error(without);
+  options.without |= *without;
   auto state = std::make_unique<State>(pool, loop, std::move(options));
   if (Result<> prepared = state->prepare(); !prepared) {
     if (state->mount) state->mount->unmount_unserved();

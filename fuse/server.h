@@ -32,7 +32,9 @@ struct ServerOptions {
   bool allow_other = false;  // users other than the one who mounts may look in
   bool read_only = false;
   uint64_t request_bytes = 64 * mib;  // memory for requests under way, of all reactors together
-  FeatureSet without;                 // what is not to be used although the kernel has it
+  // What is not to be used although the kernel has it; mount() adds what the environment names in
+  // LAMINA_FUSE_WITHOUT, as a list with commas.
+  FeatureSet without;
   std::vector<std::string> mount_options;  // further ones, passed on to the kernel
   ProcessStatus process;                   // for .lamina/status.json
   std::function<void()> on_ready;          // called once the mount answers
