@@ -5,6 +5,7 @@
 // Errors: a Task returns Result<T>; an exception that escapes one is a bug and ends the process.
 #pragma once
 
+#include <atomic>
 #include <coroutine>
 #include <cstdlib>
 #include <exception>
@@ -18,17 +19,25 @@ class Task;
 
 namespace detail {
 
+// A task that ends without ever having waited must not resume whoever awaits it: that one is still
+// below it on the stack, and a loop of such awaits would grow the stack wherever the compiler
+// makes no tail calls (sanitizers, -O0). So both meet at a flag: the task that ends and the awaiter
+// that has started it. Whoever comes second goes on; they may be on different threads.
 struct FinalAwaiter {
   bool await_ready() noexcept { return false; }
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) noexcept {
-    return h.promise().continuation ? h.promise().continuation : std::noop_coroutine();
+    const std::coroutine_handle<> awaiting = h.promise().continuation;
+    // If the awaiter is yet to come, it may destroy the frame from here on.
+    if (h.promise().met.exchange(true, std::memory_order_acq_rel)) return awaiting;
+    return std::noop_coroutine();
   }
   void await_resume() noexcept {}
 };
 
 struct PromiseBase {
   std::coroutine_handle<> continuation;
+  std::atomic<bool> met = false;
   std::suspend_always initial_suspend() noexcept { return {}; }
   FinalAwaiter final_suspend() noexcept { return {}; }
   [[noreturn]] void unhandled_exception() noexcept { std::terminate(); }
@@ -68,9 +77,13 @@ class [[nodiscard]] Task {
   }
 
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> awaiting) noexcept {
-    handle_.promise().continuation = awaiting;
-    return handle_;
+  // false: it has ended already. Otherwise *this may be gone by the return.
+  bool await_suspend(std::coroutine_handle<> awaiting) noexcept {
+    promise_type& promise = handle_.promise();
+    promise.continuation = awaiting;
+    handle_.resume();
+    return !promise.met.load(std::memory_order_acquire) &&
+           !promise.met.exchange(true, std::memory_order_acq_rel);
   }
   T await_resume() { return handle_.promise().take(); }
 

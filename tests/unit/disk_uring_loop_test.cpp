@@ -100,6 +100,28 @@ TEST(UringLoop, CoroutinesSwitchBetweenLoopsOfTwoThreads) {
   other.join();
 }
 
+Task<int> end_there(UringLoop& there) {
+  co_await SwitchTo{there};
+  co_return 1;
+}
+
+Task<void> await_ends_there(UringLoop& there, UringLoop& here, int& ends) {
+  for (int i = 0; i < 2000; ++i) {
+    ends += co_await end_there(there);
+    co_await SwitchTo{here};
+  }
+}
+
+TEST(UringLoop, ATaskMayEndOnAnotherThreadWhileItsAwaiterStillStartsIt) {
+  const auto here = make_loop(), there = make_loop();
+  std::thread other([&] { there->run(); });
+  int ends = 0;
+  here->run_until(await_ends_there(*there, *here, ends));
+  EXPECT_EQ(ends, 2000);
+  there->stop();
+  other.join();
+}
+
 TEST(UringLoop, StopsWhenAskedBeforeItRunsAndFromAnotherThread) {
   const auto loop = make_loop();
   loop->stop();
