@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "base/executor.h"
 #include "base/units.h"
 
 namespace lamina {
@@ -23,6 +24,9 @@ struct Settings {
   bool read_only = false;                   // roll forward in memory, write nothing
   bool force = false;                       // mount although a member of the last session is absent
   enum class Preallocate : uint8_t { reserve, check } preallocate = Preallocate::reserve;
+  // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
+  // outlive the pool.
+  Executor* background = nullptr;
   // Tells of things a person should see: a damaged superblock copy, a pool that turned read-only.
   enum class Severity : uint8_t { info, warning, error };
   std::function<void(Severity, const std::string&)> log = [](Severity, const std::string&) {};

@@ -298,6 +298,7 @@ Task<Result<>> Merger::merge_root(std::vector<ChildItem>& top) {
     if (!entry) co_return forward_error(entry);
     if (drops(*entry, whole_device)) {
       dropped_[whole_device.begin] = whole_device.end;
+      ++output_.subtrees_dropped;
       output_.from_empty = true;
     } else {
       Task<Result<Node>> reading = read(input_.root, *entry, whole_device);

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// What runs beside the users: checkpoints when they are due, then the space that comes back.
+#include <algorithm>
+
+#include "engine/pool_state.h"
+
+namespace lamina {
+namespace {
+
+constexpr uint64_t pool_part = 16;      // of a small pool: a checkpoint each sixteenth of it
+constexpr uint64_t free_part = 4;       // of what is free for users
+constexpr uint64_t log_minimum = 4;     // segments: checkpoints are not worth it more often
+constexpr int follow_up_limit = 8;      // checkpoints in a row to get space back
+
+}  // namespace
+
+// E3, D5: by bytes of log, by what waits in layers, and by free segments.
+bool PoolState::checkpoint_due(uint64_t bytes, uint64_t entries) const {
+  const uint64_t segment = uint64_t{space.segment_blocks()} * block_size;
+  const uint64_t by_pool = space.total() * segment / pool_part;
+  const uint64_t by_free = space.available(Claim::user) * segment / free_part;
+  const uint64_t limit = std::min({settings.checkpoint_log_bytes, by_pool, by_free});
+  return bytes >= std::max(limit, log_minimum * segment) || entries >= log.entry_limit() / 2;
+}
+
+void PoolState::start_checkpoint() {
+  {
+    Lock lock(background_mutex_);
+    if (checkpoint_started_ || closing_) return;
+    checkpoint_started_ = true;
+    ++background_;
+  }
+  spawn(background_checkpoint());
+}
+
+Task<void> PoolState::background_checkpoint() {
+  co_await Yield{};  // it is spawned under locks
+  SwitchTo background{*settings.background};
+  co_await background;
+  auto result = co_await checkpointer.run();
+  for (int again = 0; result && again < follow_up_limit; ++again) {
+    result = co_await reclaimer.after_checkpoint();
+    if (!result || !reclaimer.more_to_gain()) break;
+    result = co_await checkpointer.run(true);
+  }
+  if (!result) log.fail_with(result.error());
+  co_await reclaimer.prepare_ahead();
+  Lock lock(background_mutex_);
+  checkpoint_started_ = false;
+  --background_;
+  background_ended_.wake_all();
+}
+
+void PoolState::start_preparing() {
+  {
+    Lock lock(background_mutex_);
+    if (closing_) return;
+    ++background_;
+  }
+  spawn(prepare_in_background());
+}
+
+Task<void> PoolState::prepare_in_background() {
+  co_await Yield{};
+  SwitchTo background{*settings.background};
+  co_await background;
+  co_await reclaimer.prepare_ahead();
+  Lock lock(background_mutex_);
+  --background_;
+  background_ended_.wake_all();
+}
+
+Task<void> PoolState::wait_for_background() {
+  for (;;) {
+    Completion completion;
+    {
+      Lock lock(background_mutex_);
+      closing_ = true;
+      if (background_ == 0) co_return;
+      background_ended_.add(completion);
+    }
+    co_await completion;
+  }
+}
+
+}  // namespace lamina

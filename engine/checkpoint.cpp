@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <unordered_map>
+
+#include "base/check.h"
+#include "base/checksum.h"
+#include "engine/pool_state.h"
+
+namespace lamina {
+namespace {
+
+// A node segment with fewer live nodes than this part of what it could hold is emptied.
+constexpr uint64_t sparse_percent = 50;
+
+}  // namespace
+
+uint32_t generation_quota(uint64_t segments) {
+  return static_cast<uint32_t>(2 * segments + 64);
+}
+
+// What is copied under the order lock.
+struct Checkpointer::Cut {
+  LogPosition log;
+  std::vector<std::shared_ptr<ThinMap>> maps;  // of `tables.devices`, in the same order
+  std::vector<std::shared_ptr<const Layer>> layers;
+  PendingSwaps swaps;
+  std::vector<NodeId> unreachable;
+  CheckpointNumber unreachable_in = 0;
+  Tables tables;
+};
+
+// What the checkpoint makes: nothing of it is true before its slot.
+struct Checkpointer::Made final : NodeSink {
+  Made(PoolState& the_pool, CheckpointNumber the_number, uint64_t the_next_node)
+      : pool(the_pool), number(the_number), next_node(the_next_node) {}
+
+  NodeId allocate() override { return NodeId{next_node++}; }
+  Task<Result<>> put(const Node& node) override;
+  void erase(NodeId id) override { nodes.erase(id); }
+
+  PoolState& pool;
+  const CheckpointNumber number;
+  uint64_t next_node;
+  NodeTable nodes;
+  std::vector<ImageMap> maps;
+};
+
+Task<Result<>> Checkpointer::Made::put(const Node& node) {
+  Entry line;
+  line.kind = EntryKind::node;
+  line.node = node.header.id;
+  line.birth = node.header.birth;
+  line.checkpoint = number;
+  auto places = co_await pool.writer.append(std::move(line));
+  if (!places) co_return forward_error(places);
+  auto block = std::make_shared<Buffer>(block_size);
+  pack_node(node, block->span());
+  for (size_t i = 0; i < 2; ++i) {
+    std::memcpy(places->blocks[i].data(), block->data(), block_size);
+    stamp_node(places->blocks[i], pool.identity.secret, places->keys[i]);
+  }
+  std::memcpy(block->data(), places->blocks[0].data(), block_size);
+  NodeEntry entry;
+  entry.copies = places->copies;
+  entry.checkpoint = number;
+  entry.level = static_cast<uint8_t>(node.header.level);
+  entry.mapped_blocks = static_cast<uint32_t>(
+      std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
+  nodes.set(node.header.id, entry);
+  pool.nodes.put(entry, std::move(block));
+  co_return Result<>{};
+}
+
+Checkpointer::Checkpointer(PoolState& pool) : pool_(pool) {}
+
+void Checkpointer::resume(const Resume& at) {
+  Lock lock(mutex_);
+  number_ = at.number;
+  next_number_ = at.next_number;
+  cut_ = at.cut;
+  next_node_ = raw(at.next_node);
+  tables_ = {{at.number, at.tables}};
+}
+
+Task<Result<>> Checkpointer::run(bool force, bool clean) {
+  Sequence wanted = 0;
+  {
+    Lock lock(pool_.log.order());
+    wanted = pool_.log.last();
+  }
+  for (;;) {
+    Completion completion;
+    {
+      Lock lock(mutex_);
+      if (!running_) {
+        if (cut_ >= wanted && !force && swaps_.empty()) co_return Result<>{};
+        running_ = true;
+        break;
+      }
+      ended_.add(completion);
+    }
+    co_await completion;
+  }
+  auto result = co_await once(clean);
+  if (!result) pool_.log.fail_with(result.error());
+  Lock lock(mutex_);
+  running_ = false;
+  ended_.wake_all();
+  co_return result;
+}
+
+bool Checkpointer::running() const {
+  Lock lock(mutex_);
+  return running_;
+}
+
+void Checkpointer::add_swaps(PendingSwaps swaps) {
+  Lock lock(mutex_);
+  LAMINA_CHECK(swaps_.empty());
+  swaps_ = std::move(swaps);
+}
+
+bool Checkpointer::has_swaps() const {
+  Lock lock(mutex_);
+  return !swaps_.empty();
+}
+
+void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in) {
+  Lock lock(mutex_);
+  unreachable_ = std::move(unreachable);
+  unreachable_in_ = seen_in;
+}
+
+Checkpointer::Cut Checkpointer::take_cut() {
+  Cut cut;
+  Lock order(pool_.log.order());
+  cut.log = pool_.log.cut();
+  Devices& devices = pool_.devices;
+  Tables& t = cut.tables;
+  t.epoch = pool_.identity.epoch;
+  t.cut = cut.log.last;
+  t.next_device = devices.next_device();
+  t.next_map = devices.next_map();
+  t.root = devices.root;
+  t.root_xattrs = devices.root_xattrs;
+  t.epochs = pool_.epochs;
+  t.lineage = devices.lineage;
+  t.lost = devices.lost;
+  devices.for_each([&](const DevicePtr& d) {
+    DeviceRow row;
+    row.id = d->id;
+    row.name = d->name;
+    row.size_bytes = d->size_bytes;
+    row.attributes = d->attributes;
+    row.xattrs = d->xattrs;
+    row.created_ns = d->created_ns;
+    row.read_only = d->read_only;
+    row.origin = d->origin;
+    row.reserved_blocks = d->reserved_blocks;
+    row.last_fork = d->last_fork;
+    row.last_share = d->last_share;
+    row.map = d->map->id();
+    t.devices.push_back(std::move(row));
+    d->map->freeze();
+    cut.maps.push_back(d->map);
+    cut.layers.push_back(d->map->frozen());
+  });
+  pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
+  Lock lock(mutex_);
+  cut.swaps = std::exchange(swaps_, {});
+  cut.unreachable = std::exchange(unreachable_, {});
+  cut.unreachable_in = unreachable_in_;
+  return cut;
+}
+
+Task<Result<>> Checkpointer::once(bool clean) {
+  Cut cut = take_cut();
+  CheckpointNumber number = 0, before = 0;
+  uint64_t next_node = 0;
+  {
+    Lock lock(mutex_);
+    number = next_number_;
+    before = number_;
+    next_node = next_node_;
+  }
+  Made made(pool_, number, next_node);
+  made.nodes = pool_.newest_image()->nodes;
+  cut.tables.number = number;
+  for (const NodeId id : cut.unreachable)
+    if (const NodeEntry* entry = made.nodes.find(id); entry && entry->checkpoint <= cut.unreachable_in)
+      made.nodes.erase(id);
+  LAMINA_CO_TRY(co_await merge_all(cut, made));
+  LAMINA_CO_TRY(co_await rewrite_sparse_nodes(made));
+
+  // Everything that the tables and the slot name has to be on its disk, records first.
+  LAMINA_CO_TRY(co_await pool_.log.flush(cut.log.last));
+  LAMINA_CO_TRY(co_await pool_.log.wait_sealed(cut.log.last));
+  Slot slot;
+  slot.number = number;
+  slot.oldest_backed = before == 0 ? number : before;
+  slot.epoch = pool_.identity.epoch;
+  slot.cut = cut.log.last;
+  slot.clean = clean;
+  slot.log_segment = cut.log.segment;
+  slot.log_block = cut.log.block;
+  slot.log_next = cut.log.next;
+  slot.last_checksum = cut.log.last_checksum;
+  slot.durable_through = pool_.log.durable();
+  LAMINA_CO_TRY(co_await write_tables(cut, made, slot));
+  LAMINA_CO_TRY(co_await pool_.writer.write_out());
+  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
+  LAMINA_CO_TRY(co_await write_slot(slot));
+  publish(cut, made);
+  ++pool_.counters.checkpoints;
+  BackedCheckpoints backed;
+  {
+    Lock lock(mutex_);
+    number_ = number;
+    next_number_ = number + 1;
+    cut_ = slot.cut;
+    next_node_ = made.next_node;
+    std::vector<Generation> segments;
+    for (const auto& copy : slot.tables)
+      for (const SlotExtent& run : copy) segments.push_back(run.segment.generation);
+    tables_.emplace_back(number, std::move(segments));
+    if (tables_.size() > 2) tables_.erase(tables_.begin());
+    metadata_bytes_ = made.nodes.count() * block_size + slot.tables_bytes;
+    extents_ = mapped_blocks_ = 0;
+    for (const ImageMap& m : made.maps) {
+      extents_ += m.extents;
+      mapped_blocks_ += m.mapped_blocks;
+    }
+    backed = {number, slot.oldest_backed};
+    pool_.space.set_node_bytes(metadata_bytes_);
+  }
+  pool_.merging_blocks = 0;
+  pool_.log.set_backed(backed);
+  co_return Result<>{};
+}
+
+Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
+  for (size_t i = 0; i < cut.maps.size(); ++i) LAMINA_CO_TRY(co_await merge_one(cut, made, i));
+  co_return Result<>{};
+}
+
+Task<Result<>> Checkpointer::merge_one(Cut& cut, Made& made, size_t at) {
+  DeviceRow& row = cut.tables.devices[at];
+  const ThinMap::Size before = cut.maps[at]->size();
+  std::span<const Swap> swaps;
+  for (const auto& [map, list] : cut.swaps.maps)
+    if (map == row.map) swaps = list;
+  row.root = cut.maps[at]->root();
+  row.mapped_blocks = before.mapped_blocks;
+  row.extents = before.extents;
+  if (cut.layers[at] || !swaps.empty()) {
+    MergeInput input;
+    input.map = row.map;
+    input.root = row.root;
+    input.last_fork = row.last_fork;
+    input.birth = cut.log.last;
+    input.checkpoint = made.number;
+    input.changes = cut.layers[at].get();
+    input.swaps = swaps;
+    auto output = co_await merge(pool_.nodes, made.nodes, input, made, pool_.space);
+    if (!output) co_return forward_error(output);
+    row.root = output->root;
+    row.mapped_blocks = output->mapped_blocks;
+    row.extents = static_cast<uint64_t>(static_cast<int64_t>(row.extents) + output->extents_change);
+  }
+  made.maps.push_back({row.map, row.root, row.mapped_blocks, row.extents});
+  co_return Result<>{};
+}
+
+// Moving a node is one entry of the table: what is left in the emptiest node segments is written
+// again, so that they can be freed whole.
+Task<Result<>> Checkpointer::rewrite_sparse_nodes(Made& made) {
+  struct Count {
+    uint64_t live = 0, blocks = 0;
+  };
+  std::unordered_map<uint32_t, Count> counts;
+  for (const Segment& s : pool_.space.segments())
+    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed)
+      counts[raw(s.name.generation)].blocks = pool_.space.segment_blocks();
+  made.nodes.for_each([&](NodeId, const NodeEntry& entry) {
+    for (const Address& copy : entry.copies)
+      if (const auto found = counts.find(raw(copy.generation)); found != counts.end())
+        ++found->second.live;
+  });
+  uint64_t segments = counts.size(), live = 0;
+  for (const auto& [generation, count] : counts) live += count.live;
+  // Only where node segments as a whole are mostly garbage; each copy of a node counts.
+  if (segments < 8 || live * 100 >= segments * pool_.space.segment_blocks() * sparse_percent)
+    co_return Result<>{};
+  std::vector<NodeId> moving;
+  made.nodes.for_each([&](NodeId id, const NodeEntry& entry) {
+    if (entry.checkpoint == made.number) return;
+    for (const Address& copy : entry.copies) {
+      const auto found = counts.find(raw(copy.generation));
+      if (found == counts.end()) continue;
+      if (found->second.live * 100 < found->second.blocks * sparse_percent) {
+        moving.push_back(id);
+        return;
+      }
+    }
+  });
+  for (const NodeId id : moving) {
+    const NodeEntry entry = made.nodes.at(id);
+    auto block = co_await pool_.nodes.get(id, entry, false);
+    if (!block) co_return forward_error(block);
+    auto node = unpack_node((*block)->span());
+    if (!node) co_return forward_error(node);
+    node->header.checkpoint = made.number;
+    LAMINA_CO_TRY(co_await made.put(*node));
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
+  Tables& t = cut.tables;
+  const uint32_t quota = generation_quota(pool_.space.total());
+  t.next_node = NodeId{made.next_node};
+  t.nodes = made.nodes;
+  t.segments = pool_.space.segments();
+  for (Segment& s : t.segments)
+    for (const Generation target : cut.swaps.targets)
+      if (s.name.generation == target) s.settled = t.cut;
+  t.next_generation = pool_.space.next_generation();
+  slot.generation_mark = raw(t.next_generation) + quota;
+  slot.node_mark = made.next_node + node_quota;
+  const std::vector<std::byte> bytes = pack_tables(t);
+  slot.tables_bytes = bytes.size();
+  slot.tables_checksum = plain_checksum(bytes);
+  const auto count = static_cast<uint32_t>(div_up(bytes.size(), tables_page_bytes));
+  for (uint32_t i = 0; i < count; ++i) {
+    Entry line;
+    line.kind = EntryKind::node;
+    line.checkpoint = made.number;
+    auto places = co_await pool_.writer.append(std::move(line));
+    if (!places) co_return forward_error(places);
+    TablesPage page;
+    page.number = made.number;
+    page.epoch = t.epoch;
+    page.cut = t.cut;
+    page.index = i;
+    page.count = count;
+    page.bytes = std::span(bytes).subspan(i * tables_page_bytes);
+    page.bytes = page.bytes.first(std::min(page.bytes.size(), tables_page_bytes));
+    for (size_t c = 0; c < 2; ++c) {
+      const MetadataPlace& key = places->keys[c];
+      pack_tables_page(page, pool_.identity.secret, key, places->blocks[c]);
+      auto& runs = slot.tables[c];
+      if (!runs.empty() && runs.back().segment.generation == key.generation &&
+          runs.back().block + runs.back().blocks == key.block) {
+        ++runs.back().blocks;
+      } else {
+        if (runs.size() == slot_max_extents)
+          co_return fail(Code::too_big, "the checkpoint's tables take more runs than a slot names");
+        runs.push_back({{key.blob, key.segment, key.generation}, key.block, 1});
+      }
+    }
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> Checkpointer::write_slot(const Slot& named) {
+  Slot slot = named;
+  for (const auto& blob : pool_.blobs)
+    slot.members.push_back({blob->id(), blob->superblock().blob_uuid, blob->superblock().kind,
+                            blob->superblock().tier, blob->segment_count()});
+  const auto& epochs = pool_.epochs;
+  const size_t skip = epochs.size() > slot_max_cuts ? epochs.size() - slot_max_cuts : 0;
+  slot.recent_cuts.assign(epochs.begin() + static_cast<std::ptrdiff_t>(skip), epochs.end());
+  slot.wall_ns = pool_.settings.background->wall_ns();
+  std::vector<Buffer> blocks;
+  IoBatch writes;
+  for (const auto& blob : pool_.blobs) {
+    for (const uint64_t offset : blob->slot_offsets(slot.number)) {
+      blocks.emplace_back(block_size);
+      pack_slot(slot, pool_.identity.secret, blob->id(), static_cast<uint32_t>(offset / block_size),
+                blocks.back().span());
+      writes.write(blob->disk(), offset, blocks.back().span());
+      pool_.counters.written_slots += block_size;
+    }
+  }
+  co_await writes;
+  LAMINA_CO_TRY(writes.result());
+  co_return co_await pool_.flush_all_disks();
+}
+
+void Checkpointer::publish(Cut& cut, Made& made) {
+  auto image = std::make_shared<Image>();
+  image->number = made.number;
+  image->cut = cut.log.last;
+  image->nodes = std::move(made.nodes);
+  image->maps = made.maps;
+  for (const Generation target : cut.swaps.targets) pool_.space.settle(target, cut.log.last);
+  ImagePtr shared = std::move(image);
+  std::set<MapId> in_cut;
+  for (const ImageMap& m : shared->maps) in_cut.insert(m.map);
+  {
+    Lock order(pool_.log.order());
+    pool_.devices.set_image(shared);
+    // A map made since the cut has no tree yet; it lets go of the image that it began from.
+    pool_.devices.for_each([&](const DevicePtr& d) {
+      if (!in_cut.contains(d->map->id())) d->map->publish(shared, {d->map->id()}, false);
+    });
+  }
+  for (size_t i = 0; i < cut.maps.size(); ++i)
+    cut.maps[i]->publish(shared, shared->maps[i], cut.layers[i] != nullptr);
+  made.nodes = shared->nodes;
+  pool_.add_image(std::move(shared));
+}
+
+Sequence Checkpointer::cut() const {
+  Lock lock(mutex_);
+  return cut_;
+}
+
+CheckpointNumber Checkpointer::number() const {
+  Lock lock(mutex_);
+  return number_;
+}
+
+std::set<Generation> Checkpointer::tables_segments() const {
+  Lock lock(mutex_);
+  std::set<Generation> all;
+  for (const auto& [number, segments] : tables_) all.insert(segments.begin(), segments.end());
+  return all;
+}
+
+uint64_t Checkpointer::metadata_bytes() const {
+  Lock lock(mutex_);
+  return metadata_bytes_;
+}
+
+uint64_t Checkpointer::extents() const {
+  Lock lock(mutex_);
+  return extents_;
+}
+
+uint64_t Checkpointer::mapped_blocks() const {
+  Lock lock(mutex_);
+  return mapped_blocks_;
+}
+
+}  // namespace lamina

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checkpoints: a consistent cut of all the maps at one sequence number, made by merging layers
+// into trees while writers go on.
+//
+// What must be durable before what (A11):
+//   1. under the order lock: close the record, push a layer boundary everywhere, copy the device
+//      table: the cut;
+//   2. merge; write nodes, then the tables, both copies of each;
+//   3. wait for all records and seals up to the cut; flush every disk;
+//   4. write the slot, both copies on every journal blob; flush them;
+//   5. readers move to the new trees, the merged layers go, K_new becomes K_old.
+// A crash before the end of 4 leaves K_new and K_old as they were: nothing that they name has been
+// written to (the writer takes free segments only, and frees none before 5).
+//
+// Thread-safety: all methods from any thread; the work runs where it is awaited.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/task.h"
+#include "base/waiters.h"
+#include "blobs/slot.h"
+#include "engine/image.h"
+#include "engine/log/log.h"
+#include "engine/tables.h"
+
+namespace lamina {
+
+class PoolState;
+
+// Pointers that the mover wants changed at the next checkpoint, by map, sorted by place; and what
+// the checkpoint publishes with them: the segments that they lead to (settled then, A5).
+struct PendingSwaps {
+  std::vector<std::pair<MapId, std::vector<Swap>>> maps;
+  std::vector<Generation> targets;
+  bool empty() const { return maps.empty() && targets.empty(); }
+};
+
+class Checkpointer {
+ public:
+  explicit Checkpointer(PoolState& pool);
+
+  // A checkpoint whose cut lies after the beginning of this call. `force`: also where nothing has
+  // changed since the last one. `clean`: the slot says that nothing follows.
+  Task<Result<>> run(bool force = false, bool clean = false);
+  bool running() const;
+
+  // To be published with the next checkpoint. One batch at a time.
+  void add_swaps(PendingSwaps swaps);
+  bool has_swaps() const;
+
+  // Nodes that a walk of image `seen_in` could not reach: they leave the table at the next
+  // checkpoint, unless they were written since.
+  void drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in);
+
+  // What recovery found, to go on from.
+  struct Resume {
+    CheckpointNumber number = 0;
+    CheckpointNumber next_number = 0;
+    Sequence cut = 0;
+    NodeId next_node{1};
+    std::vector<Generation> tables;  // segments that hold its tables
+  };
+  void resume(const Resume& at);
+
+  Sequence cut() const;                        // of the newest committed one
+  CheckpointNumber number() const;             // of the newest committed one
+  std::set<Generation> tables_segments() const;  // of K_old and K_new
+  uint64_t metadata_bytes() const;             // nodes + tables of the newest, one copy
+  uint64_t extents() const;                    // in all trees of the newest
+  uint64_t mapped_blocks() const;
+
+ private:
+  struct Cut;
+  struct Made;
+  Cut take_cut();
+  Task<Result<>> once(bool clean);
+  Task<Result<>> merge_all(Cut& cut, Made& made);
+  Task<Result<>> merge_one(Cut& cut, Made& made, size_t at);
+  Task<Result<>> rewrite_sparse_nodes(Made& made);
+  Task<Result<>> write_tables(Cut& cut, Made& made, Slot& slot);
+  Task<Result<>> write_slot(const Slot& slot);
+  void publish(Cut& cut, Made& made);
+
+  PoolState& pool_;
+  mutable Mutex mutex_;
+  bool running_ GUARDED_BY(mutex_) = false;
+  Waiters ended_ GUARDED_BY(mutex_);
+  PendingSwaps swaps_ GUARDED_BY(mutex_);
+  std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
+  CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
+  CheckpointNumber number_ GUARDED_BY(mutex_) = 0;
+  CheckpointNumber next_number_ GUARDED_BY(mutex_) = 1;
+  Sequence cut_ GUARDED_BY(mutex_) = 0;
+  uint64_t next_node_ GUARDED_BY(mutex_) = 1;
+  // Which segments hold the tables of the last two, the newest last.
+  std::vector<std::pair<CheckpointNumber, std::vector<Generation>>> tables_ GUARDED_BY(mutex_);
+  uint64_t metadata_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t extents_ GUARDED_BY(mutex_) = 0;
+  uint64_t mapped_blocks_ GUARDED_BY(mutex_) = 0;
+};
+
+// How many generations, and node ids, one epoch may issue between two slots: what a recovery jumps
+// over (A3).
+uint32_t generation_quota(uint64_t segments);
+inline constexpr uint64_t node_quota = 1 << 16;
+
+}  // namespace lamina

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/devices.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "blobs/varint.h"
+
+namespace lamina {
+namespace {
+
+std::unexpected<Error> cannot_follow(const char* what) {
+  return fail(Code::corrupt, std::string("an entry of the log cannot follow: ") + what);
+}
+
+uint64_t blocks_of(uint64_t bytes) { return div_up(bytes, block_size); }
+
+}  // namespace
+
+std::string pack_attributes(const Attributes& a, bool read_only) {
+  std::vector<std::byte> out;
+  for (const uint64_t v : {uint64_t{a.mode}, uint64_t{a.uid}, uint64_t{a.gid}, a.atime_ns,
+                           a.mtime_ns, a.ctime_ns, uint64_t{read_only}})
+    put_varint(out, v);
+  return {reinterpret_cast<const char*>(out.data()), out.size()};
+}
+
+Result<UnpackedAttributes> unpack_attributes(std::string_view value) {
+  std::span<const std::byte> in(reinterpret_cast<const std::byte*>(value.data()), value.size());
+  std::array<uint64_t, 7> v{};
+  for (uint64_t& field : v) {
+    const auto got = get_varint(in);
+    if (!got) return fail(Code::corrupt, "attributes end early");
+    field = *got;
+  }
+  if (!in.empty() || v[0] > 07777 || v[1] > UINT32_MAX || v[2] > UINT32_MAX || v[6] > 1)
+    return fail(Code::corrupt, "attributes are out of range");
+  UnpackedAttributes out;
+  out.attributes = {static_cast<uint32_t>(v[0]), static_cast<uint32_t>(v[1]),
+                    static_cast<uint32_t>(v[2]), v[3], v[4], v[5]};
+  out.read_only = v[6] != 0;
+  return out;
+}
+
+DevicePtr Devices::find(std::string_view name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+DevicePtr Devices::find(DeviceId id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+ThinMap* Devices::find_map(MapId id) const {
+  const auto found = by_map_.find(raw(id));
+  return found == by_map_.end() ? nullptr : found->second->map.get();
+}
+
+const std::map<std::string, std::string, std::less<>>* Devices::xattrs_of(DeviceId id) const {
+  if (id == root_device) return &root_xattrs;
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : &found->second->xattrs;
+}
+
+void Devices::restore(DevicePtr device) {
+  if (!device->name.empty()) by_name_[device->name] = device;
+  by_map_[raw(device->map->id())] = device;
+  by_id_[device->id] = std::move(device);
+}
+
+void Devices::restore_marks(DeviceId next_device, MapId next_map) {
+  next_device_ = std::max(next_device_, raw(next_device));
+  next_map_ = std::max(next_map_, raw(next_map));
+}
+
+Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall_ns,
+                        std::span<const std::byte> payload) {
+  switch (entry.kind) {
+    case EntryKind::write:
+    case EntryKind::zero:
+    case EntryKind::lost:
+    case EntryKind::alias:
+    case EntryKind::reserve:
+      return apply_range(entry, generation, wall_ns);
+    case EntryKind::create:
+      return create(entry, wall_ns);
+    case EntryKind::unlink:
+    case EntryKind::rename:
+      return apply_name(entry);
+    case EntryKind::drop: {
+      const DevicePtr device = find(entry.device);
+      if (!device || !device->name.empty()) return cannot_follow("drop of a device with a name");
+      by_map_.erase(raw(device->map->id()));
+      by_id_.erase(entry.device);
+      return {};
+    }
+    case EntryKind::resize: {
+      const DevicePtr device = find(entry.device);
+      if (!device) return cannot_follow("resize of a device that is not there");
+      device->size_bytes = entry.size_bytes;
+      device->attributes.mtime_ns = device->attributes.ctime_ns = wall_ns;
+      device->last_change = entry.sequence;
+      return {};
+    }
+    case EntryKind::new_map:
+      return new_map(entry, wall_ns);
+    case EntryKind::attribute:
+      return attribute(entry, payload);
+    case EntryKind::metadata: {
+      auto value = unpack_attributes(entry.value);
+      if (!value) return forward_error(value);
+      if (entry.device == root_device) {
+        root = value->attributes;
+        return {};
+      }
+      const DevicePtr device = find(entry.device);
+      if (!device) return cannot_follow("attributes of a device that is not there");
+      device->attributes = value->attributes;
+      device->read_only = value->read_only;
+      device->last_change = entry.sequence;
+      return {};
+    }
+    case EntryKind::nothing:
+      return {};
+    case EntryKind::fork:
+    case EntryKind::node:
+      break;
+  }
+  return cannot_follow("its kind is not one that a log of this version holds");
+}
+
+Result<> Devices::apply_range(const Entry& entry, Generation generation, uint64_t wall_ns) {
+  const auto found = by_map_.find(raw(entry.map));
+  if (found == by_map_.end()) return cannot_follow("a range of a map that is not there");
+  Device& device = *found->second;
+  Extent extent;
+  extent.begin = entry.begin;
+  extent.end = entry.begin + entry.length;
+  switch (entry.kind) {
+    case EntryKind::write:
+      extent.kind = ExtentKind::data;
+      extent.address = {generation, entry.offset};
+      break;
+    case EntryKind::alias:
+      extent.kind = ExtentKind::data;
+      extent.alias = true;
+      extent.address = entry.address;
+      extent.home = generation;
+      break;
+    case EntryKind::lost:
+      extent.kind = ExtentKind::lost;
+      extent.home = generation;
+      break;
+    default:
+      extent.kind = ExtentKind::zero;
+      extent.home = generation;
+      extent.reserved = entry.kind == EntryKind::reserve;
+      break;
+  }
+  // A reservation that was used up is a counter without a range.
+  if (extent.begin < extent.end) device.map->insert(extent);
+  if (entry.kind == EntryKind::reserve) device.reserved_blocks = entry.size_bytes;
+  device.attributes.mtime_ns = device.attributes.ctime_ns = wall_ns;
+  device.last_change = entry.sequence;
+  return {};
+}
+
+Result<> Devices::create(const Entry& entry, uint64_t wall_ns) {
+  if (find(entry.device) || find(entry.name) || find_map(entry.map))
+    return cannot_follow("create of something that is there");
+  auto value = unpack_attributes(entry.value);
+  if (!value) return forward_error(value);
+  auto device = std::make_shared<Device>(entry.device);
+  device->name = entry.name;
+  device->size_bytes = entry.size_bytes;
+  device->attributes = value->attributes;
+  device->read_only = value->read_only;
+  device->created_ns = wall_ns;
+  device->last_change = entry.sequence;
+  device->map = std::make_shared<ThinMap>(entry.map, entry.device, image_, NodeId::none, 0, 0);
+  restore_marks(DeviceId{raw(entry.device) + 1}, MapId{raw(entry.map) + 1});
+  restore(std::move(device));
+  return {};
+}
+
+Result<> Devices::apply_name(const Entry& entry) {
+  const DevicePtr device = find(entry.device);
+  if (!device || device->name != entry.name || entry.name.empty())
+    return cannot_follow("a name that is not the device's");
+  device->last_change = entry.sequence;
+  if (entry.kind == EntryKind::unlink) {
+    by_name_.erase(device->name);
+    device->name.clear();
+    return {};
+  }
+  if (const DevicePtr replaced = find(entry.name2); replaced && replaced != device) {
+    replaced->name.clear();
+    replaced->last_change = entry.sequence;
+    by_name_.erase(entry.name2);
+  }
+  by_name_.erase(device->name);
+  device->name = entry.name2;
+  by_name_[device->name] = device;
+  return {};
+}
+
+Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
+  const DevicePtr device = find(entry.device);
+  if (!device || find_map(entry.map)) return cannot_follow("a new map");
+  if (entry.source_map != MapId::none)
+    return cannot_follow("a map forked from another, which this version does not write");
+  by_map_.erase(raw(device->map->id()));
+  device->map = std::make_shared<ThinMap>(entry.map, device->id, image_, NodeId::none, 0, 0);
+  device->size_bytes = entry.size_bytes;
+  device->reserved_blocks = 0;
+  device->attributes.mtime_ns = device->attributes.ctime_ns = wall_ns;
+  device->last_change = entry.sequence;
+  by_map_[raw(entry.map)] = device;
+  restore_marks(DeviceId::none, MapId{raw(entry.map) + 1});
+  return {};
+}
+
+Result<> Devices::attribute(const Entry& entry, std::span<const std::byte> payload) {
+  auto* xattrs = &root_xattrs;
+  if (entry.device != root_device) {
+    const DevicePtr device = find(entry.device);
+    if (!device) return cannot_follow("an attribute of a device that is not there");
+    device->last_change = entry.sequence;
+    xattrs = &device->xattrs;
+  }
+  if (entry.removed) {
+    if (const auto found = xattrs->find(entry.name); found != xattrs->end()) xattrs->erase(found);
+    return {};
+  }
+  if (entry.length.value == 0) {
+    (*xattrs)[entry.name] = entry.value;
+    return {};
+  }
+  if (entry.size_bytes > payload.size() || blocks_of(entry.size_bytes) != entry.length.value)
+    return cannot_follow("an attribute longer than its payload");
+  (*xattrs)[entry.name] =
+      std::string(reinterpret_cast<const char*>(payload.data()), entry.size_bytes);
+  return {};
+}
+
+}  // namespace lamina

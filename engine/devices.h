@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The devices of a pool: names, sizes, attributes and maps, and what each entry of the log does to
+// them. Live operations and roll-forward go through the same apply(), so that they cannot differ.
+// Thread-safety: the order lock guards everything here but the maps, which have locks of their own.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "blobs/entry.h"
+#include "engine/pool.h"
+#include "engine/range_locks.h"
+#include "engine/thin_map.h"
+
+namespace lamina {
+
+struct Device {
+  explicit Device(DeviceId device_id) : id(device_id) {}
+
+  const DeviceId id;
+  std::string name;  // empty: unlinked, lives until the last close
+  uint64_t size_bytes = 0;
+  Attributes attributes;
+  std::map<std::string, std::string, std::less<>> xattrs;
+  uint64_t created_ns = 0;
+  bool read_only = false;
+  DeviceId origin = DeviceId::none;
+  uint64_t reserved_blocks = 0;  // the counter of D8
+  Sequence last_fork = 0, last_share = 0;
+  std::shared_ptr<ThinMap> map;
+
+  // Of this life only.
+  Sequence last_change = 0;  // newest entry that concerns it: what its flush has to wait for
+  uint32_t open = 0, open_for_writing = 0;
+  RangeLocks locks;
+};
+
+using DevicePtr = std::shared_ptr<Device>;
+
+// Which map came from which, at which entry; kept as long as anything needs it (C5).
+struct LineageRow {
+  MapId map = MapId::none, parent = MapId::none;
+  Sequence forked_at = 0;
+  DeviceId device = DeviceId::none;
+  friend bool operator==(const LineageRow&, const LineageRow&) = default;
+};
+
+class Devices {
+ public:
+  // Does what the entry says. `generation`: of the segment that the entry lies in; `wall_ns`: of
+  // its record. `payload`: of entries that carry some other than data (attribute values). Error
+  // corrupt: it cannot follow from what is known; for live operations that is a bug.
+  Result<> apply(const Entry& entry, Generation generation, uint64_t wall_ns,
+                 std::span<const std::byte> payload);
+
+  DevicePtr find(std::string_view name) const;
+  DevicePtr find(DeviceId id) const;
+  ThinMap* find_map(MapId id) const;
+  // Of a device, or of the root directory; null: there is no such device.
+  const std::map<std::string, std::string, std::less<>>* xattrs_of(DeviceId id) const;
+  size_t count() const { return by_id_.size(); }
+  DeviceId next_device() const { return DeviceId{next_device_}; }
+  MapId next_map() const { return MapId{next_map_}; }
+
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const auto& [id, device] : by_id_) visit(device);
+  }
+
+  // Of a checkpoint's tables.
+  void restore(DevicePtr device);
+  void restore_marks(DeviceId next_device, MapId next_map);
+  // What new maps start from; set before the first apply() and at each checkpoint.
+  void set_image(ImagePtr image) { image_ = std::move(image); }
+
+  Attributes root;
+  std::map<std::string, std::string, std::less<>> root_xattrs;
+  std::vector<LineageRow> lineage;
+  std::vector<LostRange> lost;
+
+ private:
+  Result<> apply_range(const Entry& entry, Generation generation, uint64_t wall_ns);
+  Result<> apply_name(const Entry& entry);
+  Result<> create(const Entry& entry, uint64_t wall_ns);
+  Result<> new_map(const Entry& entry, uint64_t wall_ns);
+  Result<> attribute(const Entry& entry, std::span<const std::byte> payload);
+
+  std::map<DeviceId, DevicePtr> by_id_;
+  std::map<std::string, DevicePtr, std::less<>> by_name_;
+  std::unordered_map<uint64_t, DevicePtr> by_map_;
+  uint64_t next_device_ = 2;  // 1 is the root directory's inode
+  uint64_t next_map_ = 1;
+  ImagePtr image_;
+};
+
+// The `value` of create and metadata entries.
+std::string pack_attributes(const Attributes& attributes, bool read_only);
+struct UnpackedAttributes {
+  Attributes attributes;
+  bool read_only = false;
+};
+Result<UnpackedAttributes> unpack_attributes(std::string_view value);
+
+// Entries about the root directory name this device.
+inline constexpr DeviceId root_device{1};
+
+}  // namespace lamina

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sealing a log segment: its checksums, its summary and its header, each in the place that was
+// kept for it. Used when a segment is full, and by recovery for those that a crash left open:
+// the same blocks whoever writes them, so doing it twice is harmless.
+#pragma once
+
+#include "base/task.h"
+#include "engine/counters.h"
+#include "engine/log/tail.h"
+
+namespace lamina {
+
+struct PoolIdentity;
+class JournalBlob;
+
+// `segment.memory` needs to hold nothing but is written to at those places. Not flushed.
+Task<Result<>> seal_log_segment(const PoolIdentity& identity, JournalBlob& blob,
+                                TailSegment& segment, uint64_t wall_ns, Counters& counters);
+
+// Hands the segment's checksums to the cache, page by page.
+void put_sums(Sums& sums, const TailSegment& segment);
+
+}  // namespace lamina

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log segments that memory still holds: the one being filled, and those that are not known to
+// be durable yet. What is read from them is copied from memory.
+// Thread-safety: Tail's methods from any thread. A segment's blocks are each written once, before
+// any address of them is known to a reader; the rest of a TailSegment belongs to the order lock.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/mutex.h"
+#include "blobs/entry.h"
+#include "blobs/record.h"
+#include "engine/sums.h"
+
+namespace lamina {
+
+struct TailSegment {
+  SegmentName name;
+  Epoch epoch = 0;    // in which it was opened
+  Buffer memory;      // all blocks of the segment
+  SegmentSums sums;   // of the blocks written so far
+  uint32_t next_block = 0;       // where the next record begins
+  Sequence first = 0, last = 0;  // of the entries in it; 0 while there are none
+  std::vector<Entry> entries;    // for the summary
+  size_t entry_bytes = 0;        // of them, packed
+  uint32_t in_flight = 0;        // records that are being written
+  bool full = false;             // no record will be added
+  bool sealed = false;           // its summary and checksums have been written
+};
+
+class Tail {
+ public:
+  void add(std::shared_ptr<TailSegment> segment);
+  void remove(Generation generation);
+  // Copies `into.size()` bytes that begin at `address`; false: not in memory (any more).
+  bool copy(Address address, std::span<std::byte> into) const;
+  size_t segments() const;
+
+ private:
+  mutable Mutex mutex_;
+  std::unordered_map<uint32_t, std::shared_ptr<TailSegment>> segments_ GUARDED_BY(mutex_);
+};
+
+}  // namespace lamina

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/node_writer.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "blobs/segment.h"
+#include "blobs/summary.h"
+
+namespace lamina {
+namespace {
+constexpr uint32_t pending_limit = 64;  // blocks that wait to be written together
+constexpr size_t node_entry_bytes = 64; // bound of a packed entry of kind node
+}  // namespace
+
+NodeWriter::NodeWriter(const PoolIdentity& identity, const Settings& settings, Space& space,
+                       Counters& counters)
+    : identity_(identity), settings_(settings), space_(space), counters_(counters) {}
+
+std::array<Generation, 2> NodeWriter::open() const {
+  return {heads_[0].name.generation, heads_[1].name.generation};
+}
+
+bool NodeWriter::takes_one_more(const Head& head) const {
+  return head.next_block + 1 + summary_blocks(head.entry_bytes + node_entry_bytes) <= head.blocks();
+}
+
+void NodeWriter::fill_header(Head& head, SegmentState state) {
+  SegmentHeader header;
+  header.pool = identity_.pool;
+  header.secret = identity_.secret;
+  header.blob = head.name.blob;
+  header.index = head.name.index;
+  header.generation = head.name.generation;
+  header.kind = SegmentClass::nodes;
+  header.state = state;
+  header.epoch = identity_.epoch;
+  header.blocks = head.blocks();
+  header.used_end = state == SegmentState::sealed ? head.next_block : 0;
+  header.wall_ns = settings_.background->wall_ns();
+  pack_segment_header(header, head.memory.blocks(0, 1));
+}
+
+Result<> NodeWriter::open_head(Head& head, BlobId avoid) {
+  const auto name = space_.take(SegmentClass::nodes, Claim::checkpoint, avoid);
+  if (!name) return fail(Code::no_space, "no free segment is left for the checkpoint (D5)");
+  const uint32_t blocks = space_.blob(name->blob).segment_blocks();
+  head.name = *name;
+  if (head.blocks() != blocks) head.memory = Buffer(uint64_t{blocks} * block_size);
+  head.next_block = payload_begin(SegmentClass::nodes, blocks, 0);
+  head.written = 0;  // the first write goes from the segment's front
+  head.entries.clear();
+  head.entry_bytes = 0;
+  fill_header(head, SegmentState::open);
+  return {};
+}
+
+Task<Result<NodeWriter::Places>> NodeWriter::append(Entry entry) {
+  Places places;
+  for (size_t i = 0; i < heads_.size(); ++i) {
+    Head& head = heads_[i];
+    if (head.is_open() && !takes_one_more(head)) LAMINA_CO_TRY(co_await seal(head));
+    if (head.is_open() && head.next_block - head.written >= pending_limit)
+      LAMINA_CO_TRY(co_await write_pending(head));
+    if (!head.is_open()) {
+      const BlobId avoid = heads_[1 - i].is_open() ? heads_[1 - i].name.blob : BlobId::none;
+      LAMINA_CO_TRY(open_head(head, avoid));
+    }
+  }
+  for (size_t i = 0; i < heads_.size(); ++i) {
+    Head& head = heads_[i];
+    entry.offset = head.next_block++;
+    places.copies[i] = {head.name.generation, entry.offset};
+    places.keys[i] = {head.name.blob, head.name.index, head.name.generation, entry.offset};
+    places.blocks[i] = head.memory.blocks(entry.offset, 1);
+    head.entry_bytes += packed_entry_size(entry, 0);
+    head.entries.push_back(entry);
+  }
+  co_return places;
+}
+
+Task<Result<>> NodeWriter::write_pending(Head& head) {
+  if (!head.is_open() || head.written == head.next_block) co_return Result<>{};
+  JournalBlob& blob = space_.blob(head.name.blob);
+  const uint32_t count = head.next_block - head.written;
+  IoBatch batch;
+  batch.write(blob.disk(), blob.offset(head.name.index, head.written),
+              head.memory.blocks(head.written, count));
+  head.written = head.next_block;
+  written_.insert(head.name.blob);
+  co_await batch;
+  counters_.written_nodes += uint64_t{count} * block_size;
+  co_return batch.result();
+}
+
+Task<Result<>> NodeWriter::write_out() {
+  for (Head& head : heads_) LAMINA_CO_TRY(co_await write_pending(head));
+  co_return Result<>{};
+}
+
+Task<Result<>> NodeWriter::seal(Head& head) {
+  LAMINA_CO_TRY(co_await write_pending(head));
+  JournalBlob& blob = space_.blob(head.name.blob);
+  Summary summary;
+  summary.epoch = identity_.epoch;
+  summary.entries = std::exchange(head.entries, {});
+  const uint32_t length = summary_blocks(head.entry_bytes);
+  const uint32_t at = head.blocks() - length;
+  LAMINA_CHECK(head.next_block <= at);
+  pack_summary(summary, identity_.secret, {head.name.blob, head.name.index, head.name.generation, at},
+               true, head.memory.blocks(at, length));
+  fill_header(head, SegmentState::sealed);
+  IoBatch batch;
+  batch.write(blob.disk(), blob.offset(head.name.index, 0), head.memory.blocks(0, 1));
+  batch.write(blob.disk(), blob.offset(head.name.index, at), head.memory.blocks(at, length));
+  co_await batch;
+  counters_.written_summaries += uint64_t{1 + length} * block_size;
+  if (!batch.ok()) co_return batch.result();
+  space_.seal(head.name.generation, head.next_block);
+  head.name = {};
+  co_return Result<>{};
+}
+
+Task<Result<>> NodeWriter::seal_all() {
+  for (Head& head : heads_)
+    if (head.is_open()) LAMINA_CO_TRY(co_await seal(head));
+  co_return Result<>{};
+}
+
+}  // namespace lamina

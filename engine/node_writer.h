@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Appends nodes and pages of tables to segments of class nodes, each block twice, in two segments,
+// on two disks where there are two. Nothing of it is true before the slot that names it.
+// Thread-safety: one checkpoint at a time. Durability: write_out() writes, the caller flushes.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <set>
+
+#include "base/task.h"
+#include "engine/counters.h"
+#include "engine/log/log.h"
+#include "engine/maps/tree.h"
+#include "engine/space/space.h"
+
+namespace lamina {
+
+class NodeWriter {
+ public:
+  NodeWriter(const PoolIdentity& identity, const Settings& settings, Space& space,
+             Counters& counters);
+
+  // Where the two copies of the next block will lie.
+  struct Places {
+    std::array<Address, 2> copies;
+    std::array<MetadataPlace, 2> keys;
+    std::array<std::span<std::byte>, 2> blocks;  // to be filled before the next call
+  };
+  // May write out what is full. `entry` is the summary's line (its offset is filled in).
+  Task<Result<Places>> append(Entry entry);
+  // Writes what is not written yet.
+  Task<Result<>> write_out();
+  // Writes out and seals both open segments, so that the next append opens new ones.
+  Task<Result<>> seal_all();
+
+  // Blobs written to since this was last asked.
+  std::set<BlobId> take_written() { return std::exchange(written_, {}); }
+  // Generations that are open here, not to be freed.
+  std::array<Generation, 2> open() const;
+
+ private:
+  struct Head {
+    SegmentName name{};
+    Buffer memory;
+    uint32_t next_block = 0, written = 0;
+    std::vector<Entry> entries;
+    size_t entry_bytes = 0;
+    bool is_open() const { return name.generation != Generation::none; }
+    uint32_t blocks() const { return static_cast<uint32_t>(memory.size() / block_size); }
+  };
+  bool takes_one_more(const Head& head) const;
+  Result<> open_head(Head& head, BlobId avoid);
+  Task<Result<>> write_pending(Head& head);
+  Task<Result<>> seal(Head& head);
+  void fill_header(Head& head, SegmentState state);
+
+  const PoolIdentity& identity_;
+  const Settings& settings_;
+  Space& space_;
+  Counters& counters_;
+  std::array<Head, 2> heads_;
+  std::set<BlobId> written_;
+};
+
+}  // namespace lamina

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/pool.h"
+
+#include "base/check.h"
+#include "engine/pool_state.h"
+#include "engine/recovery.h"
+
+namespace lamina {
+
+Pool::Pool(std::unique_ptr<PoolState> state) : state_(std::move(state)) {}
+Pool::~Pool() = default;
+
+Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<JournalBlob>> blobs,
+                                               Settings settings) {
+  auto state = co_await recover(std::move(blobs), std::move(settings));
+  if (!state) co_return forward_error(state);
+  std::unique_ptr<Pool> pool(new Pool(std::move(*state)));
+  if (!pool->state_->settings.read_only) pool->state_->start_preparing();
+  co_return pool;
+}
+
+// A new pool is its first checkpoint, clean and empty, and superblocks that lead to it: in that
+// order, so that what a format that was cut off leaves is no pool.
+Task<Result<>> Pool::format(std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                            const Attributes& root) {
+  if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
+  PoolIdentity identity;
+  identity.pool = blobs[0]->superblock().pool;
+  identity.secret = blobs[0]->superblock().secret;
+  identity.epoch = 1;
+  Settings settings;
+  settings.background = &Executor::current();
+  settings.nodes_bytes = mib;
+  settings.sums_bytes = mib;
+  PoolState state(std::move(blobs), std::move(settings), identity, "");
+  auto made = co_await state.make_empty(root);
+  blobs = std::move(state.blobs);
+  if (!made) co_return made;
+  for (const auto& blob : blobs) {
+    auto written = co_await blob->write_superblocks();
+    if (!written) co_return written;
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> Pool::close() {
+  PoolState& s = *state_;
+  if (s.settings.read_only) co_return Result<>{};
+  co_await s.wait_for_background();
+  co_await s.log.stop();
+  LAMINA_CO_TRY(s.log.health());
+  auto sealed = co_await s.writer.seal_all();
+  if (!sealed) co_return sealed;
+  co_return co_await s.checkpointer.run(true, true);
+}
+
+Task<Result<>> Pool::flush(DeviceId id) {
+  PoolState& s = *state_;
+  Sequence through = 0;
+  {
+    Lock order(s.log.order());
+    const DevicePtr device = s.devices.find(id);
+    if (!device) co_return fail(Code::not_found);
+    through = device->last_change;
+  }
+  if (s.settings.read_only) co_return Result<>{};
+  co_return co_await s.log.flush(through);
+}
+
+Task<Result<>> Pool::sync() { co_return co_await checkpoint(); }
+
+Task<Result<>> Pool::checkpoint() {
+  PoolState& s = *state_;
+  LAMINA_CO_TRY(s.writable());
+  auto done = co_await s.checkpointer.run();
+  if (!done) co_return done;
+  co_return co_await s.reclaimer.after_checkpoint();
+}
+
+void Pool::on_changed(std::function<void(DeviceId)> changed) {
+  state_->changed = std::move(changed);
+}
+
+std::vector<LostRange> Pool::lost() {
+  PoolState& s = *state_;
+  Lock order(s.log.order());
+  std::vector<LostRange> lost = s.devices.lost;
+  for (LostRange& range : lost)
+    if (const DevicePtr device = s.devices.find(range.device)) range.name = device->name;
+  return lost;
+}
+
+}  // namespace lamina

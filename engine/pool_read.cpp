@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads: look up and pin, then one submission of data and checksums, then verify.
+#include <algorithm>
+#include <cstring>
+#include <list>
+
+#include "base/check.h"
+#include "engine/pool_state.h"
+#include "engine/read_plan.h"
+
+namespace lamina {
+
+Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into) {
+  ThinMap::Resolved resolved;
+  if (!map.try_resolve(nodes, range, resolved)) {
+    auto found = co_await map.resolve(nodes, range, SIZE_MAX);
+    if (!found) co_return forward_error(found);
+    resolved = std::move(*found);
+  }
+  ReadPlan plan;
+  DeviceBlock at = range.begin;
+  for (const Extent& extent : resolved.extents) {
+    if (at < extent.begin)
+      std::memset(into.data() + (at - range.begin).bytes(), 0, (extent.begin - at).bytes());
+    const auto part =
+        into.subspan((extent.begin - range.begin).bytes(), extent.length().bytes());
+    at = extent.end;
+    if (extent.kind == ExtentKind::lost)
+      co_return fail(Code::io, "the range is lost (see .lamina/lost)");
+    if (extent.kind == ExtentKind::zero)
+      std::memset(part.data(), 0, part.size());
+    else if (!log.tail().copy(extent.address, part))
+      LAMINA_CO_TRY(plan.add(*this, extent.begin, extent.address, part));
+  }
+  if (at < range.end)
+    std::memset(into.data() + (at - range.begin).bytes(), 0, (range.end - at).bytes());
+  if (plan.empty()) co_return Result<>{};
+  auto result = co_await plan.run(*this);
+  if (!result) {
+    // Once more, past every cache: what was wrong on the way may be right on the medium.
+    result = co_await plan.run_again(*this);
+    if (!result) report_unreadable(map, plan.bad());
+  }
+  co_return result;
+}
+
+void PoolState::report_unreadable(const ThinMap& map, BlockRange range) {
+  bool known = false;
+  std::string device_name;
+  {
+    Lock order(log.order());
+    const DevicePtr device = devices.find(map.device());
+    if (device) device_name = device->name;
+    LostRange lost{map.device(), device_name, range};
+    for (const LostRange& l : devices.lost)
+      known = known || (l.device == lost.device && l.range == lost.range);
+    if (!known && devices.lost.size() < lost_limit) devices.lost.push_back(lost);
+  }
+  if (!known)
+    settings.log(Settings::Severity::error,
+                 "'" + device_name + "' cannot be read at byte " +
+                     std::to_string(range.begin.byte_offset()) + ", " +
+                     std::to_string(range.length().bytes()) + " bytes");
+}
+
+Task<Result<size_t>> Pool::read(DeviceId id, uint64_t offset, std::span<std::byte> into) {
+  PoolState& s = *state_;
+  std::shared_ptr<ThinMap> map;
+  uint64_t size = 0;
+  {
+    Lock order(s.log.order());
+    const DevicePtr device = s.devices.find(id);
+    if (!device) co_return fail(Code::not_found);
+    map = device->map;
+    size = device->size_bytes;
+  }
+  if (offset >= size || into.empty()) co_return size_t{0};
+  const size_t length = std::min<uint64_t>(into.size(), size - offset);
+  const BlockRange range{DeviceBlock{offset / block_size},
+                         DeviceBlock{div_up(offset + length, block_size)}};
+  const bool aligned = offset % block_size == 0 && into.size() >= range.length().bytes() &&
+                       reinterpret_cast<uintptr_t>(into.data()) % block_size == 0;
+  if (aligned) {
+    auto done = co_await s.read_blocks(*map, range, into.first(range.length().bytes()));
+    if (!done) co_return forward_error(done);
+    co_return length;
+  }
+  Buffer whole(range.length().bytes());
+  auto done = co_await s.read_blocks(*map, range, whole.span());
+  if (!done) co_return forward_error(done);
+  std::memcpy(into.data(), whole.data() + offset % block_size, length);
+  co_return length;
+}
+
+}  // namespace lamina

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/pool_state.h"
+
+#include <algorithm>
+
+namespace lamina {
+
+PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settings the_settings,
+                     const PoolIdentity& the_identity, std::string the_name)
+    : settings(std::move(the_settings)),
+      blobs(std::move(the_blobs)),
+      identity(the_identity),
+      name(std::move(the_name)),
+      space(blobs),
+      sums(settings.sums_bytes),
+      log(identity, settings, space, sums, counters),
+      nodes(*this, settings.nodes_bytes),
+      writer(identity, settings, space, counters),
+      checkpointer(*this),
+      reclaimer(*this) {
+  log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };
+  log.merge = [this] { return checkpointer.run(); };
+  log.on_record = [this](uint64_t bytes, uint64_t entries) {
+    if (checkpoint_due(bytes, entries)) start_checkpoint();
+  };
+  log.on_failure = [this](const Error& why) {
+    settings.log(Settings::Severity::error, "the pool is read-only from now on: " + why.message);
+  };
+}
+
+PoolState::~PoolState() = default;
+
+Task<Result<MetadataPlace>> PoolState::read_block(Address address, std::span<std::byte> into) {
+  const auto at = space.locate(address);
+  if (!at) co_return fail(Code::not_found, "no segment has that generation");
+  IoBatch batch;
+  batch.read(at->blob->disk(), at->offset, into);
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  co_return MetadataPlace{at->name.blob, at->name.index, address.generation, address.block};
+}
+
+void PoolState::add_image(ImagePtr image) {
+  Lock lock(images_mutex_);
+  images_.push_back(image);
+  older_ = std::move(newest_);
+  newest_ = std::move(image);
+}
+
+ImagePtr PoolState::newest_image() const {
+  Lock lock(images_mutex_);
+  return newest_;
+}
+
+ImagePtr PoolState::older_image() const {
+  Lock lock(images_mutex_);
+  return older_;
+}
+
+CheckpointNumber PoolState::oldest_held() const {
+  Lock lock(images_mutex_);
+  std::erase_if(images_, [](const auto& weak) { return weak.expired(); });
+  CheckpointNumber oldest = UINT64_MAX;
+  for (const auto& weak : images_)
+    if (const ImagePtr image = weak.lock()) oldest = std::min(oldest, image->number);
+  return oldest;
+}
+
+Task<Result<>> PoolState::make_empty(const Attributes& root) {
+  const auto first = space.take(SegmentClass::log, Claim::checkpoint);
+  const auto second = space.take(SegmentClass::log, Claim::checkpoint);
+  if (!first || !second) co_return fail(Code::no_space, "the pool is too small");
+  log.name_first({*first, *second});
+  {
+    Lock order(log.order());
+    devices.root = root;
+    devices.set_image(std::make_shared<Image>());
+  }
+  add_image(std::make_shared<Image>());
+  co_return co_await checkpointer.run(true, true);
+}
+
+Task<Result<>> PoolState::flush_all_disks() {
+  IoBatch batch;
+  for (const auto& blob : blobs) {
+    batch.flush(blob->disk());
+    ++counters.flushes;
+  }
+  co_await batch;
+  co_return batch.result();
+}
+
+}  // namespace lamina

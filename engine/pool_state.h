@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of an open pool, and how they hang together. Private to the engine.
+//
+// Lock order (a later one may be taken while an earlier one is held):
+//   1. Log::order()          names, devices, numbering of entries, the open record
+//   2. ThinMap::mutex_, RangeLocks::mutex_
+//   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_
+//   4. Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's shards
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/checkpoint.h"
+#include "engine/counters.h"
+#include "engine/devices.h"
+#include "engine/image.h"
+#include "engine/log/log.h"
+#include "engine/maps/node_store.h"
+#include "engine/node_writer.h"
+#include "engine/pool.h"
+#include "engine/space/reclaim.h"
+#include "engine/space/space.h"
+#include "engine/sums.h"
+
+namespace lamina {
+
+class PoolState final : public BlockSource {
+ public:
+  PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settings the_settings,
+            const PoolIdentity& the_identity, std::string the_name);
+  ~PoolState() override;
+
+  // BlockSource: how NodeStore reaches the medium.
+  Task<Result<MetadataPlace>> read_block(Address address, std::span<std::byte> into) override;
+  const Secret& secret() const override { return identity.secret; }
+
+  // What a committed checkpoint made; K_old and K_new are the last two.
+  void add_image(ImagePtr image);
+  ImagePtr newest_image() const;
+  ImagePtr older_image() const;  // K_old; null before the second checkpoint of this life
+  // The number of the oldest image that anybody holds.
+  CheckpointNumber oldest_held() const;
+
+  // Flushes every disk.
+  Task<Result<>> flush_all_disks();
+
+  // --- steps (engine/step.cpp)
+  struct StepEntry {
+    Entry entry;
+    std::string payload;  // of attribute values too long for a record
+  };
+  // Numbers, logs and applies in one step what `build` gives under the order lock; waits for room
+  // first. An error of `build` is passed on, and nothing has happened; an empty list: nothing to do.
+  using Build = std::function<Result<std::vector<StepEntry>>()>;
+  Task<Result<>> step(Claim claim, uint32_t payload_blocks, Build build);
+  // Under the lock, with room made sure of: one entry of a step that was begun.
+  void log_and_apply(Entry entry, std::span<const std::byte> payload) REQUIRES(log.order());
+  Result<> writable() const;  // read_only, with the reason
+
+  // --- data (engine/pool_read.cpp, pool_write.cpp)
+  // Whole blocks, aligned memory. What cannot be read is listed.
+  Task<Result<>> read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into);
+  void report_unreadable(const ThinMap& map, BlockRange range);
+  struct Write {
+    DevicePtr device;
+    DeviceBlock begin{};
+    std::span<const std::byte> data;  // whole blocks
+    uint64_t end_bytes = 0;           // the device is at least so large afterwards
+    bool holds_range = false;         // the caller has the range lock
+    Claim claim = Claim::user;
+  };
+  Task<Result<>> write_blocks(Write write);
+  Task<uint64_t> count_reserved(ThinMap& map, BlockRange range);
+  Entry release_reservation(Device& device, uint64_t blocks);
+  // Zeroes what lies behind the end inside the last block, before the device grows past it (C3).
+  Task<Result<>> zero_behind_end(DevicePtr device);
+
+  // --- admission (engine/admission.cpp)
+  // Whether `blocks` of new data fit, at once, by an upper bound of what is used (D2).
+  bool admits(uint64_t blocks) const;
+  // The same exactly: overwriting what the map holds needs nothing (promise 4). Error no_space.
+  Task<Result<>> admit(ThinMap& map, BlockRange range);
+  uint64_t used_blocks_bound() const;
+  uint64_t layer_bytes();
+
+  // --- background (engine/background.cpp)
+  // Starts a checkpoint, and what follows it, unless one is on its way.
+  void start_checkpoint();
+  Task<void> background_checkpoint();
+  Task<void> wait_for_background();
+  void start_preparing();
+  Task<void> prepare_in_background();
+
+  // The first checkpoint of a new pool.
+  Task<Result<>> make_empty(const Attributes& root);
+
+  Settings settings;
+  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  PoolIdentity identity;
+  std::string name;
+  Counters counters;
+  Space space;
+  Sums sums;
+  Log log;
+  NodeStore nodes;
+  Devices devices;  // guarded by log.order()
+  NodeWriter writer;
+  Checkpointer checkpointer;
+  Reclaimer reclaimer;
+  std::vector<EpochCut> epochs;  // of recovery; immutable afterwards
+  uint64_t recovered_entries = 0;
+  std::function<void(DeviceId)> changed;
+
+  static constexpr size_t lost_limit = 65536;  // ranges that are listed
+
+  // Data blocks written into layers: since the newest cut, and before it but not merged yet.
+  std::atomic<uint64_t> unmerged_blocks{0}, merging_blocks{0};
+  std::atomic<uint64_t> reserved_blocks{0};
+
+ private:
+  bool checkpoint_due(uint64_t bytes, uint64_t entries) const;
+
+  mutable Mutex background_mutex_;
+  uint32_t background_ GUARDED_BY(background_mutex_) = 0;
+  bool checkpoint_started_ GUARDED_BY(background_mutex_) = false;
+  bool closing_ GUARDED_BY(background_mutex_) = false;
+  Waiters background_ended_ GUARDED_BY(background_mutex_);
+  mutable Mutex images_mutex_;
+  ImagePtr newest_ GUARDED_BY(images_mutex_), older_ GUARDED_BY(images_mutex_);
+  mutable std::vector<std::weak_ptr<const Image>> images_ GUARDED_BY(images_mutex_);
+};
+
+}  // namespace lamina

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "engine/pool_state.h"
+
+namespace lamina {
+namespace {
+
+BlobStatus blob_status(PoolState& s, const JournalBlob& blob, const std::vector<Segment>& used) {
+  BlobStatus status;
+  status.name = blob.superblock().blob_name;
+  status.path = blob.disk().name();
+  status.kind = blob.superblock().kind;
+  status.tier = blob.superblock().tier;
+  status.segment_bytes = static_cast<uint32_t>(blob.segment_bytes());
+  status.segments_total = blob.segment_count();
+  status.traits = blob.disk().traits();
+  uint64_t taken = 0;
+  for (const Segment& segment : used)
+    if (segment.name.blob == blob.id()) ++taken;
+  status.segments_free = static_cast<uint32_t>(blob.segment_count() - taken);
+  status.size = uint64_t{blob.segment_count()} * blob.segment_bytes();
+  status.used = taken * blob.segment_bytes();
+  status.free = status.size - status.used;
+  auto health = s.log.health();
+  status.health = health ? "ok" : health.error().message;
+  return status;
+}
+
+}  // namespace
+
+PoolStatus Pool::status() {
+  PoolState& s = *state_;
+  PoolStatus status;
+  status.name = s.blobs.front()->superblock().pool_name;
+  status.uuid = s.identity.pool;
+  auto health = s.log.health();
+  status.read_only = s.settings.read_only || !health;
+  status.health = !health ? "read-only: " + health.error().message
+                          : s.settings.read_only ? "read-only: mounted so" : "ok";
+  {
+    Lock order(s.log.order());
+    status.devices = s.devices.count();
+    status.lost_ranges = s.devices.lost.size();
+  }
+  status.size = s.space.capacity_blocks() * block_size;
+  status.used = std::min(status.size, s.used_blocks_bound() * block_size);
+  status.free = status.size - status.used;
+  status.extents = s.checkpointer.extents();
+  status.metadata_bytes = s.checkpointer.metadata_bytes();
+  const Counters& c = s.counters;
+  status.record_bytes = c.record_headers;
+  status.summary_bytes = c.written_summaries;
+  status.log_bytes = s.log.bytes_since_cut();
+  status.tail_bytes = s.log.tail_bytes();
+  status.layer_bytes = s.layer_bytes();
+  status.node_cache_bytes = s.nodes.counters().bytes;
+  status.written_user = c.written_user;
+  status.written_medium = c.written_medium();
+  status.written_log = c.written_log;
+  status.written_nodes = c.written_nodes;
+  status.written_moved = c.written_moved;
+  status.flushes = c.flushes;
+  status.checkpoints = c.checkpoints;
+  status.checkpoint = s.checkpointer.number();
+  status.epoch = s.identity.epoch;
+  status.recovered_entries = s.recovered_entries;
+  const std::vector<Segment> used = s.space.segments();
+  for (const auto& blob : s.blobs) status.blobs.push_back(blob_status(s, *blob, used));
+  status.mover_state = s.reclaimer.moving() ? "moving" : "idle";
+  status.mover_policy = "cleaning";
+  status.moved_bytes = s.reclaimer.moved_bytes();
+  status.walk_age_ns = s.reclaimer.walk_age_ns();
+  status.walk_complete = s.reclaimer.walk_complete();
+  return status;
+}
+
+uint64_t PoolState::layer_bytes() {
+  uint64_t bytes = 0;
+  Lock order(log.order());
+  devices.for_each([&](const DevicePtr& device) { bytes += device->map->layer_bytes(); });
+  return bytes;
+}
+
+}  // namespace lamina

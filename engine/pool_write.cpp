@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes: whole blocks go into the open record in one step that cannot wait; what is not block
+// aligned is read, changed and written back under a range lock.
+#include <algorithm>
+#include <cstring>
+
+#include "base/buffer.h"
+#include "engine/pool_state.h"
+
+namespace lamina {
+namespace {
+
+// The longest run of blocks from the front that are all zero, or all not.
+struct Run {
+  uint32_t blocks = 0;
+  bool zero = false;
+};
+
+Run first_run(std::span<const std::byte> data, uint32_t limit) {
+  Run run;
+  run.zero = all_zero(data.first(block_size));
+  const auto blocks = static_cast<uint32_t>(
+      std::min<uint64_t>(data.size() / block_size, run.zero ? UINT32_MAX : limit));
+  run.blocks = 1;
+  while (run.blocks < blocks &&
+         all_zero(data.subspan(size_t{run.blocks} * block_size, block_size)) == run.zero)
+    ++run.blocks;
+  return run;
+}
+
+constexpr size_t range_entry_bytes = 64;  // bound of one, packed
+
+Result<uint64_t> end_of(uint64_t offset, uint64_t length) {
+  if (offset > max_device_bytes || length > max_device_bytes - offset)
+    return fail(Code::too_big, "a device has at most 1 PiB");
+  return offset + length;
+}
+
+Task<Result<DevicePtr>> writable_device(PoolState& s, DeviceId id) {
+  LAMINA_CO_TRY(s.writable());
+  Lock order(s.log.order());
+  DevicePtr device = s.devices.find(id);
+  if (!device) co_return fail(Code::not_found);
+  if (device->read_only) co_return fail(Code::read_only, "the device is read-only");
+  co_return device;
+}
+
+}  // namespace
+
+Task<Result<>> PoolState::write_blocks(Write w) {
+  while (!w.data.empty()) {
+    const Run run = first_run(w.data, log.step_blocks());
+    const BlockRange range{w.begin, w.begin + BlockCount{run.blocks}};
+    const uint32_t payload = run.zero ? 0 : run.blocks;
+    if (payload > 0 && !admits(payload)) {
+      auto admitted = co_await admit(*w.device->map, range);
+      if (!admitted) co_return admitted;
+    }
+    uint64_t reserved = 0;
+    if (w.device->reserved_blocks > 0 && payload > 0)
+      reserved = co_await count_reserved(*w.device->map, range);
+    bool wait_for_lock = false, done = false;
+    {
+      Lock order(log.order());
+      if (!w.holds_range && !w.device->locks.free(range)) {
+        wait_for_lock = true;
+      } else if (log.has_room(payload, w.claim)) {
+        log.begin(3 * range_entry_bytes, payload, w.claim);
+        const uint64_t end = std::min(w.end_bytes, range.end.byte_offset());
+        if (end > w.device->size_bytes) {  // F7: one step
+          Entry grow;
+          grow.kind = EntryKind::resize;
+          grow.device = w.device->id;
+          grow.size_bytes = end;
+          log_and_apply(std::move(grow), {});
+        }
+        Entry entry;
+        entry.kind = run.zero ? EntryKind::zero : EntryKind::write;
+        entry.map = w.device->map->id();
+        entry.begin = range.begin;
+        entry.length = range.length();
+        const size_t bytes = range.length().bytes();
+        if (reserved > 0) log_and_apply(release_reservation(*w.device, reserved), {});
+        log_and_apply(std::move(entry), run.zero ? std::span<const std::byte>{} : w.data.first(bytes));
+        counters.written_user += bytes;
+        unmerged_blocks += payload;
+        w.data = w.data.subspan(bytes);
+        w.begin = range.end;
+        done = true;
+      }
+    }
+    if (wait_for_lock) {
+      // Something reads, changes and writes back here; wait behind it, then try again.
+      co_await w.device->locks.acquire(range);
+      w.device->locks.release(range);
+    } else if (!done) {
+      auto room = co_await log.wait_for_room(payload, w.claim);
+      if (!room) co_return room;
+    }
+  }
+  co_return Result<>{};
+}
+
+Task<uint64_t> PoolState::count_reserved(ThinMap& map, BlockRange range) {
+  uint64_t count = 0;
+  auto resolved = co_await map.resolve(nodes, range, SIZE_MAX);
+  if (!resolved) co_return count;
+  for (const Extent& extent : resolved->extents)
+    if (extent.reserved) count += extent.length().value;
+  co_return count;
+}
+
+// D8: the counter goes down with the first write of what was preallocated, or its discard.
+Entry PoolState::release_reservation(Device& device, uint64_t blocks) {
+  const uint64_t used = std::min(blocks, device.reserved_blocks);
+  reserved_blocks -= used;
+  Entry entry;
+  entry.kind = EntryKind::reserve;
+  entry.device = device.id;
+  entry.map = device.map->id();
+  entry.size_bytes = device.reserved_blocks - used;
+  return entry;
+}
+
+Task<Result<>> PoolState::zero_behind_end(DevicePtr device) {
+  uint64_t size = 0;
+  {
+    Lock order(log.order());
+    size = device->size_bytes;
+  }
+  const uint64_t inside = size % block_size;
+  if (inside == 0) co_return Result<>{};
+  const BlockRange last{DeviceBlock{size / block_size}, DeviceBlock{size / block_size + 1}};
+  Buffer block(block_size);
+  auto read = co_await read_blocks(*device->map, last, block.span());
+  if (!read) co_return read;
+  const auto behind = block.span().subspan(inside);
+  if (all_zero(behind)) co_return Result<>{};
+  std::memset(behind.data(), 0, behind.size());
+  Write write;
+  write.device = device;
+  write.begin = last.begin;
+  write.data = block.span();
+  write.holds_range = true;
+  write.claim = Claim::log;
+  co_return co_await write_blocks(std::move(write));
+}
+
+Task<Result<>> Pool::write(DeviceId id, uint64_t offset, std::span<const std::byte> from) {
+  PoolState& s = *state_;
+  auto found = co_await writable_device(s, id);
+  if (!found) co_return forward_error(found);
+  DevicePtr device = *found;
+  auto end = end_of(offset, from.size());
+  if (!end) co_return forward_error(end);
+  if (from.empty()) co_return Result<>{};
+  const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*end, block_size)}};
+  const bool aligned = offset % block_size == 0 && from.size() % block_size == 0;
+  uint64_t size = 0;
+  {
+    Lock order(s.log.order());
+    size = device->size_bytes;
+  }
+  PoolState::Write write;
+  write.device = device;
+  write.begin = range.begin;
+  write.end_bytes = *end;
+  const bool grows_past_part = *end > size && size % block_size != 0;
+  if (aligned && !grows_past_part) {
+    write.data = from;
+    co_return co_await s.write_blocks(std::move(write));
+  }
+
+  BlockRange locked = range;
+  if (grows_past_part) locked.begin = std::min(locked.begin, DeviceBlock{size / block_size});
+  co_await device->locks.acquire(locked);
+  HeldRange held(device->locks, locked);
+  { Lock order(s.log.order()); }  // whoever found the range free before has applied its step
+  if (grows_past_part) LAMINA_CO_TRY(co_await s.zero_behind_end(device));
+  write.holds_range = true;
+  if (aligned) {
+    write.data = from;
+    co_return co_await s.write_blocks(std::move(write));
+  }
+  Buffer whole(range.length().bytes());
+  const BlockRange first{range.begin, range.begin + BlockCount{1}};
+  const BlockRange last{range.end - BlockCount{1}, range.end};
+  const bool head = offset % block_size != 0 || range.length().value == 1;
+  if (head) {
+    auto read = co_await s.read_blocks(*device->map, first, whole.blocks(0, 1));
+    if (!read) co_return read;
+  }
+  if (*end % block_size != 0 && !(head && last == first)) {
+    auto read = co_await s.read_blocks(*device->map, last,
+                                       whole.blocks(range.length().value - 1, 1));
+    if (!read) co_return read;
+  }
+  std::memcpy(whole.data() + offset % block_size, from.data(), from.size());
+  write.data = whole.span();
+  co_return co_await s.write_blocks(std::move(write));
+}
+
+// ---------------------------------------------------------------- ranges without data
+
+Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
+  PoolState& s = *state_;
+  auto found = co_await writable_device(s, id);
+  if (!found) co_return forward_error(found);
+  DevicePtr device = *found;
+  auto past = end_of(offset, length);
+  if (!past) co_return forward_error(past);
+  if (length == 0) co_return Result<>{};
+  const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*past, block_size)}};
+  co_await device->locks.acquire(range);
+  HeldRange held(device->locks, range);
+  { Lock order(s.log.order()); }
+  uint64_t size = 0;
+  {
+    Lock order(s.log.order());
+    size = device->size_bytes;
+  }
+  const uint64_t end = std::min(*past, size);
+  if (offset >= end) co_return Result<>{};
+
+  // D7: the edges are read-modify-writes, and draw on the log's reserve.
+  const uint64_t whole_begin = round_up(offset, block_size);
+  const uint64_t whole_end = end == size ? round_up(end, block_size) : round_down(end, block_size);
+  struct Edge {
+    uint64_t begin, end;  // bytes inside one block
+  };
+  std::vector<Edge> edges;
+  if (whole_begin > whole_end) {
+    edges.push_back({offset, end});
+  } else {
+    if (offset < whole_begin) edges.push_back({offset, std::min(whole_begin, end)});
+    if (whole_end < end) edges.push_back({whole_end, end});
+  }
+  for (const Edge& edge : edges) {
+    const BlockRange one{DeviceBlock{edge.begin / block_size},
+                         DeviceBlock{edge.begin / block_size + 1}};
+    Buffer block(block_size);
+    auto read = co_await s.read_blocks(*device->map, one, block.span());
+    if (!read) co_return read;
+    auto cleared = block.span().subspan(edge.begin % block_size, edge.end - edge.begin);
+    if (all_zero(cleared)) continue;
+    std::memset(cleared.data(), 0, cleared.size());
+    PoolState::Write write;
+    write.device = device;
+    write.begin = one.begin;
+    write.data = block.span();
+    write.holds_range = true;
+    write.claim = Claim::log;
+    LAMINA_CO_TRY(co_await s.write_blocks(std::move(write)));
+  }
+  if (whole_begin >= whole_end) co_return Result<>{};
+  const BlockRange whole{DeviceBlock{whole_begin / block_size}, DeviceBlock{whole_end / block_size}};
+  // Discarding what was preallocated gives the reservation back.
+  uint64_t reserved = 0;
+  if (device->reserved_blocks > 0) reserved = co_await s.count_reserved(*device->map, whole);
+  co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
+    std::vector<PoolState::StepEntry> list;
+    Entry entry;
+    entry.kind = EntryKind::zero;
+    entry.map = device->map->id();
+    entry.begin = whole.begin;
+    entry.length = whole.length();
+    list.push_back({std::move(entry), {}});
+    if (reserved > 0) list.push_back({s.release_reservation(*device, reserved), {}});
+    return list;
+  });
+}
+
+Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
+  PoolState& s = *state_;
+  if (size_bytes > max_device_bytes) co_return fail(Code::too_big, "a device has at most 1 PiB");
+  auto found = co_await writable_device(s, id);
+  if (!found) co_return forward_error(found);
+  DevicePtr device = *found;
+  uint64_t size = 0;
+  {
+    Lock order(s.log.order());
+    size = device->size_bytes;
+  }
+  if (size == size_bytes) co_return Result<>{};
+  const BlockRange locked{DeviceBlock{std::min(size, size_bytes) / block_size}, device_end};
+  co_await device->locks.acquire(locked);
+  HeldRange held(device->locks, locked);
+  { Lock order(s.log.order()); }
+  if (size_bytes > size) LAMINA_CO_TRY(co_await s.zero_behind_end(device));
+  const BlockRange gone{DeviceBlock{div_up(size_bytes, block_size)}, device_end};
+  uint64_t reserved = 0;
+  if (device->reserved_blocks > 0 && size_bytes < size)
+    reserved = co_await s.count_reserved(*device->map, gone);
+  co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
+    std::vector<PoolState::StepEntry> list;
+    if (size_bytes < device->size_bytes) {  // C3: an erase to infinity and the size, in one step
+      Entry entry;
+      entry.kind = EntryKind::zero;
+      entry.map = device->map->id();
+      entry.begin = gone.begin;
+      entry.length = gone.length();
+      list.push_back({std::move(entry), {}});
+    }
+    if (reserved > 0) list.push_back({s.release_reservation(*device, reserved), {}});
+    Entry entry;
+    entry.kind = EntryKind::resize;
+    entry.device = id;
+    entry.size_bytes = size_bytes;
+    list.push_back({std::move(entry), {}});
+    return list;
+  });
+}
+
+Task<Result<>> Pool::truncate_to_empty(DeviceId id) {
+  PoolState& s = *state_;
+  auto found = co_await writable_device(s, id);
+  if (!found) co_return forward_error(found);
+  DevicePtr device = *found;
+  const BlockRange everything{DeviceBlock{0}, device_end};
+  co_await device->locks.acquire(everything);
+  HeldRange held(device->locks, everything);
+  co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
+    std::vector<PoolState::StepEntry> list;
+    if (device->size_bytes == 0 && device->map->untouched()) return list;
+    s.reserved_blocks -= device->reserved_blocks;
+    Entry entry;
+    entry.kind = EntryKind::new_map;
+    entry.device = id;
+    entry.map = s.devices.next_map();
+    entry.size_bytes = 0;
+    list.push_back({std::move(entry), {}});
+    return list;
+  });
+}
+
+// Logged resolved: one entry for each piece that holds no data, so that replay needs no map.
+Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep_size) {
+  PoolState& s = *state_;
+  auto found = co_await writable_device(s, id);
+  if (!found) co_return forward_error(found);
+  DevicePtr device = *found;
+  auto end = end_of(offset, length);
+  if (!end) co_return forward_error(end);
+  const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*end, block_size)}};
+  co_await device->locks.acquire(range);
+  HeldRange held(device->locks, range);
+  { Lock order(s.log.order()); }
+  std::vector<BlockRange> pieces;
+  uint64_t blocks = 0;
+  auto resolved = co_await device->map->resolve(s.nodes, range, SIZE_MAX);
+  if (!resolved) co_return forward_error(resolved);
+  auto add = [&](DeviceBlock begin, DeviceBlock piece_end) {
+    if (begin >= piece_end) return;
+    blocks += (piece_end - begin).value;
+    if (!pieces.empty() && pieces.back().end == begin)
+      pieces.back().end = piece_end;
+    else
+      pieces.push_back({begin, piece_end});
+  };
+  DeviceBlock at = range.begin;
+  for (const Extent& extent : resolved->extents) {
+    add(at, extent.begin);
+    if (extent.kind == ExtentKind::zero && !extent.reserved) add(extent.begin, extent.end);
+    at = extent.end;
+  }
+  add(at, range.end);
+  if (blocks > 0 && !s.admits(blocks)) {
+    LAMINA_CO_TRY(co_await s.checkpointer.run());
+    if (!s.admits(blocks)) co_return fail(Code::no_space, "the pool cannot reserve so much");
+  }
+  const bool check_only = s.settings.preallocate == Settings::Preallocate::check;
+  for (const BlockRange& piece : pieces) {
+    if (check_only) break;
+    LAMINA_CO_TRY(co_await s.step(Claim::user, 0,
+                                  [&]() -> Result<std::vector<PoolState::StepEntry>> {
+      std::vector<PoolState::StepEntry> list;
+      Entry entry;
+      entry.kind = EntryKind::reserve;
+      entry.device = id;
+      entry.map = device->map->id();
+      entry.begin = piece.begin;
+      entry.length = piece.length();
+      entry.size_bytes = device->reserved_blocks + piece.length().value;
+      list.push_back({std::move(entry), {}});
+      s.reserved_blocks += piece.length().value;
+      return list;
+    }));
+  }
+  if (keep_size) co_return Result<>{};
+  bool grows = false;
+  {
+    Lock order(s.log.order());
+    grows = *end > device->size_bytes;
+  }
+  if (!grows) co_return Result<>{};
+  LAMINA_CO_TRY(co_await s.zero_behind_end(device));
+  co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
+    std::vector<PoolState::StepEntry> list;
+    if (*end <= device->size_bytes) return list;
+    Entry entry;
+    entry.kind = EntryKind::resize;
+    entry.device = id;
+    entry.size_bytes = *end;
+    list.push_back({std::move(entry), {}});
+    return list;
+  });
+}
+
+}  // namespace lamina

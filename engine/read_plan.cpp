@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/read_plan.h"
+
+#include <cstring>
+
+#include "base/checksum.h"
+#include "base/endian.h"
+#include "blobs/segment.h"
+#include "engine/pool_state.h"
+
+namespace lamina {
+
+Result<> ReadPlan::add(PoolState& pool, DeviceBlock place, Address address,
+                       std::span<std::byte> into) {
+  if (!pool.space.locate(address))
+    return fail(Code::io, "a map points at a segment that is not there (A14)");
+  pieces_.push_back({place, address, into});
+  return {};
+}
+
+ReadPlan::Page* ReadPlan::page_of(Address address) {
+  for (Page& page : pages_)
+    if (page.generation == address.generation && page.index == address.block / Sums::page_blocks)
+      return &page;
+  return nullptr;
+}
+
+Task<Result<>> ReadPlan::run(PoolState& pool) { return fetch(pool, true); }
+
+Task<Result<>> ReadPlan::run_again(PoolState& pool) {
+  pages_.clear();
+  return fetch(pool, false);
+}
+
+Task<Result<>> ReadPlan::fetch(PoolState& pool, bool cached_sums) {
+  const bool verifies = pool.settings.verify_reads;
+  IoBatch batch;
+  for (const Piece& piece : pieces_) {
+    const auto at = pool.space.locate(piece.address);
+    if (!at) co_return fail(Code::io, "a map points at a segment that is not there (A14)");
+    batch.read(at->blob->disk(), at->offset, piece.into);
+    const auto blocks = static_cast<uint32_t>(piece.into.size() / block_size);
+    for (uint32_t i = 0; verifies && i < blocks;
+         i += Sums::page_blocks - (piece.address.block + i) % Sums::page_blocks) {
+      const Address block = piece.address + BlockCount{i};
+      if ((cached_sums && pool.sums.has(block)) || page_of(block) || pool.sums.pinned(block))
+        continue;
+      pages_.push_back({block.generation, block.block / Sums::page_blocks, Buffer(block_size)});
+      batch.read(at->blob->disk(), at->blob->offset(at->name.index, 1 + pages_.back().index),
+                 pages_.back().block.span());
+    }
+  }
+  co_await batch;
+  if (!batch.ok()) {
+    bad_ = {pieces_.front().place,
+            pieces_.back().place + BlockCount{pieces_.back().into.size() / block_size}};
+    co_return batch.result();
+  }
+  for (const Page& page : pages_) pool.sums.put(page.generation, page.index, page.block.span());
+  if (!verifies) co_return Result<>{};
+  for (const Piece& piece : pieces_) LAMINA_CO_TRY(verify(pool, piece));
+  co_return Result<>{};
+}
+
+Result<> ReadPlan::verify(PoolState& pool, const Piece& piece) {
+  const auto blocks = static_cast<uint32_t>(piece.into.size() / block_size);
+  for (uint32_t i = 0; i < blocks; ++i) {
+    const Address block = piece.address + BlockCount{i};
+    uint32_t expected = 0;
+    if (const Page* page = page_of(block)) {
+      le32 value;
+      std::memcpy(value.bytes.data(),
+                  page->block.data() + size_t{block.block % Sums::page_blocks} * 4, 4);
+      expected = value.load();
+    } else if (!pool.sums.get(block, {&expected, 1})) {
+      // Pushed out of a tiny cache meanwhile: the second try fetches its own.
+      bad_ = {piece.place, piece.place + BlockCount{blocks}};
+      return fail(Code::io, "checksums were not at hand");
+    }
+    if (payload_checksum(piece.into.subspan(size_t{i} * block_size, block_size)) != expected) {
+      const DeviceBlock at = piece.place + BlockCount{i};
+      bad_ = {at, at + BlockCount{1}};
+      return fail(Code::io, "a block does not match its checksum");
+    }
+  }
+  return {};
+}
+
+}  // namespace lamina

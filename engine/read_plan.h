@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one read has to fetch: data straight into the reader's memory, and the pages of checksums
+// that are not cached, in one submission (E7). Then every block is verified.
+// Thread-safety: one coroutine. Ownership: of the pages it fetches, not of the reader's memory.
+#pragma once
+
+#include <list>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "base/units.h"
+
+namespace lamina {
+
+class PoolState;
+
+class ReadPlan {
+ public:
+  // `place`: of the first block in the device, for messages.
+  Result<> add(PoolState& pool, DeviceBlock place, Address address, std::span<std::byte> into);
+  bool empty() const { return pieces_.empty(); }
+  // Error io: a disk failed, or a block does not match its checksum; bad() says which.
+  Task<Result<>> run(PoolState& pool);
+  Task<Result<>> run_again(PoolState& pool);
+  BlockRange bad() const { return bad_; }
+
+ private:
+  struct Piece {
+    DeviceBlock place{};
+    Address address{};
+    std::span<std::byte> into;
+  };
+  struct Page {
+    Generation generation{};
+    uint32_t index = 0;
+    Buffer block;
+  };
+  Task<Result<>> fetch(PoolState& pool, bool cached_sums);
+  Result<> verify(PoolState& pool, const Piece& piece);
+  Page* page_of(Address address);
+
+  std::vector<Piece> pieces_;
+  std::list<Page> pages_;  // addresses must stay while they are read into
+  BlockRange bad_{};
+};
+
+}  // namespace lamina

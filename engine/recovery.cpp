@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/recovery.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "engine/recovery_counters.h"
+#include "engine/roll_forward.h"
+#include "engine/slots.h"
+
+namespace lamina {
+namespace {
+
+// How far the next checkpoint's number jumps: past what the dead epochs can have used, and never
+// onto the place in the ring of the one that was loaded.
+CheckpointNumber next_checkpoint(const Slot& slot, Epoch epoch) {
+  static_assert(slot_ring_length == 8);
+  return slot.number + 1 + (epoch - slot.epoch - 1) % (slot_ring_length - 1);
+}
+
+void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& image) {
+  Lock order(pool.log.order());
+  Devices& devices = pool.devices;
+  devices.set_image(image);
+  devices.root = tables.root;
+  devices.root_xattrs = tables.root_xattrs;
+  devices.lineage = tables.lineage;
+  devices.lost = tables.lost;
+  devices.restore_marks(tables.next_device, tables.next_map);
+  for (const DeviceRow& row : tables.devices) {
+    auto device = std::make_shared<Device>(row.id);
+    device->name = row.name;
+    device->size_bytes = row.size_bytes;
+    device->attributes = row.attributes;
+    device->xattrs = row.xattrs;
+    device->created_ns = row.created_ns;
+    device->read_only = row.read_only;
+    device->origin = row.origin;
+    device->reserved_blocks = row.reserved_blocks;
+    device->last_fork = row.last_fork;
+    device->last_share = row.last_share;
+    device->map = std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks,
+                                            row.extents);
+    devices.restore(std::move(device));
+  }
+}
+
+ImagePtr make_image(const Tables& tables) {
+  auto image = std::make_shared<Image>();
+  image->number = tables.number;
+  image->cut = tables.cut;
+  image->nodes = tables.nodes;
+  for (const DeviceRow& row : tables.devices)
+    image->maps.push_back({row.map, row.root, row.mapped_blocks, row.extents});
+  return image;
+}
+
+// The newest checkpoint whose tables can be read.
+struct Chosen {
+  Slot slot;
+  Tables tables;
+  bool fell_back = false;
+};
+
+Task<Result<Chosen>> choose(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                            const Secret& secret, const Settings& settings) {
+  auto slots = co_await find_slots(blobs, secret);
+  if (!slots) co_return forward_error(slots);
+  Chosen chosen;
+  for (Slot& slot : *slots) {
+    if (auto members = check_members(slot, blobs); !members && !settings.force)
+      co_return forward_error(members);
+    auto tables = co_await read_tables(slot, blobs, secret);
+    if (tables) {
+      chosen.slot = std::move(slot);
+      chosen.tables = std::move(*tables);
+      if (chosen.fell_back) count(RecoveryBranch::fell_back_to_older_slot);
+      co_return chosen;
+    }
+    settings.log(Settings::Severity::warning, tables.error().message);
+    chosen.fell_back = true;
+  }
+  co_return fail(Code::corrupt,
+                 "the tables of every checkpoint are damaged; `lamina check` says where");
+}
+
+class Recovery {
+ public:
+  Recovery(PoolState& pool, Chosen chosen) : pool_(pool), chosen_(std::move(chosen)) {}
+
+  Task<Result<>> run();
+
+ private:
+  Result<> load();
+  Result<> claim_chain();
+  Task<Result<>> begin_epoch(RollForward& forward);
+  Task<Result<>> seal_left_open();
+  Task<Result<>> drop_unlinked();
+
+  PoolState& pool_;
+  Chosen chosen_;
+  RollForward::End end_;
+  std::vector<std::shared_ptr<TailSegment>> segments_;  // of the chain, with accepted records
+};
+
+Result<> Recovery::load() {
+  const Tables& tables = chosen_.tables;
+  const Slot& slot = chosen_.slot;
+  pool_.space.load(tables.segments);
+  Checkpointer::Resume at;
+  // Segments that the tables themselves went into may be newer than the table of segments in them.
+  for (const auto& copy : slot.tables) {
+    for (const SlotExtent& run : copy) {
+      LAMINA_TRY(pool_.space.claim_named(run.segment, SegmentClass::nodes));
+      at.tables.push_back(run.segment.generation);
+    }
+  }
+  pool_.epochs = tables.epochs;
+  at.number = slot.number;
+  at.cut = slot.cut;
+  at.next_node = tables.next_node;
+  at.next_number = slot.number + 1;
+  pool_.checkpointer.resume(at);
+  const ImagePtr image = make_image(tables);
+  restore_devices(pool_, tables, image);
+  pool_.add_image(image);
+  uint64_t nodes_bytes = tables.nodes.count() * block_size + slot.tables_bytes;
+  pool_.space.set_node_bytes(nodes_bytes);
+  return {};
+}
+
+Result<> Recovery::claim_chain() {
+  for (const auto& segment : segments_)
+    LAMINA_TRY(pool_.space.claim_named(segment->name, SegmentClass::log));
+  for (const SegmentName& name : end_.next)
+    LAMINA_TRY(pool_.space.claim_named(name, SegmentClass::log));
+  return {};
+}
+
+Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
+  const Slot& slot = chosen_.slot;
+  for (const EpochCut& cut : forward.cuts()) pool_.epochs.push_back(cut);
+  pool_.epochs.push_back({end_.epoch, end_.last});
+  const Epoch epoch = end_.epoch + 1;
+  pool_.identity.epoch = epoch;
+
+  const bool nothing_lost = slot.clean && end_.nothing_follows && epoch == slot.epoch + 1;
+  const uint64_t lives = epoch - slot.epoch - 1;  // epochs that ended without a checkpoint
+  const uint32_t quota = generation_quota(pool_.space.total());
+  Checkpointer::Resume at;
+  at.number = slot.number;
+  at.cut = slot.cut;
+  at.next_number = next_checkpoint(slot, epoch) + (chosen_.fell_back ? slot_ring_length : 0);
+  at.next_node = nothing_lost ? chosen_.tables.next_node
+                              : NodeId{slot.node_mark + lives * node_quota};
+  for (const auto& copy : slot.tables)
+    for (const SlotExtent& run : copy) at.tables.push_back(run.segment.generation);
+  pool_.checkpointer.resume(at);
+  uint32_t next = slot.generation_mark + static_cast<uint32_t>(lives) * quota;
+  if (nothing_lost) {
+    next = raw(chosen_.tables.next_generation);
+    for (const auto& name : end_.next) next = std::max(next, raw(name.generation) + 1);
+    for (const auto& copy : slot.tables)
+      for (const SlotExtent& run : copy) next = std::max(next, raw(run.segment.generation) + 1);
+  }
+  pool_.space.set_next_generation(Generation{next});
+
+  // What was read must not go away any more once the decision to keep it is written down.
+  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
+  JournalBlob& blob = pool_.space.blob(end_.next[1].blob);
+  if (blob.disk().traits().block_device) {
+    // An earlier recovery may have come this far and no further.
+    IoBatch batch;
+    batch.discard(blob.disk(), blob.offset(end_.next[1].index, 0), blob.segment_bytes());
+    co_await batch;
+    LAMINA_CO_TRY(batch.result());
+  }
+  const auto follower = pool_.space.take(SegmentClass::log, Claim::checkpoint);
+  if (!follower) co_return fail(Code::no_space, "no free segment to start the log in (D5)");
+  co_return co_await pool_.log.start(end_.next[1], *follower, end_.last, end_.last_checksum,
+                                     {slot.number, slot.oldest_backed});
+}
+
+// What the crash left open. Log segments of the chain get their summaries from the records that
+// were accepted; the rest is either a place of nodes, which say themselves what they are, or holds
+// nothing that anybody refers to.
+Task<Result<>> Recovery::seal_left_open() {
+  std::set<Generation> known;
+  for (const Generation g : pool_.log.held()) known.insert(g);
+  for (const auto& segment : segments_) {
+    known.insert(segment->name.generation);
+    JournalBlob& blob = pool_.space.blob(segment->name.blob);
+    if (!segment->memory) segment->memory = Buffer(blob.segment_bytes());
+    pool_.sums.pin(segment->name.generation, segment->sums);
+    LAMINA_CO_TRY(co_await seal_log_segment(pool_.identity, blob, *segment,
+                                            pool_.settings.background->wall_ns(), pool_.counters));
+    put_sums(pool_.sums, *segment);
+    pool_.sums.unpin(segment->name.generation);
+    pool_.space.seal_recovered(segment->name.generation, segment->next_block);
+    pool_.space.settle(segment->name.generation, segment->last);
+    segment->memory = Buffer();
+  }
+  for (const Segment& s : pool_.space.segments()) {
+    if (known.contains(s.name.generation)) continue;
+    if (s.kind == SegmentClass::nodes) {
+      if (s.use == SegmentUse::open) pool_.space.seal(s.name.generation, 0);
+      continue;
+    }
+    const bool unpublished =
+        s.kind == SegmentClass::moved && (s.settled == 0 || s.settled > chosen_.slot.cut);
+    if (s.use == SegmentUse::open || (s.use == SegmentUse::sealed && unpublished)) {
+      count(RecoveryBranch::orphan_retired);
+      pool_.space.retire(s.name.generation);
+    }
+  }
+  co_return Result<>{};
+}
+
+// C6: what was removed while open goes now.
+Task<Result<>> Recovery::drop_unlinked() {
+  std::vector<Entry> drops;
+  {
+    Lock order(pool_.log.order());
+    pool_.devices.for_each([&](const DevicePtr& device) {
+      if (!device->name.empty()) return;
+      Entry drop;
+      drop.kind = EntryKind::drop;
+      drop.device = device->id;
+      drop.map = device->map->id();
+      drops.push_back(std::move(drop));
+    });
+  }
+  for (Entry& drop : drops) {
+    LAMINA_CO_TRY(co_await pool_.log.wait_for_room(0, Claim::log));
+    count(RecoveryBranch::dropped_unlinked);
+    Lock order(pool_.log.order());
+    pool_.log.begin(64, 0, Claim::log);
+    const Entry& added = pool_.log.add(std::move(drop), {});
+    auto applied = pool_.devices.apply(added, Generation::none, 0, {});
+    LAMINA_CHECK(applied.has_value());
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> Recovery::run() {
+  LAMINA_CO_TRY(load());
+  RollForward forward(pool_.blobs, pool_.identity.secret, chosen_.slot);
+  auto rolled = co_await forward.run([this](const Entry& entry, Generation generation,
+                                            uint64_t wall_ns, std::span<const std::byte> payload) {
+    Lock order(pool_.log.order());
+    return pool_.devices.apply(entry, generation, wall_ns, payload);
+  });
+  if (!rolled) co_return rolled;
+  end_ = forward.end();
+  pool_.recovered_entries = forward.entries();
+  segments_ = std::move(forward).segments();
+  {
+    Lock order(pool_.log.order());
+    pool_.devices.for_each([this](const DevicePtr& device) {
+      pool_.reserved_blocks += device->reserved_blocks;
+    });
+  }
+  LAMINA_CO_TRY(claim_chain());
+  if (pool_.settings.read_only) {
+    // Nothing is sealed, so what sealing would have written stays in memory.
+    for (const auto& segment : segments_) pool_.sums.pin(segment->name.generation, segment->sums);
+    co_return Result<>{};
+  }
+  LAMINA_CO_TRY(co_await begin_epoch(forward));
+  LAMINA_CO_TRY(co_await seal_left_open());
+  LAMINA_CO_TRY(co_await drop_unlinked());
+  if (chosen_.fell_back) LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  co_return Result<>{};
+}
+
+}  // namespace
+
+Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<JournalBlob>> blobs,
+                                                 Settings settings) {
+  if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
+  if (!settings.background) settings.background = &Executor::current();
+  PoolIdentity identity;
+  identity.pool = blobs[0]->superblock().pool;
+  identity.secret = blobs[0]->superblock().secret;
+  for (const auto& blob : blobs)
+    if (blob->superblock().pool != identity.pool)
+      co_return fail(Code::invalid, blob->disk().name() + " belongs to another pool");
+  auto chosen = co_await choose(blobs, identity.secret, settings);
+  if (!chosen) co_return forward_error(chosen);
+  std::string name = blobs[0]->superblock().pool_name;
+  auto pool = std::make_unique<PoolState>(std::move(blobs), std::move(settings), identity,
+                                          std::move(name));
+  Recovery recovery(*pool, std::move(*chosen));
+  LAMINA_CO_TRY(co_await recovery.run());
+  co_return pool;
+}
+
+}  // namespace lamina

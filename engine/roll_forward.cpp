@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/roll_forward.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "blobs/segment.h"
+#include "engine/mutation.h"
+#include "engine/recovery_counters.h"
+
+namespace lamina {
+namespace {
+
+constexpr uint64_t read_bytes = mib;  // of one request, when a segment is read whole
+
+bool named(const SegmentName& name) { return name.generation != Generation::none; }
+
+}  // namespace
+
+void note_record(TailSegment& segment, const RecordHeader& header) {
+  uint32_t block = header.at.block + 1;
+  for (const uint32_t sum : header.body.checksums) (*segment.sums)[block++] = sum;
+  segment.next_block = block;
+  if (segment.first == 0) segment.first = header.body.first;
+  segment.last = header.last();
+  segment.epoch = header.epoch;
+  for (const Entry& entry : header.body.entries) {
+    segment.entry_bytes += packed_entry_size(entry, segment.first);
+    segment.entries.push_back(entry);
+  }
+}
+
+RollForward::RollForward(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                         const Secret& secret, const Slot& slot)
+    : blobs_(blobs), secret_(secret), slot_(slot) {}
+
+JournalBlob* RollForward::blob(BlobId id) const {
+  for (const auto& b : blobs_)
+    if (b->id() == id) return b.get();
+  return nullptr;
+}
+
+Task<Result<std::shared_ptr<TailSegment>>> RollForward::load(const SegmentName& name) {
+  JournalBlob* b = blob(name.blob);
+  if (!b || name.index >= b->segment_count())
+    co_return fail(Code::corrupt, "the log names a segment that no blob has");
+  auto segment = std::make_shared<TailSegment>();
+  segment->name = name;
+  segment->memory = Buffer(b->segment_bytes());
+  segment->sums = std::make_shared<std::vector<uint32_t>>(b->segment_blocks());
+  segment->next_block = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
+  IoBatch batch;
+  for (uint64_t at = 0; at < segment->memory.size(); at += read_bytes) {
+    const uint64_t length = std::min(read_bytes, segment->memory.size() - at);
+    batch.read(b->disk(), b->offset(name.index, static_cast<uint32_t>(at / block_size)),
+               segment->memory.span().subspan(at, length));
+  }
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  co_return segment;
+}
+
+Result<UnpackedRecord> RollForward::record_at(TailSegment& segment, uint32_t block) const {
+  if (uint64_t{block} + 1 > segment.memory.size() / block_size)
+    return fail(Code::corrupt, "past the segment's end");
+  auto record = unpack_record(segment.memory.blocks(block, 1), secret_, segment.name, block);
+  if (!record) return record;
+  const uint64_t end = uint64_t{block} + 1 + record->header.payload_blocks();
+  if (end > segment.memory.size() / block_size)
+    return fail(Code::corrupt, "a record longer than its segment");
+  return record;
+}
+
+// The records of the cut's segment that lie before the cut are in the maps; what they say of the
+// segment is still needed, to seal it.
+Result<> RollForward::skip_to(uint32_t block) {
+  uint32_t at = current_->next_block;
+  while (at < block) {
+    auto record = record_at(*current_, at);
+    if (record) {
+      note_record(*current_, record->header);
+      at = current_->next_block;
+      continue;
+    }
+    // Its header is gone: the record after it repeats what it covered (B1).
+    uint32_t after = at + 1;
+    for (; after < block; ++after) {
+      record = record_at(*current_, after);
+      if (record && record->header.previous_at == Address{current_->name.generation, at}) break;
+    }
+    if (after >= block)
+      return fail(Code::corrupt, "a record of the log before the checkpoint's cut is damaged");
+    count(RecoveryBranch::lost_below_durable);
+    RecordHeader lost;
+    lost.epoch = record->header.epoch;
+    lost.at = {current_->name.generation, at};
+    lost.body = record->header.previous;
+    note_record(*current_, lost);
+    at = after;
+  }
+  current_->next_block = block;
+  return {};
+}
+
+Task<Result<>> RollForward::enter(const SegmentName& name, uint32_t from_block) {
+  auto segment = co_await load(name);
+  if (!segment) co_return forward_error(segment);
+  current_ = std::move(*segment);
+  segments_.push_back(current_);
+  block_ = current_->next_block;
+  if (from_block > block_) {
+    LAMINA_CO_TRY(skip_to(from_block));
+    block_ = from_block;
+  }
+  co_return Result<>{};
+}
+
+// Takes the headers that follow each other in the current segment.
+void RollForward::collect() {
+  for (;;) {
+    auto record = record_at(*current_, block_);
+    if (!record) {
+      if (salvage()) continue;
+      return;
+    }
+    const RecordHeader& header = record->header;
+    if (header.epoch != epoch_ || header.body.first != expected_) {
+      count(RecoveryBranch::stale_record_refused);
+      return;
+    }
+    next_ = header.next;
+    if (!mutated(Mutation::ignore_durable_through))
+      durable_ = std::max(durable_, header.durable_through);
+    expected_ = header.last() + 1;
+    checksum_ = record->checksum;
+    block_ += 1 + header.payload_blocks();
+    pending_.push_back({current_, std::move(*record)});
+  }
+}
+
+// A header that is gone although a later one says that it was durable: that one repeats its
+// entries (B1). What its payload holds is verified by every read.
+bool RollForward::salvage() {
+  const uint64_t blocks = current_->memory.size() / block_size;
+  for (uint32_t at = block_ + 1; at < blocks; ++at) {
+    auto later = record_at(*current_, at);
+    if (!later) continue;
+    const RecordHeader& header = later->header;
+    const bool repeats = header.epoch == epoch_ && header.previous.first == expected_ &&
+                         header.previous_at == Address{current_->name.generation, block_} &&
+                         header.durable_through >= expected_;
+    if (!repeats) return false;
+    count(RecoveryBranch::lost_below_durable);
+    durable_ = std::max(durable_, header.durable_through);
+    UnpackedRecord lost;
+    lost.header.epoch = epoch_;
+    lost.header.at = header.previous_at;
+    lost.header.wall_ns = header.wall_ns;
+    lost.header.next = header.next;
+    lost.header.body = header.previous;
+    lost.checksum = 0;
+    expected_ = lost.header.last() + 1;
+    block_ = at;
+    pending_.push_back({current_, std::move(lost)});
+    return true;
+  }
+  return false;
+}
+
+bool RollForward::payload_matches(const Pending& pending) const {
+  if (mutated(Mutation::skip_checksum)) return true;
+  const RecordHeader& header = pending.record.header;
+  for (uint32_t i = 0; i < header.payload_blocks(); ++i)
+    if (payload_checksum(pending.segment->memory.blocks(header.at.block + 1 + i, 1)) !=
+        header.body.checksums[i])
+      return false;
+  return true;
+}
+
+Result<> RollForward::accept(Pending& pending) {
+  const RecordHeader& header = pending.record.header;
+  note_record(*pending.segment, header);
+  for (const Entry& entry : header.body.entries) {
+    std::span<const std::byte> payload;
+    if (has_payload(entry))
+      payload = pending.segment->memory.blocks(entry.offset, entry.length.value);
+    LAMINA_TRY(apply_(entry, pending.segment->name.generation, header.wall_ns, payload));
+    ++entries_;
+  }
+  bytes_ += (1 + uint64_t{header.payload_blocks()}) * block_size;
+  end_.last = header.last();
+  end_.last_checksum = pending.record.checksum;
+  end_.epoch = header.epoch;
+  end_.next = header.next;
+  end_.nothing_follows = false;
+  return {};
+}
+
+// Accepts what is known to be durable; at the end also what follows it, as long as its payload
+// matches (A2).
+Result<> RollForward::settle(bool at_end) {
+  while (!pending_.empty()) {
+    Pending& front = pending_.front();
+    if (front.record.header.last() > durable_) {
+      if (!at_end) return {};
+      if (!payload_matches(front)) {
+        count(RecoveryBranch::payload_rejected);
+        pending_.clear();
+        return {};
+      }
+    }
+    LAMINA_TRY(accept(front));
+    auto segment = front.segment;
+    pending_.pop_front();
+    const bool wanted = segment == current_ || (!pending_.empty() && pending_.front().segment == segment);
+    if (!wanted) segment->memory = Buffer();
+  }
+  return {};
+}
+
+// Whether the epoch was cut in the segment that is being read: then the second segment that it
+// names begins the next epoch and says where.
+Task<Result<bool>> RollForward::follow_cut() {
+  if (!named(next_[1])) co_return false;
+  JournalBlob* b = blob(next_[1].blob);
+  if (!b || next_[1].index >= b->segment_count()) co_return false;
+  const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
+  Buffer block(block_size);
+  IoBatch batch;
+  batch.read(b->disk(), b->offset(next_[1].index, begin), block.span());
+  co_await batch;
+  if (!batch.ok()) co_return false;
+  auto mark = unpack_record(block.span(), secret_, next_[1], begin);
+  if (!mark || !mark->header.starts_epoch || mark->header.epoch <= epoch_) co_return false;
+  // What was cut then stays cut, what was accepted then is accepted.
+  const Sequence cut = mark->header.cut_sequence;
+  while (!pending_.empty() && pending_.back().record.header.last() > cut) pending_.pop_back();
+  const Sequence last = pending_.empty() ? end_.last : pending_.back().record.header.last();
+  if (last != cut)
+    co_return fail(Code::corrupt, "the log was cut at entry " + std::to_string(cut) +
+                                      ", but only " + std::to_string(last) + " can be read");
+  durable_ = std::max(durable_, cut);
+  LAMINA_CO_TRY(settle(false));
+  count(RecoveryBranch::cut_record_followed);
+  count(RecoveryBranch::second_segment_followed);
+  cuts_.push_back({epoch_, cut});
+  epoch_ = mark->header.epoch;
+  expected_ = cut + 1;
+  const SegmentName name = next_[1];
+  LAMINA_CO_TRY(co_await enter(name, 0));
+  co_return true;
+}
+
+Task<Result<bool>> RollForward::follow_next() {
+  if (!named(next_[0])) co_return false;
+  JournalBlob* b = blob(next_[0].blob);
+  if (!b || next_[0].index >= b->segment_count()) co_return false;
+  const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
+  Buffer block(block_size);
+  IoBatch batch;
+  batch.read(b->disk(), b->offset(next_[0].index, begin), block.span());
+  co_await batch;
+  if (!batch.ok()) co_return false;
+  auto first = unpack_record(block.span(), secret_, next_[0], begin);
+  if (!first || first->header.epoch != epoch_ || first->header.body.first != expected_)
+    co_return false;
+  count(RecoveryBranch::next_segment_followed);
+  const SegmentName name = next_[0];
+  LAMINA_CO_TRY(co_await enter(name, 0));
+  co_return true;
+}
+
+Task<Result<>> RollForward::run(Apply apply) {
+  apply_ = std::move(apply);
+  end_.last = slot_.cut;
+  end_.last_checksum = slot_.last_checksum;
+  end_.epoch = epoch_ = slot_.epoch;
+  end_.next = next_ = slot_.log_next;
+  expected_ = slot_.cut + 1;
+  checksum_ = slot_.last_checksum;
+  durable_ = slot_.cut;
+  if (named(slot_.log_segment)) LAMINA_CO_TRY(co_await enter(slot_.log_segment, slot_.log_block));
+  for (;;) {
+    if (current_) collect();
+    LAMINA_CO_TRY(settle(false));
+    auto cut = co_await follow_cut();
+    if (!cut) co_return forward_error(cut);
+    if (*cut) continue;
+    auto next = co_await follow_next();
+    if (!next) co_return forward_error(next);
+    if (!*next) break;
+  }
+  const bool anything = !pending_.empty() || !end_.nothing_follows;
+  LAMINA_CO_TRY(settle(true));
+  if (slot_.clean && end_.nothing_follows)
+    count(RecoveryBranch::clean_open);
+  else
+    count(anything ? RecoveryBranch::torn_tail : RecoveryBranch::empty_log);
+  while (segments_.size() > 1 && segments_.back()->first == 0) segments_.pop_back();
+  co_return Result<>{};
+}
+
+}  // namespace lamina

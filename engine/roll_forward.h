@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Follows the log from a checkpoint's cut to its end and hands over its entries in order.
+// Reads only. recovery.h says what is believed and why.
+// Thread-safety: one coroutine. Memory: the segments above durable-through, a few at a time.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/task.h"
+#include "blobs/slot.h"
+#include "engine/log/log.h"
+#include "engine/log/tail.h"
+
+namespace lamina {
+
+class RollForward {
+ public:
+  RollForward(const std::vector<std::unique_ptr<JournalBlob>>& blobs, const Secret& secret,
+              const Slot& slot);
+
+  // Entry, generation of its segment, wall clock of its record, payload of it.
+  using Apply = std::function<Result<>(const Entry&, Generation, uint64_t wall_ns,
+                                       std::span<const std::byte> payload)>;
+  // Error corrupt: something that was durable cannot be read, or an entry cannot follow.
+  Task<Result<>> run(Apply apply);
+
+  // --- afterwards
+  struct End {
+    Sequence last = 0;             // the last accepted entry
+    uint64_t last_checksum = 0;    // of the last accepted record's header; 0: none
+    Epoch epoch = 0;               // in which it was written
+    std::array<SegmentName, 2> next{};
+    bool nothing_follows = true;   // no record was accepted
+  };
+  const End& end() const { return end_; }
+  // Segments of the chain that hold accepted records, in order; `memory` may be gone, the
+  // checksums and entries are complete. The one with the slot's position comes first.
+  std::vector<std::shared_ptr<TailSegment>> segments() && { return std::move(segments_); }
+  // (epoch, cut) of the epochs that ended on the way.
+  const std::vector<EpochCut>& cuts() const { return cuts_; }
+  uint64_t entries() const { return entries_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  struct Pending {
+    std::shared_ptr<TailSegment> segment;
+    UnpackedRecord record;
+  };
+
+  Task<Result<std::shared_ptr<TailSegment>>> load(const SegmentName& name);
+  Result<UnpackedRecord> record_at(TailSegment& segment, uint32_t block) const;
+  Task<Result<>> enter(const SegmentName& name, uint32_t from_block);
+  Result<> skip_to(uint32_t block);
+  void collect();
+  Task<Result<bool>> follow_cut();
+  Task<Result<bool>> follow_next();
+  bool salvage();
+  Result<> settle(bool at_end);
+  Result<> accept(Pending& pending);
+  bool payload_matches(const Pending& pending) const;
+  JournalBlob* blob(BlobId id) const;
+
+  const std::vector<std::unique_ptr<JournalBlob>>& blobs_;
+  const Secret& secret_;
+  const Slot& slot_;
+  Apply apply_;
+
+  std::shared_ptr<TailSegment> current_;
+  uint32_t block_ = 0;              // where the next record belongs
+  Sequence expected_ = 0;           // its first number
+  uint64_t checksum_ = 0;           // of the header before it
+  Epoch epoch_ = 0;
+  std::array<SegmentName, 2> next_{};
+  Sequence durable_ = 0;            // the highest durable-through seen
+  std::deque<Pending> pending_;     // read, not accepted yet
+  End end_;
+  std::vector<std::shared_ptr<TailSegment>> segments_;
+  std::vector<EpochCut> cuts_;
+  uint64_t entries_ = 0, bytes_ = 0;
+};
+
+// Adds what one record says of a segment to the checksums and entries kept for its summary.
+void note_record(TailSegment& segment, const RecordHeader& header);
+
+}  // namespace lamina

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/slots.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/checksum.h"
+#include "engine/recovery_counters.h"
+
+namespace lamina {
+namespace {
+
+JournalBlob* blob_of(const std::vector<std::unique_ptr<JournalBlob>>& blobs, BlobId id) {
+  for (const auto& blob : blobs)
+    if (blob->id() == id) return blob.get();
+  return nullptr;
+}
+
+// The pages of one copy, those that are good.
+struct Copy {
+  std::vector<std::vector<std::byte>> pages;
+  std::vector<bool> good;
+};
+
+Task<Result<Copy>> read_copy(const Slot& slot, size_t which, uint32_t pages,
+                             const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                             const Secret& secret) {
+  Copy copy;
+  for (const SlotExtent& run : slot.tables[which]) {
+    JournalBlob* blob = blob_of(blobs, run.segment.blob);
+    const bool inside = blob && run.segment.index < blob->segment_count() &&
+                        uint64_t{run.block} + run.blocks <= blob->segment_blocks() &&
+                        copy.pages.size() + run.blocks <= pages;
+    if (!inside) co_return fail(Code::corrupt, "the slot names a run outside the pool");
+    Buffer buffer(uint64_t{run.blocks} * block_size);
+    IoBatch batch;
+    batch.read(blob->disk(), blob->offset(run.segment.index, run.block), buffer.span());
+    co_await batch;
+    for (uint32_t i = 0; i < run.blocks; ++i) {
+      const MetadataPlace place{run.segment.blob, run.segment.index, run.segment.generation,
+                                run.block + i};
+      auto page = unpack_tables_page(buffer.blocks(i, 1), secret, place);
+      const bool good = batch.ok() && page && page->number == slot.number &&
+                        page->index == copy.pages.size() && page->count == pages;
+      copy.good.push_back(good);
+      if (good)
+        copy.pages.emplace_back(page->bytes.begin(), page->bytes.end());
+      else
+        copy.pages.emplace_back();
+    }
+  }
+  copy.pages.resize(pages);
+  copy.good.resize(pages, false);
+  co_return copy;
+}
+
+}  // namespace
+
+Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                                           const Secret& secret) {
+  std::map<CheckpointNumber, Slot> found;
+  CheckpointNumber oldest_backed = 0;
+  for (const auto& blob : blobs) {
+    if (blob->superblock().kind != BlobKind::journal) continue;
+    for (uint32_t place = 0; place < slot_ring_length; ++place) {
+      size_t good = 0;
+      for (const uint64_t offset : blob->slot_offsets(place)) {
+        Buffer block(block_size);
+        IoBatch batch;
+        batch.read(blob->disk(), offset, block.span());
+        co_await batch;
+        if (!batch.ok()) continue;
+        auto slot = unpack_slot(block.span(), secret, blob->id(),
+                                static_cast<uint32_t>(offset / block_size));
+        if (!slot || slot->number % slot_ring_length != place) continue;
+        ++good;
+        oldest_backed = std::max(oldest_backed, slot->oldest_backed);
+        found.insert_or_assign(slot->number, std::move(*slot));
+      }
+      if (good == 1) count(RecoveryBranch::slot_copy_damaged);
+    }
+  }
+  std::vector<Slot> slots;
+  for (auto it = found.rbegin(); it != found.rend(); ++it)
+    if (it->first >= oldest_backed) slots.push_back(std::move(it->second));
+  if (slots.empty())
+    co_return fail(Code::not_found,
+                   "no checkpoint of this pool can be read; `lamina check` says what is damaged");
+  co_return slots;
+}
+
+Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<JournalBlob>>& blobs) {
+  for (const SlotMember& member : slot.members) {
+    const JournalBlob* blob = blob_of(blobs, member.blob);
+    if (!blob || blob->superblock().blob_uuid != member.uuid)
+      return fail(Code::not_found, "blob " + std::to_string(raw(member.blob)) +
+                                       " of the pool is missing: it was part of it when it was "
+                                       "last open; name its disk in the pool file");
+    if (blob->segment_count() < member.segment_count)
+      return fail(Code::invalid, blob->disk().name() +
+                                     " is smaller than it was when the pool was last open");
+  }
+  for (const auto& blob : blobs) {
+    const bool member = std::any_of(slot.members.begin(), slot.members.end(),
+                                    [&](const SlotMember& m) { return m.blob == blob->id(); });
+    if (!member)
+      return fail(Code::invalid, blob->disk().name() + " is not a member of this pool (any more)");
+  }
+  return {};
+}
+
+Task<Result<Tables>> read_tables(const Slot& slot,
+                                 const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                                 const Secret& secret) {
+  const auto pages = static_cast<uint32_t>(div_up(slot.tables_bytes, tables_page_bytes));
+  auto first = co_await read_copy(slot, 0, pages, blobs, secret);
+  auto second = co_await read_copy(slot, 1, pages, blobs, secret);
+  std::vector<std::byte> bytes;
+  bytes.reserve(slot.tables_bytes);
+  bool damaged = false;
+  for (uint32_t i = 0; i < pages; ++i) {
+    const bool a = first && first->good[i], b = second && second->good[i];
+    if (!a && !b)
+      co_return fail(Code::corrupt, "page " + std::to_string(i) + " of checkpoint " +
+                                        std::to_string(slot.number) + "'s tables is bad twice");
+    damaged = damaged || !a || !b;
+    const auto& page = a ? first->pages[i] : second->pages[i];
+    bytes.insert(bytes.end(), page.begin(), page.end());
+  }
+  if (damaged) count(RecoveryBranch::tables_copy_damaged);
+  if (bytes.size() != slot.tables_bytes || plain_checksum(bytes) != slot.tables_checksum)
+    co_return fail(Code::corrupt, "the tables of checkpoint " + std::to_string(slot.number) +
+                                      " do not match its slot");
+  auto tables = unpack_tables(bytes);
+  if (tables && (tables->number != slot.number || tables->cut != slot.cut))
+    co_return fail(Code::corrupt, "the tables are of another checkpoint than the slot says");
+  co_return tables;
+}
+
+}  // namespace lamina

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/space/moved_writer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/checksum.h"
+#include "base/endian.h"
+#include "blobs/segment.h"
+#include "blobs/summary.h"
+#include "engine/pool_state.h"
+
+namespace lamina {
+namespace {
+
+constexpr size_t entry_bytes_a_block = 14;  // of summary kept for each block: one entry, mostly
+constexpr uint64_t write_bytes = mib;       // of one request
+
+}  // namespace
+
+Result<> MovedWriter::open() {
+  const auto name = pool_.space.take(SegmentClass::moved, Claim::mover);
+  if (!name) return fail(Code::no_space, "no free segment is left for moving (D5)");
+  JournalBlob& blob = pool_.space.blob(name->blob);
+  name_ = *name;
+  blocks_ = blob.segment_blocks();
+  front_ = summary_blocks(size_t{blocks_} * entry_bytes_a_block);
+  next_ = payload_begin(SegmentClass::moved, blocks_, front_);
+  if (memory_.size() != blob.segment_bytes()) memory_ = Buffer(blob.segment_bytes());
+  std::memset(memory_.data(), 0, size_t{next_} * block_size);
+  sums_.assign(blocks_, 0);
+  entries_.clear();
+  entry_bytes_ = 0;
+  filled_.push_back(name_.generation);
+  return {};
+}
+
+// Payload blocks that still fit beside one more entry; a fact needs none, so the front summary
+// alone may say that the segment is full: UINT32_MAX stands for that.
+uint32_t MovedWriter::room(size_t entry_bytes) const {
+  const uint32_t summary = summary_blocks(entry_bytes_ + entry_bytes);
+  if (summary > front_ || next_ + summary > blocks_) return UINT32_MAX;
+  return blocks_ - summary - next_;
+}
+
+Task<Result<std::vector<Swap>>> MovedWriter::append(const Victim::Piece& piece) {
+  std::vector<Swap> swaps;
+  const bool fact = piece.payload.empty();
+  auto blocks = static_cast<uint32_t>(piece.payload.size() / block_size);
+  uint32_t done = 0;
+  do {
+    Entry entry = piece.entry;
+    const size_t bytes = packed_entry_size(entry, 0);
+    if (is_open()) {
+      const uint32_t fits = room(bytes);
+      if (fits == UINT32_MAX || (!fact && fits == 0)) LAMINA_CO_TRY(co_await close());
+    }
+    if (!is_open()) LAMINA_CO_TRY(open());
+    const uint32_t now = fact ? 0 : std::min(blocks - done, room(bytes));
+    Swap swap;
+    swap.home = fact;
+    swap.from = {piece.from.generation, piece.from.block + done};
+    swap.to = {name_.generation, next_};
+    if (!fact) {
+      entry.begin = piece.entry.begin + BlockCount{done};
+      entry.length = {now};
+      entry.offset = next_;
+      std::memcpy(memory_.data() + size_t{next_} * block_size,
+                  piece.payload.data() + size_t{done} * block_size, size_t{now} * block_size);
+      std::copy_n(piece.checksums.begin() + done, now, sums_.begin() + next_);
+      next_ += now;
+      moved_bytes_ += uint64_t{now} * block_size;
+    }
+    swap.range = {entry.begin, entry.begin + entry.length};
+    swaps.push_back(swap);
+    entry_bytes_ += packed_entry_size(entry, 0);
+    entries_.push_back(std::move(entry));
+    done += now;
+  } while (done < blocks);
+  co_return swaps;
+}
+
+Task<Result<>> MovedWriter::close() {
+  JournalBlob& blob = pool_.space.blob(name_.blob);
+  const uint32_t sum_blocks = checksum_blocks(SegmentClass::moved, blocks_);
+  SegmentHeader header;
+  header.pool = pool_.identity.pool;
+  header.secret = pool_.identity.secret;
+  header.blob = name_.blob;
+  header.index = name_.index;
+  header.generation = name_.generation;
+  header.kind = SegmentClass::moved;
+  header.state = SegmentState::sealed;
+  header.epoch = pool_.identity.epoch;
+  header.blocks = blocks_;
+  header.front_blocks = front_;
+  header.used_end = next_;
+  header.wall_ns = pool_.settings.background->wall_ns();
+  pack_segment_header(header, memory_.blocks(0, 1));
+  for (uint32_t i = 0; i < blocks_; ++i) {
+    le32 value;
+    value.store(sums_[i]);
+    std::memcpy(memory_.data() + block_size + size_t{i} * 4, value.bytes.data(), 4);
+  }
+  Summary summary;
+  summary.epoch = pool_.identity.epoch;
+  summary.checksums_sum = plain_checksum(memory_.blocks(1, sum_blocks));
+  summary.entries = std::exchange(entries_, {});
+  for (const Entry& entry : summary.entries) {
+    summary.smallest =
+        summary.smallest == 0 ? entry.sequence : std::min(summary.smallest, entry.sequence);
+    summary.largest = std::max(summary.largest, entry.sequence);
+  }
+  size_t bytes = 0;
+  for (const Entry& entry : summary.entries) bytes += packed_entry_size(entry, summary.smallest);
+  const uint32_t length = summary_blocks(bytes);
+  LAMINA_CHECK(length <= front_ && next_ + length <= blocks_);
+  MetadataPlace place{name_.blob, name_.index, name_.generation, 1 + sum_blocks};
+  pack_summary(summary, pool_.identity.secret, place, false,
+               memory_.blocks(place.block, length));
+  place.block = blocks_ - length;
+  pack_summary(summary, pool_.identity.secret, place, true, memory_.blocks(place.block, length));
+
+  // Front to back.
+  for (uint64_t at = 0; at < uint64_t{next_} * block_size; at += write_bytes) {
+    const uint64_t count = std::min(write_bytes, uint64_t{next_} * block_size - at);
+    IoBatch batch;
+    batch.write(blob.disk(), blob.offset(name_.index, static_cast<uint32_t>(at / block_size)),
+                memory_.span().subspan(at, count));
+    co_await batch;
+    LAMINA_CO_TRY(batch.result());
+  }
+  IoBatch batch;
+  batch.write(blob.disk(), blob.offset(name_.index, place.block),
+              memory_.blocks(place.block, length));
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  pool_.counters.written_moved += uint64_t{next_ + length} * block_size;
+  for (uint32_t page = 0; page < sum_blocks; ++page)
+    pool_.sums.put(name_.generation, page, memory_.blocks(1 + page, 1));
+  pool_.space.seal(name_.generation, next_);
+  name_ = {};
+  co_return Result<>{};
+}
+
+Task<Result<std::vector<Generation>>> MovedWriter::finish() {
+  if (is_open()) LAMINA_CO_TRY(co_await close());
+  co_return std::move(filled_);
+}
+
+}  // namespace lamina

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fills segments of class moved: each is put together in memory, with its summaries at both ends
+// (B4), and written once, front to back.
+// Thread-safety: one coroutine. Durability: finish() has written everything; the checkpoint that
+//   publishes the pointers flushes it first (A15).
+#pragma once
+
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/task.h"
+#include "blobs/record.h"
+#include "engine/maps/tree.h"
+#include "engine/space/victim.h"
+
+namespace lamina {
+
+class MovedWriter {
+ public:
+  explicit MovedWriter(PoolState& pool) : pool_(pool) {}
+
+  // Takes a piece in; where it does not fit one segment it is split. The result: which pointers
+  // are to change, in the order of place.
+  Task<Result<std::vector<Swap>>> append(const Victim::Piece& piece);
+  // Writes what is open. The result: all segments that were filled.
+  Task<Result<std::vector<Generation>>> finish();
+  uint64_t moved_bytes() const { return moved_bytes_; }
+
+ private:
+  bool is_open() const { return name_.generation != Generation::none; }
+  Result<> open();
+  uint32_t room(size_t entry_bytes) const;
+  Task<Result<>> close();
+
+  PoolState& pool_;
+  SegmentName name_{};
+  Buffer memory_;
+  uint32_t blocks_ = 0;  // of the segment
+  uint32_t front_ = 0;   // kept for the front summary; addresses depend on it, so it is the most
+  uint32_t next_ = 0;    // first block not filled
+  std::vector<uint32_t> sums_;
+  std::vector<Entry> entries_;
+  size_t entry_bytes_ = 0;
+  std::vector<Generation> filled_;
+  uint64_t moved_bytes_ = 0;
+};
+
+}  // namespace lamina

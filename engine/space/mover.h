@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mover: copies what is live in a set of segments to segments of class moved, so that the set
+// is wholly dead at the next checkpoint. Cleaning is its first policy: the emptiest first.
+//
+// What must be durable before what:
+//   - victims are settled and lie wholly below the cut of the walked image, so the walk's list of
+//     referrers is complete (A5, A7);
+//   - targets and their summaries, both ends, are on the medium before the slot that publishes a
+//     pointer into them (A15): the checkpoint flushes every disk before its slot;
+//   - victims are freed by the walk alone, later (A4); a crash in between leaves orphans.
+// Moving never changes a birth or a sequence number (A12), and carries checksums, never makes new
+// ones (B6).
+// Thread-safety: one at a time. Memory: bounded by `batch_segments` segments read and one written.
+#pragma once
+
+#include <set>
+#include <vector>
+
+#include "base/task.h"
+#include "engine/space/space.h"
+#include "engine/space/walk.h"
+
+namespace lamina {
+
+class PoolState;
+
+class Mover {
+ public:
+  explicit Mover(PoolState& pool) : pool_(pool) {}
+
+  // Which of the candidates are worth emptying now; none where there is space enough.
+  std::set<Generation> choose(const std::vector<Segment>& candidates) const;
+
+  // Copies what the referrers keep alive in the victims, and hands the changed pointers to the
+  // next checkpoint. The result is bytes of payload moved. A victim that cannot be read, or whose
+  // payload does not match, is left where it is, marked stuck.
+  Task<Result<uint64_t>> move(std::vector<Referrer> referrers,
+                              const std::set<Generation>& victims);
+
+ private:
+  PoolState& pool_;
+};
+
+}  // namespace lamina

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/space/reclaim.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "blobs/segment.h"
+#include "engine/mutation.h"
+#include "engine/pool_state.h"
+#include "engine/space/mover.h"
+#include "engine/space/walk.h"
+
+namespace lamina {
+namespace {
+
+constexpr size_t prepared_ahead = 4;      // free segments of a file kept allocated and written
+constexpr uint64_t keep_allocated = 16;   // and how many at least before holes are punched again
+constexpr uint64_t low_part = 4;          // space is short below this part of the pool
+constexpr int hopeless_rounds = 4;        // checkpoints without a segment gained
+
+bool holds_data(const Segment& s) {
+  return s.kind == SegmentClass::log || s.kind == SegmentClass::moved;
+}
+
+}  // namespace
+
+// Which segments may be used again now (A4).
+Task<Result<>> Reclaimer::free_dead() {
+  const ImagePtr k_new = pool_.newest_image(), k_old = pool_.older_image();
+  std::vector<Segment> dead;
+  std::set<Generation> named = pool_.checkpointer.tables_segments();
+  for (const Generation g : pool_.writer.open()) named.insert(g);
+  const bool nodes_judged = k_old && pool_.oldest_held() >= k_old->number;
+  if (nodes_judged) {
+    for (const auto& image : {k_old, k_new})
+      image->nodes.for_each([&](NodeId, const NodeEntry& entry) {
+        for (const Address& copy : entry.copies) named.insert(copy.generation);
+      });
+  }
+  for (const Segment& s : pool_.space.segments()) {
+    if (s.use == SegmentUse::retired) {
+      dead.push_back(s);
+      continue;
+    }
+    if (s.use != SegmentUse::sealed || !k_old) continue;
+    if (s.kind == SegmentClass::nodes) {
+      if (nodes_judged && !named.contains(s.name.generation)) dead.push_back(s);
+      continue;
+    }
+    const bool found_dead = s.dead_in != 0 && s.dead_in <= k_old->number &&
+                            s.dead_in <= pool_.oldest_held();
+    const bool careless = mutated(Mutation::reuse_without_walk) && s.settled != 0 &&
+                          s.settled <= k_old->cut && s.live_blocks * 2 < s.used_blocks;
+    if (holds_data(s) && (found_dead || careless)) dead.push_back(s);
+  }
+  for (const Segment& s : dead)
+    if (s.use != SegmentUse::retired) pool_.space.retire(s.name.generation);
+  if (dead.empty()) co_return Result<>{};
+  co_return co_await stamp_and_release(std::move(dead));
+}
+
+// C4: the stamp says durably that nothing in the segment counts any more; only then is it
+// discarded, and only then free.
+Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
+  std::vector<Buffer> stamps;
+  IoBatch writes;
+  for (const Segment& s : dead) {
+    JournalBlob& blob = pool_.space.blob(s.name.blob);
+    SegmentHeader header;
+    header.pool = pool_.identity.pool;
+    header.secret = pool_.identity.secret;
+    header.blob = s.name.blob;
+    header.index = s.name.index;
+    header.generation = s.name.generation;
+    header.kind = s.kind;
+    header.state = SegmentState::retired;
+    header.epoch = pool_.identity.epoch;
+    header.blocks = blob.segment_blocks();
+    header.wall_ns = pool_.settings.background->wall_ns();
+    stamps.emplace_back(block_size);
+    pack_segment_header(header, stamps.back().span());
+    writes.write(blob.disk(), blob.offset(s.name.index, 0), stamps.back().span());
+    pool_.counters.written_stamps += block_size;
+  }
+  co_await writes;
+  LAMINA_CO_TRY(writes.result());
+  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
+  // A block device is told. On a file segments stay allocated while few are free: punching would
+  // bring the host file system's allocation back at every flush.
+  const SpaceCounts counts = pool_.space.counts();
+  const uint64_t keep = std::max(keep_allocated, counts.total / 8);
+  uint64_t kept = counts.free;
+  IoBatch discards;
+  for (const Segment& s : dead) {
+    JournalBlob& blob = pool_.space.blob(s.name.blob);
+    const bool block_device = blob.disk().traits().block_device;
+    const bool keeps = !block_device && kept++ < keep;
+    if (!keeps) discards.discard(blob.disk(), blob.offset(s.name.index, 0), blob.segment_bytes());
+    pool_.space.mark_prepared(s.name, keeps);
+  }
+  co_await discards;
+  LAMINA_CO_TRY(discards.result());
+  for (const Segment& s : dead) {
+    pool_.sums.forget(s.name.generation, pool_.space.blob(s.name.blob).segment_blocks());
+    pool_.space.release(s.name.generation);
+  }
+  pool_.log.space_changed();
+  co_return Result<>{};
+}
+
+Task<Result<>> Reclaimer::after_checkpoint() {
+  {
+    Lock lock(mutex_);
+    if (busy_) co_return Result<>{};
+    busy_ = true;
+  }
+  auto result = co_await round();
+  Lock lock(mutex_);
+  busy_ = false;
+  ended_.wake_all();
+  co_return result;
+}
+
+Task<Result<>> Reclaimer::round() {
+  LAMINA_CO_TRY(co_await free_dead());
+  const ImagePtr image = pool_.newest_image();
+  std::vector<Segment> candidates;
+  uint64_t hinted_dead = 0;
+  for (const Segment& s : pool_.space.segments()) {
+    const bool candidate = s.use == SegmentUse::sealed && holds_data(s) && s.settled != 0 &&
+                           s.settled <= image->cut && s.dead_in == 0;
+    if (!candidate) continue;
+    candidates.push_back(s);
+    if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
+  }
+  Mover mover(pool_);
+  const std::set<Generation> victims = mover.choose(candidates);
+  if (hinted_dead == 0 && victims.empty() && !walk_wanted()) co_return Result<>{};
+
+  auto walked = co_await walk(pool_.nodes, image, victims);
+  {
+    Lock lock(mutex_);
+    walk_complete_ = walked.has_value();
+    if (walked) walked_ns_ = pool_.settings.background->now_ns();
+  }
+  if (!walked) {
+    pool_.settings.log(Settings::Severity::error,
+                       "the maps could not be read whole, so no space is freed: " +
+                           walked.error().message);
+    co_return Result<>{};
+  }
+  for (const Segment& s : candidates)
+    if (!walked->live.contains(raw(s.name.generation)))
+      pool_.space.mark_dead(s.name.generation, image->number);
+  pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
+  if (victims.empty()) co_return Result<>{};
+  {
+    Lock lock(mutex_);
+    moving_ = true;
+  }
+  auto moved = co_await mover.move(std::move(walked->referrers), victims);
+  Lock lock(mutex_);
+  moving_ = false;
+  if (!moved) co_return forward_error(moved);
+  moved_bytes_ += *moved;
+  co_return Result<>{};
+}
+
+bool Reclaimer::walk_wanted() const {
+  Lock lock(mutex_);
+  return walked_ns_ == 0;
+}
+
+Task<Result<>> Reclaimer::make_room(Claim claim) {
+  int without_gain = 0;
+  while (!pool_.space.may_take(claim)) {
+    const uint64_t before = pool_.space.available(Claim::checkpoint);
+    // Each turn: what was found dead before becomes free, what is dead now is found, what is
+    // nearly dead is emptied.
+    LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+    Completion completion;
+    bool wait = false;
+    {
+      Lock lock(mutex_);
+      if (busy_) {
+        ended_.add(completion);
+        wait = true;
+      }
+    }
+    if (wait)
+      co_await completion;
+    else
+      LAMINA_CO_TRY(co_await after_checkpoint());
+    without_gain = pool_.space.available(Claim::checkpoint) > before ? 0 : without_gain + 1;
+    if (without_gain >= hopeless_rounds)
+      co_return fail(Code::no_space, "the pool is full");
+  }
+  co_return Result<>{};
+}
+
+Task<void> Reclaimer::prepare_ahead() {
+  {
+    Lock lock(mutex_);
+    if (preparing_) co_return;
+    preparing_ = true;
+  }
+  while (pool_.space.prepared() < prepared_ahead) {
+    const auto name = pool_.space.borrow_unprepared();
+    if (!name) break;
+    JournalBlob& blob = pool_.space.blob(name->blob);
+    IoBatch batch;
+    batch.prepare(blob.disk(), blob.offset(name->index, 0), blob.segment_bytes());
+    co_await batch;
+    pool_.space.return_borrowed(*name, batch.ok());
+    if (!batch.ok()) break;
+  }
+  Lock lock(mutex_);
+  preparing_ = false;
+}
+
+bool Reclaimer::more_to_gain() const {
+  const SpaceCounts counts = pool_.space.counts();
+  if (pool_.space.available(Claim::user) * low_part >= counts.total) return false;
+  if (pool_.checkpointer.has_swaps()) return true;
+  for (const Segment& s : pool_.space.segments())
+    if (s.dead_in != 0 && s.use == SegmentUse::sealed) return true;
+  return false;
+}
+
+uint64_t Reclaimer::walk_age_ns() const {
+  Lock lock(mutex_);
+  return walked_ns_ == 0 ? UINT64_MAX : pool_.settings.background->now_ns() - walked_ns_;
+}
+
+bool Reclaimer::walk_complete() const {
+  Lock lock(mutex_);
+  return walk_complete_;
+}
+
+uint64_t Reclaimer::moved_bytes() const {
+  Lock lock(mutex_);
+  return moved_bytes_;
+}
+
+bool Reclaimer::moving() const {
+  Lock lock(mutex_);
+  return moving_;
+}
+
+}  // namespace lamina

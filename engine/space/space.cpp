@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/space/space.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace lamina {
+namespace {
+
+constexpr uint64_t log_set_aside = 3;      // erases, removes, renames: they must always work (D5)
+constexpr uint64_t mover_set_aside = 3;    // one being filled, one more, and one for luck's sake
+constexpr uint64_t checkpoint_minimum = 4; // two copies, each may cross a segment's end
+constexpr uint64_t kept_back_percent = 7;
+constexpr uint64_t kept_back_minimum = 12;
+
+}  // namespace
+
+Space::Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs) : blobs_(blobs) {
+  Lock lock(mutex_);
+  segment_blocks_ = UINT32_MAX;
+  for (const auto& blob : blobs_) {
+    segment_blocks_ = std::min(segment_blocks_, blob->segment_blocks());
+    std::vector<Segment> rows(blob->segment_count());
+    total_ += blob->segment_count();
+    free_prepared_.emplace_back();
+    free_fresh_.emplace_back();
+    for (uint32_t i = 0; i < blob->segment_count(); ++i) {
+      rows[i].name = {blob->id(), i, Generation::none};
+      free_fresh_.back().insert(free_fresh_.back().end(), i);
+    }
+    rows_.push_back(std::move(rows));
+  }
+}
+
+size_t Space::position(BlobId id) const {
+  for (size_t i = 0; i < blobs_.size(); ++i)
+    if (blobs_[i]->id() == id) return i;
+  LAMINA_CHECK(false && "a blob that is not of this pool");
+  return 0;
+}
+
+JournalBlob& Space::blob(BlobId id) const { return *blobs_[position(id)]; }
+
+Segment* Space::row(Generation generation) {
+  const auto found = by_generation_.find(raw(generation));
+  if (found == by_generation_.end()) return nullptr;
+  return &rows_[found->second.first][found->second.second];
+}
+
+const Segment* Space::row(Generation generation) const {
+  return const_cast<Space*>(this)->row(generation);
+}
+
+uint64_t Space::free_count() const {
+  uint64_t count = 0;
+  for (const auto& s : free_prepared_) count += s.size();
+  for (const auto& s : free_fresh_) count += s.size();
+  return count;
+}
+
+uint64_t Space::set_aside_above(Claim claim) const {
+  uint64_t total = 0;
+  for (const auto& rows : rows_) total += rows.size();
+  const uint64_t segment_bytes = uint64_t{segment_blocks_} * block_size;
+  const uint64_t checkpoint = std::min(
+      checkpoint_minimum + 4 * div_up(node_bytes_, segment_bytes), std::max(checkpoint_minimum, total / 4));
+  switch (claim) {
+    case Claim::checkpoint:
+      return 0;
+    case Claim::mover:
+      return checkpoint;
+    case Claim::log:
+      return checkpoint + mover_set_aside;
+    case Claim::user:
+      return checkpoint + mover_set_aside + log_set_aside;
+  }
+  return 0;
+}
+
+uint64_t Space::available(Claim claim) const {
+  Lock lock(mutex_);
+  const uint64_t free = free_count(), aside = set_aside_above(claim);
+  return free > aside ? free - aside : 0;
+}
+
+bool Space::may_take(Claim claim) const { return available(claim) > 0; }
+
+std::optional<uint32_t> Space::pick_free(size_t position) {
+  for (auto* set : {&free_prepared_[position], &free_fresh_[position]}) {
+    if (set->empty()) continue;
+    const uint32_t index = *set->begin();
+    set->erase(set->begin());
+    return index;
+  }
+  return std::nullopt;
+}
+
+std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, BlobId avoid) {
+  Lock lock(mutex_);
+  if (free_count() <= set_aside_above(claim)) return std::nullopt;
+  // Striped: the next blob in turn that has one; the one to avoid only if no other has.
+  for (const bool may_avoided : {false, true}) {
+    for (size_t tried = 0; tried < blobs_.size(); ++tried) {
+      const size_t at = (next_blob_ + tried) % blobs_.size();
+      if (!may_avoided && blobs_[at]->id() == avoid && blobs_.size() > 1) continue;
+      const auto index = pick_free(at);
+      if (!index) continue;
+      next_blob_ = at + 1;
+      Segment& segment = rows_[at][*index];
+      const bool prepared = segment.prepared;
+      segment = Segment{};
+      segment.name = {blobs_[at]->id(), *index, Generation{next_generation_++}};
+      segment.use = SegmentUse::open;
+      segment.kind = kind;
+      segment.prepared = prepared;
+      by_generation_[raw(segment.name.generation)] = {static_cast<uint16_t>(at), *index};
+      return segment.name;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<SegmentName> Space::find(Generation generation) const {
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  if (!segment) return std::nullopt;
+  return segment->name;
+}
+
+std::optional<Space::Location> Space::locate(Address address) const {
+  Lock lock(mutex_);
+  const auto found = by_generation_.find(raw(address.generation));
+  if (found == by_generation_.end()) return std::nullopt;
+  JournalBlob* blob = blobs_[found->second.first].get();
+  const Segment& segment = rows_[found->second.first][found->second.second];
+  if (address.block >= blob->segment_blocks()) return std::nullopt;
+  return Location{blob, segment.name, blob->offset(found->second.second, address.block)};
+}
+
+void Space::seal(Generation generation, uint32_t used_blocks) {
+  Lock lock(mutex_);
+  Segment* segment = row(generation);
+  LAMINA_CHECK(segment && segment->use == SegmentUse::open);
+  segment->use = SegmentUse::sealed;
+  segment->used_blocks = used_blocks;
+}
+
+void Space::seal_recovered(Generation generation, uint32_t used_blocks) {
+  Lock lock(mutex_);
+  Segment* segment = row(generation);
+  LAMINA_CHECK(segment != nullptr);
+  segment->use = SegmentUse::sealed;
+  segment->used_blocks = used_blocks;
+}
+
+void Space::settle(Generation generation, Sequence settled) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->settled = settled;
+}
+
+void Space::mark_dead(Generation generation, CheckpointNumber in) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation))
+    if (segment->dead_in == 0) segment->dead_in = in;
+}
+
+void Space::mark_stuck(Generation generation) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation))
+    if (segment->use == SegmentUse::sealed) segment->use = SegmentUse::stuck;
+}
+
+void Space::set_live(Generation generation, int64_t blocks, int64_t homes) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) {
+    segment->live_blocks = blocks;
+    segment->homes = homes;
+  }
+}
+
+void Space::retire(Generation generation) {
+  Lock lock(mutex_);
+  Segment* segment = row(generation);
+  LAMINA_CHECK(segment && segment->use != SegmentUse::free);
+  segment->use = SegmentUse::retired;
+}
+
+void Space::index_free(size_t position, uint32_t index) {
+  auto& set = rows_[position][index].prepared ? free_prepared_[position] : free_fresh_[position];
+  set.insert(index);
+}
+
+void Space::release(Generation generation) {
+  Lock lock(mutex_);
+  const auto found = by_generation_.find(raw(generation));
+  LAMINA_CHECK(found != by_generation_.end());
+  const auto [position, index] = found->second;
+  by_generation_.erase(found);
+  Segment& segment = rows_[position][index];
+  const bool prepared = segment.prepared;
+  segment = Segment{};
+  segment.name = {blobs_[position]->id(), index, Generation::none};
+  segment.prepared = prepared;
+  index_free(position, index);
+}
+
+void Space::mark_prepared(const SegmentName& name, bool prepared) {
+  Lock lock(mutex_);
+  rows_[position(name.blob)][name.index].prepared = prepared;
+}
+
+std::optional<SegmentName> Space::borrow_unprepared() {
+  Lock lock(mutex_);
+  for (size_t at = 0; at < blobs_.size(); ++at) {
+    if (free_fresh_[at].empty() || blobs_[at]->disk().traits().block_device) continue;
+    const uint32_t index = *free_fresh_[at].begin();
+    free_fresh_[at].erase(free_fresh_[at].begin());
+    return SegmentName{blobs_[at]->id(), index, Generation::none};
+  }
+  return std::nullopt;
+}
+
+void Space::return_borrowed(const SegmentName& name, bool prepared) {
+  Lock lock(mutex_);
+  const size_t at = position(name.blob);
+  rows_[at][name.index].prepared = prepared;
+  index_free(at, name.index);
+}
+
+size_t Space::prepared() const {
+  Lock lock(mutex_);
+  size_t count = 0;
+  for (const auto& set : free_prepared_) count += set.size();
+  return count;
+}
+
+void Space::data(Generation generation, int64_t blocks) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->live_blocks += blocks;
+}
+
+void Space::home(Generation generation, int64_t extents) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->homes += extents;
+}
+
+SpaceCounts Space::counts() const {
+  Lock lock(mutex_);
+  SpaceCounts counts;
+  for (const auto& rows : rows_) {
+    counts.total += rows.size();
+    for (const Segment& s : rows) {
+      if (s.use == SegmentUse::open) ++counts.open;
+      if (s.use == SegmentUse::sealed || s.use == SegmentUse::stuck) ++counts.sealed;
+      if (s.use == SegmentUse::retired) ++counts.retired;
+      if (s.use != SegmentUse::free && s.kind == SegmentClass::nodes) ++counts.node_segments;
+      counts.live_blocks += s.live_blocks;
+      counts.homes += s.homes;
+    }
+  }
+  counts.free = free_count();
+  return counts;
+}
+
+std::vector<Segment> Space::segments() const {
+  Lock lock(mutex_);
+  std::vector<Segment> used;
+  for (const auto& rows : rows_)
+    for (const Segment& s : rows)
+      if (s.use != SegmentUse::free) used.push_back(s);
+  return used;
+}
+
+void Space::load(const std::vector<Segment>& rows) {
+  Lock lock(mutex_);
+  for (const Segment& loaded : rows) {
+    const size_t at = position(loaded.name.blob);
+    Segment& segment = rows_[at][loaded.name.index];
+    segment = loaded;
+    free_fresh_[at].erase(loaded.name.index);
+    free_prepared_[at].erase(loaded.name.index);
+    by_generation_[raw(loaded.name.generation)] = {static_cast<uint16_t>(at), loaded.name.index};
+  }
+}
+
+Result<> Space::claim_named(const SegmentName& name, SegmentClass kind) {
+  Lock lock(mutex_);
+  if (const Segment* known = row(name.generation)) {
+    if (known->name == name) return {};
+    return fail(Code::corrupt, "the log names a segment by a generation that another one has (A3)");
+  }
+  size_t at = 0;
+  while (at < blobs_.size() && blobs_[at]->id() != name.blob) ++at;
+  if (at == blobs_.size() || name.index >= rows_[at].size())
+    return fail(Code::corrupt, "the log names a segment that no blob has (A3)");
+  Segment& segment = rows_[at][name.index];
+  if (segment.use != SegmentUse::free)
+    return fail(Code::corrupt, "the log names a segment that is in use (A4)");
+  free_fresh_[at].erase(name.index);
+  free_prepared_[at].erase(name.index);
+  segment.name = name;
+  segment.use = SegmentUse::open;
+  segment.kind = kind;
+  by_generation_[raw(name.generation)] = {static_cast<uint16_t>(at), name.index};
+  return {};
+}
+
+Generation Space::next_generation() const {
+  Lock lock(mutex_);
+  return Generation{next_generation_};
+}
+
+void Space::set_next_generation(Generation next) {
+  Lock lock(mutex_);
+  LAMINA_CHECK(raw(next) >= next_generation_);
+  next_generation_ = raw(next);
+}
+
+void Space::set_node_bytes(uint64_t bytes) {
+  Lock lock(mutex_);
+  node_bytes_ = bytes;
+}
+
+uint64_t Space::capacity_blocks() const {
+  Lock lock(mutex_);
+  uint64_t blocks = 0;
+  for (size_t at = 0; at < blobs_.size(); ++at) {
+    const uint64_t count = rows_[at].size();
+    const uint64_t kept = std::max(kept_back_minimum, count * kept_back_percent / 100);
+    blocks += (count > kept ? count - kept : 0) * blobs_[at]->segment_blocks();
+  }
+  // Headers, summaries and checksums are not the users' either: some 2 % at random 4 KiB.
+  return blocks - blocks / 50;
+}
+
+}  // namespace lamina

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// The segments of all blobs: where each generation lies, what is free, and who may take it. Free
+// space is a set of whole free segments; that is all the allocator there is.
+// Who may take the last ones, in order of entitlement (D5): checkpoint > mover > log of erases >
+// users. A class never draws from one above.
+// Thread-safety: all methods from any thread. Counts of live blocks and homes are hints: a wrong
+// one may cost space, never data; only a walk frees (A4).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mutex.h"
+#include "blobs/journal_blob.h"
+#include "blobs/record.h"
+#include "engine/maps/tree.h"
+
+namespace lamina {
+
+enum class SegmentUse : uint8_t {
+  free = 0,
+  open = 1,     // being filled, or named as one of the next two of the log
+  sealed = 2,   // filled; has its summaries
+  retired = 3,  // dead for certain, waiting for its stamp and discard
+  stuck = 4,    // could not be read when it was to be emptied: left where it is (B6)
+};
+
+struct Segment {
+  SegmentName name{};
+  SegmentUse use = SegmentUse::free;
+  SegmentClass kind = SegmentClass::log;
+  // The segment is settled for every image whose cut is at or past this (A5); 0: not yet.
+  Sequence settled = 0;
+  // A walk found nothing that refers to it in that checkpoint's image; 0: not found dead.
+  CheckpointNumber dead_in = 0;
+  int64_t live_blocks = 0;  // hint: data blocks that maps refer to
+  int64_t homes = 0;        // hint: zero, lost and alias extents whose home it is
+  uint32_t used_blocks = 0; // payload blocks it was filled with
+  bool alias = false;       // something in it was shared by a range copy (A6)
+  bool prepared = false;    // free, and its space is allocated and written (files)
+};
+
+enum class Claim : uint8_t { checkpoint, mover, log, user };
+
+struct SpaceCounts {
+  uint64_t total = 0, free = 0, open = 0, sealed = 0, retired = 0;
+  int64_t live_blocks = 0, homes = 0;
+  uint64_t node_segments = 0;
+};
+
+class Space final : public LiveCounts {
+ public:
+  explicit Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs);
+
+  // A free segment under a new generation, marked open; nothing if the claim may not have one.
+  // `avoid`: another blob is preferred.
+  std::optional<SegmentName> take(SegmentClass kind, Claim claim, BlobId avoid = BlobId::none);
+  bool may_take(Claim claim) const;
+  // Free segments that `claim` may still take.
+  uint64_t available(Claim claim) const;
+
+  // What a generation is called and where its bytes are. Nothing: no segment has it.
+  std::optional<SegmentName> find(Generation generation) const;
+  struct Location {
+    JournalBlob* blob = nullptr;
+    SegmentName name{};
+    uint64_t offset = 0;  // bytes on the blob's disk
+  };
+  std::optional<Location> locate(Address address) const;
+  JournalBlob& blob(BlobId id) const;
+  const std::vector<std::unique_ptr<JournalBlob>>& blobs() const { return blobs_; }
+
+  void seal(Generation generation, uint32_t used_blocks);
+  // By recovery: it may have been sealed before the crash.
+  void seal_recovered(Generation generation, uint32_t used_blocks);
+  void settle(Generation generation, Sequence settled);
+  void mark_dead(Generation generation, CheckpointNumber in);
+  void mark_stuck(Generation generation);
+  // The result of a walk: exact counts at its image. What was added since is kept.
+  void set_live(Generation generation, int64_t blocks, int64_t homes);
+  // Sealed -> retired: nothing refers to it any more.
+  void retire(Generation generation);
+  // Stamped and discarded: free again. Also for a segment that was never used.
+  void release(Generation generation);
+  // Whether its space on a file is allocated and written.
+  void mark_prepared(const SegmentName& name, bool prepared);
+  // A free segment of a file that is not prepared yet, kept from everybody else until it is given
+  // back.
+  std::optional<SegmentName> borrow_unprepared();
+  void return_borrowed(const SegmentName& name, bool prepared);
+  size_t prepared() const;  // free ones; all, where there are no files
+
+  void data(Generation generation, int64_t blocks) override;
+  void home(Generation generation, int64_t extents) override;
+
+  SpaceCounts counts() const;
+  std::vector<Segment> segments() const;  // all that are not free
+  // Of recovery: what the checkpoint says, and what the log took since.
+  void load(const std::vector<Segment>& rows);
+  // Recovery: the log names this segment; it becomes open if it was free. Error corrupt: it is
+  // something else.
+  Result<> claim_named(const SegmentName& name, SegmentClass kind);
+  Generation next_generation() const;
+  void set_next_generation(Generation next);
+
+  // The nodes that a checkpoint may have to write decide how much it must be able to take.
+  void set_node_bytes(uint64_t bytes);
+  uint32_t segment_blocks() const { return segment_blocks_; }
+  uint64_t total() const { return total_; }  // segments
+
+  // What users can ever store, blocks: the reserve is kept back (D5), never shown.
+  uint64_t capacity_blocks() const;
+
+ private:
+  Segment* row(Generation generation) REQUIRES(mutex_);
+  const Segment* row(Generation generation) const REQUIRES(mutex_);
+  uint64_t free_count() const REQUIRES(mutex_);
+  uint64_t set_aside_above(Claim claim) const REQUIRES(mutex_);
+  size_t position(BlobId id) const;
+  void index_free(size_t position, uint32_t index) REQUIRES(mutex_);
+  std::optional<uint32_t> pick_free(size_t position) REQUIRES(mutex_);
+
+  const std::vector<std::unique_ptr<JournalBlob>>& blobs_;  // the pool's, which outlives this
+  uint32_t segment_blocks_ = 0;  // the smallest of the blobs'
+  uint64_t total_ = 0;
+  mutable Mutex mutex_;
+  std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index
+  std::unordered_map<uint32_t, std::pair<uint16_t, uint32_t>> by_generation_ GUARDED_BY(mutex_);
+  // Per blob: free segments, prepared ones apart; the lowest index first, so that a pool in a
+  // file touches no more of it than it must.
+  std::vector<std::set<uint32_t>> free_prepared_ GUARDED_BY(mutex_);
+  std::vector<std::set<uint32_t>> free_fresh_ GUARDED_BY(mutex_);
+  uint32_t next_generation_ GUARDED_BY(mutex_) = 1;
+  uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t next_blob_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace lamina

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// A segment that is being emptied: its bytes, its checksums and its summary, which knows the
+// sequence numbers that the maps do not keep.
+// Thread-safety: one coroutine. Memory: the whole segment.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/task.h"
+#include "blobs/entry.h"
+#include "engine/space/walk.h"
+
+namespace lamina {
+
+class PoolState;
+
+class Victim {
+ public:
+  // Error: its summary or its bytes cannot be read.
+  static Task<Result<std::unique_ptr<Victim>>> load(PoolState& pool, Generation generation);
+
+  // A part of a referrer that one summary entry covers, verified, ready to be written elsewhere.
+  struct Piece {
+    Entry entry;                            // original map, place and number, clipped
+    std::span<const std::byte> payload;     // of data
+    std::span<const uint32_t> checksums;    // carried, never made anew (B6)
+    Address from{};                         // where it lies now; homes: the generation alone
+  };
+  // Error io: a block does not match its checksum. corrupt: the summary does not know it.
+  Result<std::vector<Piece>> pieces(const Referrer& referrer) const;
+
+ private:
+  Generation generation_{};
+  Buffer memory_;
+  std::vector<uint32_t> sums_;
+  std::vector<Entry> data_;   // with payload, by offset
+  std::vector<Entry> facts_;  // zeroes, lost ranges
+};
+
+}  // namespace lamina

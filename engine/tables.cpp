@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/tables.h"
+
+#include <array>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "base/check.h"
+#include "blobs/varint.h"
+#include "engine/tables_format.h"
+
+namespace lamina {
+namespace {
+
+using format::TablesPageHeader;
+constexpr uint64_t stream_version = 1;
+
+class Writer {
+ public:
+  void number(uint64_t value) { put_varint(out, value); }
+  template <class Enum>
+    requires std::is_enum_v<Enum>
+  void number(Enum value) {
+    put_varint(out, raw(value));
+  }
+  void text(std::string_view value) {
+    number(value.size());
+    const auto* p = reinterpret_cast<const std::byte*>(value.data());
+    out.insert(out.end(), p, p + value.size());
+  }
+  std::vector<std::byte> out;
+};
+
+// Gives zeroes once anything was missing; whether that happened is asked at the end.
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> in) : in_(in) {}
+  uint64_t number() {
+    const auto value = get_varint(in_);
+    if (!value) bad_ = true;
+    return value.value_or(0);
+  }
+  uint64_t at_most(uint64_t limit) {
+    const uint64_t value = number();
+    if (value > limit) bad_ = true;
+    return bad_ ? 0 : value;
+  }
+  template <class Enum>
+  Enum id() {
+    return Enum{static_cast<std::underlying_type_t<Enum>>(
+        at_most(std::numeric_limits<std::underlying_type_t<Enum>>::max()))};
+  }
+  std::string text(size_t limit) {
+    const uint64_t size = at_most(limit);
+    if (bad_ || size > in_.size()) {
+      bad_ = true;
+      return {};
+    }
+    std::string value(reinterpret_cast<const char*>(in_.data()), size);
+    in_ = in_.subspan(size);
+    return value;
+  }
+  // How many rows follow; each takes at least one byte.
+  uint64_t rows() { return at_most(in_.size()); }
+  std::span<const std::byte>& rest() { return in_; }
+  void refuse() { bad_ = true; }
+  bool bad() const { return bad_; }
+
+ private:
+  std::span<const std::byte> in_;
+  bool bad_ = false;
+};
+
+void put(Writer& w, const Attributes& a) { w.text(pack_attributes(a, false)); }
+
+Attributes get_attributes(Reader& r) {
+  auto value = unpack_attributes(r.text(128));
+  if (!value) {
+    r.refuse();
+    return {};
+  }
+  return value->attributes;
+}
+
+void put(Writer& w, const std::map<std::string, std::string, std::less<>>& xattrs) {
+  w.number(xattrs.size());
+  for (const auto& [name, value] : xattrs) {
+    w.text(name);
+    w.text(value);
+  }
+}
+
+std::map<std::string, std::string, std::less<>> get_xattrs(Reader& r) {
+  std::map<std::string, std::string, std::less<>> xattrs;
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    std::string name = r.text(max_name_bytes);
+    xattrs[std::move(name)] = r.text(max_xattr_value_bytes);
+  }
+  return xattrs;
+}
+
+void put(Writer& w, const DeviceRow& d) {
+  w.number(d.id);
+  w.text(d.name);
+  w.number(d.size_bytes);
+  put(w, d.attributes);
+  put(w, d.xattrs);
+  w.number(d.created_ns);
+  w.number(uint64_t{d.read_only});
+  w.number(d.origin);
+  w.number(d.reserved_blocks);
+  w.number(d.last_fork);
+  w.number(d.last_share);
+  w.number(d.map);
+  w.number(d.root);
+  w.number(d.mapped_blocks);
+  w.number(d.extents);
+}
+
+DeviceRow get_device(Reader& r) {
+  DeviceRow d;
+  d.id = r.id<DeviceId>();
+  d.name = r.text(max_name_bytes);
+  d.size_bytes = r.at_most(max_device_bytes);
+  d.attributes = get_attributes(r);
+  d.xattrs = get_xattrs(r);
+  d.created_ns = r.number();
+  d.read_only = r.at_most(1) != 0;
+  d.origin = r.id<DeviceId>();
+  d.reserved_blocks = r.number();
+  d.last_fork = r.number();
+  d.last_share = r.number();
+  d.map = r.id<MapId>();
+  d.root = r.id<NodeId>();
+  d.mapped_blocks = r.number();
+  d.extents = r.number();
+  return d;
+}
+
+void put(Writer& w, const Segment& s) {
+  w.number(s.name.blob);
+  w.number(uint64_t{s.name.index});
+  w.number(s.name.generation);
+  w.number(uint64_t{raw(s.use)} | uint64_t{s.alias} << 4);
+  w.number(uint64_t{raw(s.kind)});
+  w.number(s.settled);
+  w.number(s.dead_in);
+  w.number(zigzag(s.live_blocks));
+  w.number(zigzag(s.homes));
+  w.number(uint64_t{s.used_blocks});
+}
+
+Segment get_segment(Reader& r) {
+  Segment s;
+  s.name.blob = r.id<BlobId>();
+  s.name.index = static_cast<uint32_t>(r.at_most(UINT32_MAX));
+  s.name.generation = r.id<Generation>();
+  const uint64_t use = r.at_most(0x1f);
+  if ((use & 0xf) > raw(SegmentUse::stuck) || (use & 0xf) == 0) r.refuse();
+  s.use = static_cast<SegmentUse>(use & 0xf);
+  s.alias = (use & 0x10) != 0;
+  const uint64_t kind = r.at_most(raw(SegmentClass::headers));
+  if (kind == 0) r.refuse();
+  s.kind = static_cast<SegmentClass>(kind);
+  s.settled = r.number();
+  s.dead_in = r.number();
+  s.live_blocks = unzigzag(r.number());
+  s.homes = unzigzag(r.number());
+  s.used_blocks = static_cast<uint32_t>(r.at_most(UINT32_MAX));
+  return s;
+}
+
+}  // namespace
+
+const size_t tables_page_bytes = block_size - sizeof(TablesPageHeader);
+
+std::vector<std::byte> pack_tables(const Tables& t) {
+  Writer w;
+  w.number(stream_version);
+  w.number(t.number);
+  w.number(uint64_t{t.epoch});
+  w.number(t.cut);
+  w.number(t.next_device);
+  w.number(t.next_map);
+  w.number(t.next_node);
+  w.number(t.next_generation);
+  put(w, t.root);
+  put(w, t.root_xattrs);
+  w.number(t.epochs.size());
+  for (const EpochCut& e : t.epochs) {
+    w.number(uint64_t{e.epoch});
+    w.number(e.cut);
+  }
+  w.number(t.devices.size());
+  for (const DeviceRow& d : t.devices) put(w, d);
+  w.number(t.lineage.size());
+  for (const LineageRow& l : t.lineage) {
+    w.number(l.map);
+    w.number(l.parent);
+    w.number(l.forked_at);
+    w.number(l.device);
+  }
+  w.number(t.lost.size());
+  for (const LostRange& l : t.lost) {
+    w.number(l.device);
+    w.number(l.range.begin.value);
+    w.number(l.range.length().value);
+  }
+  w.number(t.segments.size());
+  for (const Segment& s : t.segments) put(w, s);
+  t.nodes.pack(w.out);
+  return std::move(w.out);
+}
+
+Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
+  Reader r(bytes);
+  Tables t;
+  if (r.number() != stream_version)
+    return fail(Code::unsupported, "the checkpoint's tables are of a version this one cannot read");
+  t.number = r.number();
+  t.epoch = static_cast<Epoch>(r.at_most(UINT32_MAX));
+  t.cut = r.number();
+  t.next_device = r.id<DeviceId>();
+  t.next_map = r.id<MapId>();
+  t.next_node = r.id<NodeId>();
+  t.next_generation = r.id<Generation>();
+  t.root = get_attributes(r);
+  t.root_xattrs = get_xattrs(r);
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    const auto epoch = static_cast<Epoch>(r.at_most(UINT32_MAX));
+    t.epochs.push_back({epoch, r.number()});
+  }
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.devices.push_back(get_device(r));
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    LineageRow l;
+    l.map = r.id<MapId>();
+    l.parent = r.id<MapId>();
+    l.forked_at = r.number();
+    l.device = r.id<DeviceId>();
+    t.lineage.push_back(l);
+  }
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    LostRange l;
+    l.device = r.id<DeviceId>();
+    l.range.begin = DeviceBlock{r.at_most(device_end.value)};
+    l.range.end = l.range.begin + BlockCount{r.at_most(device_end.value)};
+    t.lost.push_back(l);
+  }
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.segments.push_back(get_segment(r));
+  if (r.bad()) return fail(Code::corrupt, "the checkpoint's tables do not decode");
+  auto nodes = NodeTable::unpack(r.rest());
+  if (!nodes) return forward_error(nodes);
+  t.nodes = std::move(*nodes);
+  if (!r.rest().empty()) return fail(Code::corrupt, "the checkpoint's tables are too long");
+  return t;
+}
+
+void pack_tables_page(const TablesPage& page, const Secret& secret, const MetadataPlace& place,
+                      std::span<std::byte> block) {
+  LAMINA_CHECK(block.size() == block_size && page.bytes.size() <= tables_page_bytes);
+  TablesPageHeader header{};
+  header.magic.store(format::tables_page_magic);
+  header.checkpoint.store(page.number);
+  header.cut.store(page.cut);
+  header.epoch.store(page.epoch);
+  header.index.store(page.index);
+  header.count.store(page.count);
+  header.used.store(static_cast<uint32_t>(page.bytes.size()));
+  std::memset(block.data(), 0, block.size());
+  std::memcpy(block.data(), &header, sizeof header);
+  std::memcpy(block.data() + sizeof header, page.bytes.data(), page.bytes.size());
+  header.checksum.store(keyed_checksum(block, secret, place));
+  std::memcpy(block.data(), &header, sizeof header);
+}
+
+Result<TablesPage> unpack_tables_page(std::span<const std::byte> block, const Secret& secret,
+                                      const MetadataPlace& place) {
+  LAMINA_CHECK(block.size() == block_size);
+  TablesPageHeader header{};
+  std::memcpy(&header, block.data(), sizeof header);
+  if (header.magic.load() != format::tables_page_magic)
+    return fail(Code::corrupt, "no page of a checkpoint's tables is here");
+  const uint64_t stored = header.checksum.load();
+  std::array<std::byte, block_size> copy;
+  std::memcpy(copy.data(), block.data(), block_size);
+  std::memset(copy.data() + offsetof(TablesPageHeader, checksum), 0, sizeof header.checksum);
+  if (keyed_checksum(copy, secret, place) != stored || header.used.load() > tables_page_bytes ||
+      header.reserved.load() != 0 || header.index.load() >= header.count.load())
+    return fail(Code::corrupt, "a page of a checkpoint's tables fails its checksum");
+  TablesPage page;
+  page.number = header.checkpoint.load();
+  page.cut = header.cut.load();
+  page.epoch = header.epoch.load();
+  page.index = header.index.load();
+  page.count = header.count.load();
+  page.bytes = block.subspan(sizeof header, header.used.load());
+  return page;
+}
+
+}  // namespace lamina

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pool on a simulated disk: what is written is read, now and after a remount.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "blobs/sim_disk.h"
+#include "engine/pool.h"
+
+namespace lamina {
+namespace {
+
+constexpr uint64_t pool_bytes = 128 * mib;
+
+std::vector<std::unique_ptr<JournalBlob>> blobs_on(SimMedium& medium, SimExecutor& executor,
+                                                   bool fresh) {
+  std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
+  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  if (fresh) {
+    Superblock superblock;
+    superblock.blob = BlobId{0};
+    superblock.pool_name = "test";
+    superblock.blob_name = "journal";
+    superblock.secret[3] = std::byte{7};
+    superblock.pool[0] = std::byte{1};
+    auto geometry = JournalBlob::plan(disk->size(), 0, 0);
+    EXPECT_TRUE(geometry);
+    superblock.size = disk->size();
+    superblock.segment_blocks = geometry->segment_blocks;
+    superblock.segment_count = geometry->segment_count;
+    superblock.erase_bytes = geometry->erase_bytes;
+    superblock.middle = geometry->middle;
+    blobs.push_back(std::make_unique<JournalBlob>(disk, superblock));
+    return blobs;
+  }
+  Result<JournalBlob::Found> found;
+  EXPECT_TRUE(executor.run_until(JournalBlob::find(*disk), found));
+  blobs.push_back(std::make_unique<JournalBlob>(disk, found->superblock));
+  return blobs;
+}
+
+class PoolOnSimulatedDisk : public testing::Test {
+ protected:
+  template <class T>
+  T wait(Task<T> task) {
+    T out{};
+    EXPECT_TRUE(executor_.run_until(std::move(task), out));
+    return out;
+  }
+  void SetUp() override {
+    auto blobs = blobs_on(medium_, executor_, true);
+    auto made = wait(Pool::format(blobs, {}));
+    ASSERT_TRUE(made) << made.error().message;
+    open();
+  }
+  void open() {
+    auto opened = wait(Pool::open(blobs_on(medium_, executor_, false), {}));
+    ASSERT_TRUE(opened) << opened.error().message;
+    pool_ = std::move(*opened);
+  }
+  void remount() {
+    auto closed = wait(pool_->close());
+    ASSERT_TRUE(closed) << closed.error().message;
+    pool_.reset();
+    open();
+  }
+  std::vector<std::byte> pattern(size_t bytes, uint8_t seed) {
+    std::vector<std::byte> data(bytes);
+    for (size_t i = 0; i < bytes; ++i) data[i] = static_cast<std::byte>(i / 7 * 31 + seed + i);
+    return data;
+  }
+  void expect_content(DeviceId id, uint64_t offset, const std::vector<std::byte>& expected) {
+    std::vector<std::byte> got(expected.size());
+    auto read = wait(pool_->read(id, offset, got));
+    ASSERT_TRUE(read) << read.error().message;
+    ASSERT_EQ(*read, expected.size());
+    EXPECT_EQ(0, std::memcmp(got.data(), expected.data(), got.size()));
+  }
+
+  SimExecutor executor_{1};
+  SimMedium medium_{"disk", pool_bytes};
+  std::unique_ptr<Pool> pool_;
+};
+
+TEST_F(PoolOnSimulatedDisk, WhatWasWrittenIsReadAtOnceAndAfterARemount) {
+  auto device = wait(pool_->create("vm1", 64 * mib, {}));
+  ASSERT_TRUE(device) << device.error().message;
+  const auto data = pattern(3 * mib + 1234, 1);
+  auto written = wait(pool_->write(device->id, 4321, data));
+  ASSERT_TRUE(written) << written.error().message;
+  expect_content(device->id, 4321, data);
+  auto flushed = wait(pool_->flush(device->id));
+  ASSERT_TRUE(flushed);
+  remount();
+  auto found = pool_->find("vm1");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->size_bytes, 64 * mib);
+  expect_content(found->id, 4321, data);
+  auto checkpointed = wait(pool_->checkpoint());
+  ASSERT_TRUE(checkpointed);
+  expect_content(found->id, 4321, data);
+}
+
+TEST_F(PoolOnSimulatedDisk, OverwritingForEverFillsNothing) {
+  auto device = wait(pool_->create("vm1", 64 * mib, {}));
+  ASSERT_TRUE(device);
+  std::vector<uint8_t> versions(64 * mib / block_size);
+  for (int i = 0; i < 100000; ++i) {
+    const uint64_t block = executor_.random()() % versions.size();
+    const auto data = pattern(block_size, ++versions[block]);
+    auto written = wait(pool_->write(device->id, block * block_size, data));
+    ASSERT_TRUE(written) << i << ": " << written.error().message;
+  }
+  remount();
+  for (size_t block = 0; block < versions.size(); ++block)
+    if (versions[block]) expect_content(device->id, block * block_size, pattern(block_size, versions[block]));
+}
+
+}  // namespace
+}  // namespace lamina
