@@ -41,6 +41,7 @@ struct Collector final : TreeVisitor {
 struct Map {
   NodeId root = NodeId::none;
   Sequence last_fork = 0;
+  uint32_t level = 0;
   int64_t extents = 0;
   bool counted = true;  // the counts know of everything
   BlockModel model{0};
@@ -232,8 +233,14 @@ struct Scenario {
   uint64_t slowest_ns;
 };
 
+// What the rounds have met, so that a test cannot pass by meeting nothing.
+struct Met {
+  uint32_t level = 0;
+  uint64_t dropped = 0, shrunk = 0, swaps_done = 0, copies = 0;
+};
+
 // Random layers and swaps merged into maps that are forked from each other now and then.
-void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks) {
+void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks, Met& met) {
   Trees trees(scenario.seed, scenario.cache_bytes, scenario.node_bytes);
   trees.medium.slowest_ns = scenario.slowest_ns;
   RandomExtents random{std::mt19937_64(scenario.seed), device_blocks};
@@ -262,10 +269,14 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks) 
     const uint64_t window = random.below(3) == 0 ? 0 : random.below(device_blocks);
     for (uint64_t n = 0; n < count; ++n) {
       Extent e = random();
-      // Wide zeroes end everything else; let trees grow in between.
-      if (e.length().value > 200 && random.below(8) != 0) continue;
+      if (e.length().value > 200) continue;
       if (window > 0 && e.begin.value > window) continue;
       layer.insert(e);
+    }
+    if (random.below(8) == 0) {
+      const uint64_t begin = random.below(3) == 0 ? 0 : random.below(device_blocks);
+      const uint64_t end = random.below(2) == 0 ? device_end.value : device_blocks;
+      layer.insert(zero_extent(begin, end, 5));
     }
     const std::vector<Swap> swaps = random_swaps(random, map.model);
     const Layer* changes = random.below(20) == 0 ? nullptr : &layer;
@@ -277,6 +288,13 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks) 
     for (const NodeId id : trees.sink.erased)
       EXPECT_FALSE(others.contains(raw(id))) << "a shared node was erased";
     const Collector walked = trees.walk(map.root);
+    const uint32_t level = map.root == NodeId::none ? 0 : walked.nodes.at(raw(map.root)).level;
+    if (level < map.level) ++met.shrunk;
+    map.level = level;
+    met.level = std::max(met.level, level);
+    met.dropped += output->subtrees_dropped;
+    met.swaps_done += swaps.size();
+    if (trees.sink.erased.empty() && !trees.sink.written.empty()) ++met.copies;
     apply_to_model(map.model, changes, swaps, walked.extents);
     check_map(trees, map, *output, walked);
     const Map& other = maps[random.below(maps.size())];
@@ -287,18 +305,27 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks) 
 }
 
 TEST(Tree, MergesEqualAnArrayWithOneEntryABlock) {
+  Met met;
   for (uint64_t seed = 1; seed <= 12; ++seed)
-    merge_rounds({seed, seed % 3 == 0 ? 12000u : 1u << 20, 320 + 40 * (seed % 6), 0}, 250, 3000);
+    merge_rounds({seed, seed % 3 == 0 ? 12000u : 1u << 20, 172 + 12 * (seed % 6), 0}, 250, 2500,
+                 met);
+  RecordProperty("subtrees_dropped", static_cast<int>(met.dropped));
+  RecordProperty("trees_shrunk", static_cast<int>(met.shrunk));
+  EXPECT_GE(met.level, 3u);
+  EXPECT_GT(met.dropped, 20u);
+  EXPECT_GT(met.shrunk, 10u);
 }
 
 TEST(Tree, MergesEqualAnArrayWhenReadsCompleteInAnyOrder) {
+  Met met;
   for (uint64_t seed = 100; seed <= 104; ++seed)
-    merge_rounds({seed, 0, 300 + 50 * (seed % 4), 100000}, 120, 3000);
+    merge_rounds({seed, 0, 300 + 50 * (seed % 4), 100000}, 120, 3000, met);
 }
 
 TEST(Tree, MergesOfWholeBlocksEqualAnArray) {
+  Met met;
   for (uint64_t seed = 200; seed <= 203; ++seed)
-    merge_rounds({seed, 1 << 20, block_size, 0}, 60, 20000);
+    merge_rounds({seed, 1 << 20, block_size, 0}, 60, 20000, met);
 }
 
 // Data at random places, one block each, in segments of 2048 blocks.
