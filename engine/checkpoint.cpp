@@ -336,10 +336,7 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   slot.tables_checksum = plain_checksum(bytes);
   const auto count = static_cast<uint32_t>(div_up(bytes.size(), tables_page_bytes));
   for (uint32_t i = 0; i < count; ++i) {
-    Entry line;
-    line.kind = EntryKind::node;
-    line.checkpoint = made.number;
-    auto places = co_await pool_.writer.append(std::move(line));
+    auto places = co_await pool_.writer.append(std::nullopt);
     if (!places) co_return forward_error(places);
     TablesPage page;
     page.number = made.number;

@@ -55,7 +55,7 @@ Result<> NodeWriter::open_head(Head& head, BlobId avoid) {
   return {};
 }
 
-Task<Result<NodeWriter::Places>> NodeWriter::append(Entry entry) {
+Task<Result<NodeWriter::Places>> NodeWriter::append(std::optional<Entry> line) {
   Places places;
   for (size_t i = 0; i < heads_.size(); ++i) {
     Head& head = heads_[i];
@@ -69,12 +69,14 @@ Task<Result<NodeWriter::Places>> NodeWriter::append(Entry entry) {
   }
   for (size_t i = 0; i < heads_.size(); ++i) {
     Head& head = heads_[i];
-    entry.offset = head.next_block++;
-    places.copies[i] = {head.name.generation, entry.offset};
-    places.keys[i] = {head.name.blob, head.name.index, head.name.generation, entry.offset};
-    places.blocks[i] = head.memory.blocks(entry.offset, 1);
-    head.entry_bytes += packed_entry_size(entry, 0);
-    head.entries.push_back(entry);
+    const uint32_t block = head.next_block++;
+    places.copies[i] = {head.name.generation, block};
+    places.keys[i] = {head.name.blob, head.name.index, head.name.generation, block};
+    places.blocks[i] = head.memory.blocks(block, 1);
+    if (!line) continue;
+    line->offset = block;
+    head.entry_bytes += packed_entry_size(*line, 0);
+    head.entries.push_back(*line);
   }
   co_return places;
 }

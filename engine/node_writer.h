@@ -6,6 +6,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "base/task.h"
@@ -27,8 +28,9 @@ class NodeWriter {
     std::array<MetadataPlace, 2> keys;
     std::array<std::span<std::byte>, 2> blocks;  // to be filled before the next call
   };
-  // May write out what is full. `entry` is the summary's line (its offset is filled in).
-  Task<Result<Places>> append(Entry entry);
+  // May write out what is full. `line`: of the summary, its offset is filled in; nothing for pages
+  // of tables, which a scan finds by themselves.
+  Task<Result<Places>> append(std::optional<Entry> line);
   // Writes what is not written yet.
   Task<Result<>> write_out();
   // Writes out and seals both open segments, so that the next append opens new ones.

@@ -286,6 +286,8 @@ Task<Result<>> Pool::set_xattr(DeviceId id, std::string name, std::string value,
       entry.value = value;
       return one(std::move(entry));
     }
+    entry.size_bytes = value.size();
+    entry.length = {blocks};
     return one(std::move(entry), value);
   });
 }

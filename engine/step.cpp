@@ -30,7 +30,8 @@ Task<Result<>> PoolState::step(Claim claim, uint32_t payload_blocks, Build build
         if (entries->empty()) co_return Result<>{};
         size_t packed = 0;
         uint32_t blocks = 0;
-        for (const StepEntry& e : *entries) {
+        for (StepEntry& e : *entries) {
+          if (!e.payload.empty()) e.entry.offset = UINT32_MAX / 2;  // as long as any
           packed += packed_entry_size(e.entry, 0) + 16;  // numbers are not known yet
           blocks += static_cast<uint32_t>(div_up(e.payload.size(), block_size));
         }
