@@ -75,12 +75,16 @@ int io_uring_sysctl() {
 
 // The first of these that the kernel knows. The ring starts disabled, because with
 // SINGLE_ISSUER it belongs to the thread that enables it, and that is the one that runs.
-constexpr std::array<uint32_t, 3> setups = {
-    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED |
-        IORING_SETUP_SUBMIT_ALL,                                                    // 6.1
-    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,  // 5.19
-    IORING_SETUP_R_DISABLED,
+struct Setup {
+  const char* name;
+  uint32_t flags;
 };
+constexpr std::array<Setup, 3> setups = {{
+    {"defer_taskrun", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                          IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL},
+    {"coop_taskrun", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED},
+    {"plain", IORING_SETUP_R_DISABLED},
+}};
 
 }  // namespace
 
@@ -122,6 +126,7 @@ struct UringLoop::State {
   bool stop_now() const { return stoppable && stopping.load(std::memory_order_acquire); }
 
   io_uring ring{};
+  const char* setup_name = "";
   std::vector<io_uring_sqe*> quiet;  // queued, not submitted
   bool ring_exists = false;
   bool enabled = false;  // bound to its thread
@@ -142,9 +147,10 @@ struct UringLoop::State {
 Result<std::unique_ptr<UringLoop>> UringLoop::create(Options options) {
   auto state = std::make_unique<State>();
   int result = -EINVAL;
-  for (const uint32_t flags : setups) {
+  for (size_t i = options.skip_setups; i < setups.size(); ++i) {
+    state->setup_name = setups[i].name;
     io_uring_params parameters{};
-    parameters.flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+    parameters.flags = setups[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
     parameters.cq_entries = 4 * options.entries;  // multishot requests complete many times
     result = io_uring_queue_init_params(options.entries, &state->ring, &parameters);
     if (result != -EINVAL) break;
@@ -166,6 +172,10 @@ UringLoop::~UringLoop() {
 
 io_uring& UringLoop::ring() {
   return state_->ring;
+}
+
+const char* UringLoop::setup_name() const {
+  return state_->setup_name;
 }
 
 UringLoop& UringLoop::current() {

@@ -37,8 +37,11 @@ class RingHandler {
 class UringLoop final : public Executor {
  public:
   struct Options {
-    uint32_t entries =
-        1024;  // of the submission queue; the completion queue has four times as many
+    // Of the submission queue; the completion queue has four times as many.
+    uint32_t entries = 1024;
+    // How many of the preferred ways to set a ring up are passed over, as if the kernel were
+    // older: for tests.
+    uint32_t skip_setups = 0;
   };
   // Error unsupported: io_uring is forbidden (sysctl kernel.io_uring_disabled, seccomp) or too old;
   // the message says which and what to do.
@@ -52,6 +55,8 @@ class UringLoop final : public Executor {
   // is valid until the next turn or the next sqe(): prepare it at once.
   io_uring_sqe* quiet_sqe(RingHandler& handler);
   io_uring& ring();
+  // How the ring was set up: "defer_taskrun" (Linux 6.1), "coop_taskrun" (5.19) or "plain".
+  const char* setup_name() const;
 
   // Turns until stop(): submit and wait for one completion, deliver all there are, run what was
   // posted, fire timers. Makes itself Executor::current() meanwhile. What is queued when it ends

@@ -12,6 +12,7 @@
 #include "base/executor.h"
 #include "base/result.h"
 #include "base/task.h"
+#include "base/waiters.h"
 
 namespace lamina {
 namespace {
@@ -171,6 +172,30 @@ TEST(Completion, SignalledTwiceResumesOnce) {
   EXPECT_EQ(executor.ready.size(), 1U);
   executor.run();
   EXPECT_EQ(notes.back(), "freed");
+}
+
+Task<void> wait_until(Waiters& waiters, const int& value, int wanted, std::vector<int>& reached) {
+  while (value < wanted) {
+    Completion woken;
+    waiters.add(woken);
+    co_await woken;
+  }
+  reached.push_back(wanted);
+}
+
+TEST(Waiters, AreWokenAtEveryChangeAndLookAgain) {
+  HandExecutor executor;
+  Waiters waiters;
+  int value = 0;
+  std::vector<int> reached;
+  for (const int wanted : {2, 1, 0}) spawn(wait_until(waiters, value, wanted, reached));
+  EXPECT_EQ(reached, (std::vector<int>{0}));
+  for (value = 1; value <= 2; ++value) {
+    waiters.wake_all();
+    executor.run();
+  }
+  EXPECT_EQ(reached, (std::vector<int>{0, 1, 2}));
+  EXPECT_TRUE(waiters.empty());
 }
 
 // Posts from any thread, for the race between waiting and signalling.
