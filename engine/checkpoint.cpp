@@ -84,6 +84,9 @@ void Checkpointer::resume(const Resume& at) {
   cut_ = at.cut;
   next_node_ = raw(at.next_node);
   tables_ = {{at.number, at.tables}};
+  metadata_bytes_ = at.metadata_bytes;
+  extents_ = at.extents;
+  mapped_blocks_ = at.mapped_blocks;
 }
 
 Task<Result<>> Checkpointer::run(bool force, bool clean) {

@@ -64,6 +64,7 @@ class Checkpointer {
     Sequence cut = 0;
     NodeId next_node{1};
     std::vector<Generation> tables;  // segments that hold its tables
+    uint64_t metadata_bytes = 0, extents = 0, mapped_blocks = 0;
   };
   void resume(const Resume& at);
 

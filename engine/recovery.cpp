@@ -100,6 +100,7 @@ class Recovery {
 
   PoolState& pool_;
   Chosen chosen_;
+  Checkpointer::Resume resume_;
   RollForward::End end_;
   std::vector<std::shared_ptr<TailSegment>> segments_;  // of the chain, with accepted records
 };
@@ -108,25 +109,28 @@ Result<> Recovery::load() {
   const Tables& tables = chosen_.tables;
   const Slot& slot = chosen_.slot;
   pool_.space.load(tables.segments);
-  Checkpointer::Resume at;
   // Segments that the tables themselves went into may be newer than the table of segments in them.
   for (const auto& copy : slot.tables) {
     for (const SlotExtent& run : copy) {
       LAMINA_TRY(pool_.space.claim_named(run.segment, SegmentClass::nodes));
-      at.tables.push_back(run.segment.generation);
+      resume_.tables.push_back(run.segment.generation);
     }
   }
   pool_.epochs = tables.epochs;
-  at.number = slot.number;
-  at.cut = slot.cut;
-  at.next_node = tables.next_node;
-  at.next_number = slot.number + 1;
-  pool_.checkpointer.resume(at);
+  resume_.number = slot.number;
+  resume_.cut = slot.cut;
+  resume_.next_node = tables.next_node;
+  resume_.next_number = slot.number + 1;
+  resume_.metadata_bytes = tables.nodes.count() * block_size + slot.tables_bytes;
+  for (const DeviceRow& row : tables.devices) {
+    resume_.extents += row.extents;
+    resume_.mapped_blocks += row.mapped_blocks;
+  }
+  pool_.checkpointer.resume(resume_);
   const ImagePtr image = make_image(tables);
   restore_devices(pool_, tables, image);
   pool_.add_image(image);
-  uint64_t nodes_bytes = tables.nodes.count() * block_size + slot.tables_bytes;
-  pool_.space.set_node_bytes(nodes_bytes);
+  pool_.space.set_node_bytes(resume_.metadata_bytes);
   return {};
 }
 
@@ -148,15 +152,9 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   const bool nothing_lost = slot.clean && end_.nothing_follows && epoch == slot.epoch + 1;
   const uint64_t lives = epoch - slot.epoch - 1;  // epochs that ended without a checkpoint
   const uint32_t quota = generation_quota(pool_.space.total());
-  Checkpointer::Resume at;
-  at.number = slot.number;
-  at.cut = slot.cut;
-  at.next_number = next_checkpoint(slot, epoch) + (chosen_.fell_back ? slot_ring_length : 0);
-  at.next_node = nothing_lost ? chosen_.tables.next_node
-                              : NodeId{slot.node_mark + lives * node_quota};
-  for (const auto& copy : slot.tables)
-    for (const SlotExtent& run : copy) at.tables.push_back(run.segment.generation);
-  pool_.checkpointer.resume(at);
+  resume_.next_number = next_checkpoint(slot, epoch) + (chosen_.fell_back ? slot_ring_length : 0);
+  if (!nothing_lost) resume_.next_node = NodeId{slot.node_mark + lives * node_quota};
+  pool_.checkpointer.resume(resume_);
   uint32_t next = slot.generation_mark + static_cast<uint32_t>(lives) * quota;
   if (nothing_lost) {
     next = raw(chosen_.tables.next_generation);
