@@ -23,12 +23,14 @@ enum class EntryKind : uint8_t {
   zero = 2,        // *  reads as zeroes; erase and zero writes; length may reach device_end (C3)
   alias = 3,       // *  shares the data at `address` (C2)
   lost = 4,        // *  reads EIO (B6)
-  create = 5,      //    device, map, name, value = packed attributes (mode, owner, times)
+  create = 5,      //    device, map, size_bytes, name, value = packed attributes (mode, owner,
+                   //    times, whether read-only)
   unlink = 6,      //    device, name: the name goes (C6)
   drop = 7,        //    device, map: nothing of it is wanted any more (C6)
   rename = 8,      //    device, name, name2; over another device's name is this one entry (C6)
   resize = 9,      //    device, size_bytes
-  new_map = 10,    //    device, map, source_map (none, or what it was forked from): O_TRUNC,
+  new_map = 10,    //    device, map, source_map (none, or what it was forked from), size_bytes:
+                   //    O_TRUNC,
                    //    rollback, copied over (A17)
   attribute = 11,  //  + device, name, value inline, or in payload when `length` > 0, then
                    //    size_bytes is its length; name alone: removed (flag `removed`)

@@ -68,7 +68,7 @@ constexpr uint32_t fields_of(uint8_t tag) {
     case EntryKind::lost:
       return range;
     case EntryKind::create:
-      return field_device | field_map | field_name | field_value;
+      return field_device | field_map | field_size_bytes | field_name | field_value;
     case EntryKind::unlink:
       return field_device | field_name;
     case EntryKind::drop:
@@ -78,7 +78,7 @@ constexpr uint32_t fields_of(uint8_t tag) {
     case EntryKind::resize:
       return field_device | field_size_bytes;
     case EntryKind::new_map:
-      return field_device | field_map | field_source_map;
+      return field_device | field_map | field_source_map | field_size_bytes;
     case EntryKind::attribute:
       return unknown_tag;  // has been dealt with
     case EntryKind::metadata:
