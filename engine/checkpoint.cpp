@@ -257,7 +257,7 @@ Task<Result<>> Checkpointer::merge_one(Cut& cut, Made& made, size_t at) {
   for (const auto& [map, list] : cut.swaps.maps)
     if (map == row.map) swaps = list;
   row.root = cut.maps[at]->root();
-  row.mapped_blocks = before.mapped_blocks;
+  row.mapped_blocks = before.merged_blocks;
   row.extents = before.extents;
   if (cut.layers[at] || !swaps.empty()) {
     MergeInput input;

@@ -15,7 +15,13 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Journ
   auto state = co_await recover(std::move(blobs), std::move(settings));
   if (!state) co_return forward_error(state);
   std::unique_ptr<Pool> pool(new Pool(std::move(*state)));
-  if (!pool->state_->settings.read_only) pool->state_->start_preparing();
+  if (!pool->state_->settings.read_only) {
+    // What was rolled forward is merged soon, so that crashes in a row do not add up (D10).
+    if (pool->state_->recovered_entries > 0)
+      pool->state_->start_checkpoint();
+    else
+      pool->state_->start_preparing();
+  }
   co_return pool;
 }
 
@@ -51,6 +57,11 @@ Task<Result<>> Pool::close() {
   LAMINA_CO_TRY(s.log.health());
   auto sealed = co_await s.writer.seal_all();
   if (!sealed) co_return sealed;
+  // Twice: what the first one makes free is free in the second, which the next life begins from.
+  auto merged = co_await s.checkpointer.run(true);
+  if (!merged) co_return merged;
+  auto freed = co_await s.reclaimer.after_checkpoint();
+  if (!freed) co_return freed;
   co_return co_await s.checkpointer.run(true, true);
 }
 

@@ -27,7 +27,8 @@ DeviceInfo info_of(const Devices& devices, const Device& d) {
   info.origin = d.origin;
   if (const DevicePtr origin = devices.find(d.origin)) info.origin_name = origin->name;
   const ThinMap::Size size = d.map->size();
-  info.mapped_bytes = size.mapped_blocks * block_size;
+  info.mapped_bytes =
+      std::min(size.mapped_blocks * block_size, round_up(d.size_bytes, block_size));
   info.extents = size.extents;
   info.reserved_bytes = d.reserved_blocks * block_size;
   return info;
@@ -92,10 +93,18 @@ Result<DeviceInfo> Pool::find(std::string_view name) {
 
 Result<DeviceInfo> Pool::info(DeviceId id) {
   PoolState& s = *state_;
-  Lock order(s.log.order());
-  const DevicePtr device = s.devices.find(id);
-  if (!device) return fail(Code::not_found);
-  return info_of(s.devices, *device);
+  bool stale = false;
+  Result<DeviceInfo> info;
+  {
+    Lock order(s.log.order());
+    const DevicePtr device = s.devices.find(id);
+    if (!device) return fail(Code::not_found);
+    info = info_of(s.devices, *device);
+    stale = device->map->size().worth_merging();
+  }
+  // Whoever asks how much it holds gets it exactly the next time.
+  if (stale && !s.settings.read_only) s.start_checkpoint();
+  return info;
 }
 
 std::vector<DeviceInfo> Pool::list() {

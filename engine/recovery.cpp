@@ -167,13 +167,15 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   // What was read must not go away any more once the decision to keep it is written down.
   LAMINA_CO_TRY(co_await pool_.flush_all_disks());
   JournalBlob& blob = pool_.space.blob(end_.next[1].blob);
-  if (blob.disk().traits().block_device) {
-    // An earlier recovery may have come this far and no further.
-    IoBatch batch;
-    batch.discard(blob.disk(), blob.offset(end_.next[1].index, 0), blob.segment_bytes());
-    co_await batch;
-    LAMINA_CO_TRY(batch.result());
-  }
+  // An earlier recovery may have come this far and no further.
+  IoBatch batch;
+  const uint64_t offset = blob.offset(end_.next[1].index, 0);
+  if (blob.disk().traits().block_device)
+    batch.discard(blob.disk(), offset, blob.segment_bytes());
+  else
+    batch.prepare(blob.disk(), offset, blob.segment_bytes());
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
   const auto follower = pool_.space.take(SegmentClass::log, Claim::checkpoint);
   if (!follower) co_return fail(Code::no_space, "no free segment to start the log in (D5)");
   co_return co_await pool_.log.start(end_.next[1], *follower, end_.last, end_.last_checksum,

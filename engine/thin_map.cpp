@@ -141,7 +141,10 @@ ThinMap::Size ThinMap::size() const {
   size.extents = extents_;
   size.layer_bytes = top_->bytes() + (frozen_ ? frozen_->bytes() : 0);
   size.exact = top_->empty() && !frozen_;
-  size.mapped_blocks = mapped_blocks_;
+  size.merged_blocks = mapped_blocks_;
+  // What the layers hold may lie over what the tree holds already: exact again after a merge.
+  size.mapped_blocks =
+      mapped_blocks_ + top_->data_blocks() + (frozen_ ? frozen_->data_blocks() : 0);
   return size;
 }
 

@@ -50,10 +50,15 @@ class ThinMap {
   void swap(BlockRange range, Address from, Address to, bool home);
 
   struct Size {
-    uint64_t mapped_blocks = 0;  // estimate: tree and layers
+    uint64_t mapped_blocks = 0;  // tree and layers: at most so many
+    uint64_t merged_blocks = 0;  // tree
     uint64_t extents = 0;        // tree
     bool exact = false;
     size_t layer_bytes = 0;
+    // The layers hide enough of the tree that the sum may be far off.
+    bool worth_merging() const {
+      return merged_blocks > 0 && (mapped_blocks - merged_blocks) * 8 > merged_blocks;
+    }
   };
   Size size() const;
   size_t layer_bytes() const;

@@ -80,6 +80,12 @@ Json kernel_json(const KernelFeatures& kernel, const ProcessStatus& process) {
           {"process_note", process.why_not}};
 }
 
+// null: none yet.
+Json walk_age(const PoolStatus& status) {
+  if (status.walk_age_ns == UINT64_MAX) return nullptr;
+  return status.walk_age_ns / 1'000'000'000;
+}
+
 // A label's value: backslash, quote and line end are escaped.
 std::string label(std::string_view value) {
   std::string out;
@@ -157,7 +163,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
        {{"state", status.mover_state},
         {"policy", status.mover_policy},
         {"moved_bytes", status.moved_bytes}}},
-      {"walk", {{"age_s", status.walk_age_ns / 1'000'000'000}, {"complete", status.walk_complete}}},
+      {"walk", {{"age_s", walk_age(status)}, {"complete", status.walk_complete}}},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
   };

@@ -23,10 +23,9 @@ Result<std::vector<std::string>> names_in(const LaminaPath& mount) {
   if (folder == nullptr) return system_error("cannot list", mount.mount, errno);
   std::vector<std::string> names;
   while (const dirent* entry = readdir(folder))
-    if (entry->d_name[0] != '.' ||
-        !(std::string(entry->d_name) == "." || std::string(entry->d_name) == ".."))
-      names.emplace_back(entry->d_name);
+    names.emplace_back(entry->d_name);
   closedir(folder);
+  std::erase_if(names, [](const std::string& name) { return name == "." || name == ".."; });
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -71,7 +70,10 @@ Result<Json> facts_of(const LaminaPath& device, const std::vector<LoopDevice>& l
 
 std::string attached_text(const Json& attached) {
   std::string text;
-  for (const Json& loop : attached) text += (text.empty() ? "" : ",") + loop.get<std::string>();
+  for (const Json& loop : attached) {
+    if (!text.empty()) text += ',';
+    text += loop.get<std::string>();
+  }
   return text.empty() ? "-" : text;
 }
 

@@ -18,6 +18,21 @@ std::unexpected<Error> not_understood(const LaminaPath& device) {
                                  " is not what this program can read; is it another version's?");
 }
 
+// Two extents may lie side by side in a device and apart on the medium; where is not shown.
+void add_range(Json& ranges, const Json& range) {
+  if (!ranges.empty()) {
+    Json& last = ranges.back();
+    const uint64_t end = last.value("begin", uint64_t{0}) + last.value("length", uint64_t{0});
+    if (last.value("state", "") == range.value("state", "") &&
+        last.value("blob", Json()) == range.value("blob", Json()) &&
+        end == range.value("begin", uint64_t{0})) {
+      last["length"] = last.value("length", uint64_t{0}) + range.value("length", uint64_t{0});
+      return;
+    }
+  }
+  ranges.push_back(range);
+}
+
 // The map comes in pieces, each of which says where the next begins.
 Result<Json> read_map(const LaminaPath& device) {
   Json ranges = Json::array();
@@ -28,7 +43,10 @@ Result<Json> read_map(const LaminaPath& device) {
     if (!piece.is_object() || !piece.contains("ranges") || !piece.contains("next"))
       return not_understood(device);
     if (!piece["next"].is_null() && piece["next"] == next) return not_understood(device);
-    for (const Json& range : piece["ranges"]) ranges.push_back(range);
+    for (const Json& range : piece["ranges"]) {
+      if (!range.is_object()) return not_understood(device);
+      add_range(ranges, range);
+    }
     next = piece["next"];
   }
   return ranges;

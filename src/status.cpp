@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/units.h"
 #include "commands.h"
 #include "config/quantity.h"
 #include "lamina_path.h"
@@ -16,7 +17,9 @@ using Json = nlohmann::ordered_json;
 
 std::string size_at(const Json& status, const char* key) {
   const auto found = status.find(key);
-  return found != status.end() && found->is_number() ? format_size(found->get<uint64_t>()) : "?";
+  if (found == status.end() || !found->is_number()) return "?";
+  const auto bytes = found->get<uint64_t>();
+  return format_size(bytes) + (bytes < kib ? " bytes" : "");
 }
 
 std::string text_at(const Json& status, const char* key) {
@@ -32,7 +35,8 @@ std::string joined(const Json& object) {
   for (const auto& [key, value] : object.items()) {
     if (value.is_object()) continue;
     if (!text.empty()) text += ", ";
-    text += key + " " + (value.is_string() ? value.get<std::string>() : value.dump());
+    text += key + " ";
+    text += value.is_string() ? value.get<std::string>() : value.is_null() ? "-" : value.dump();
   }
   return text;
 }

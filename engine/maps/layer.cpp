@@ -42,6 +42,13 @@ bool written(const Extent& extent) {
   return extent.kind != ExtentKind::zero || extent.certain;
 }
 
+uint64_t data_blocks_in(const Extent* extents, size_t count) {
+  uint64_t blocks = 0;
+  for (size_t i = 0; i < count; ++i)
+    if (extents[i].kind == ExtentKind::data) blocks += extents[i].length().value;
+  return blocks;
+}
+
 // One zero cut into what covers `old`, where the layer knows that something was written, and what
 // leads up to it.
 void add_zero_over(const Extent& zero, DeviceBlock& done, const Extent& old, Pieces& pieces) {
@@ -125,7 +132,10 @@ void Layer::replace(Position from, Position to, const Extent* pieces, size_t cou
   if (to.chunk > from.chunk) {
     // The tail of the first chunk, whole ones, and the head of the last.
     if (to.index > 0) splice(to.chunk, 0, to.index, nullptr, 0);
-    for (size_t c = from.chunk + 1; c < to.chunk; ++c) extents_ -= chunks_[c].size();
+    for (size_t c = from.chunk + 1; c < to.chunk; ++c) {
+      extents_ -= chunks_[c].size();
+      data_blocks_ -= data_blocks_in(chunks_[c].data(), chunks_[c].size());
+    }
     erase_chunks(from.chunk + 1, to.chunk);
     to = {from.chunk, chunks_[from.chunk].size()};
   }
@@ -140,6 +150,7 @@ void Layer::replace(Position from, Position to, const Extent* pieces, size_t cou
              chunks_[chunk].size() + chunks_[chunk + 1].size() <= chunk_limit / 2) {
     const Chunk right = chunks_[chunk + 1];
     extents_ -= right.size();
+    data_blocks_ -= data_blocks_in(right.data(), right.size());
     erase_chunks(chunk + 1, chunk + 2);
     splice(chunk, chunks_[chunk].size(), chunks_[chunk].size(), right.data(), right.size());
   }
@@ -149,6 +160,8 @@ void Layer::replace(Position from, Position to, const Extent* pieces, size_t cou
 void Layer::splice(size_t chunk, size_t from, size_t to, const Extent* pieces, size_t count) {
   Chunk& extents = chunks_[chunk];
   const size_t size = extents.size() - (to - from) + count;
+  data_blocks_ += data_blocks_in(pieces, count);
+  data_blocks_ -= data_blocks_in(extents.data() + from, to - from);
   if (size > extents.capacity()) resize_chunk(extents, round_up(size, chunk_step));
   const size_t overwritten = std::min(count, to - from);
   std::copy_n(pieces, overwritten, extents.data() + from);

@@ -33,6 +33,7 @@ class Layer {
   bool empty() const { return extents_ == 0; }
   size_t extent_count() const { return extents_; }
   size_t bytes() const;
+  uint64_t data_blocks() const { return data_blocks_; }  // in its data extents
 
   // In order of `begin`: calls visit(const Extent&) for each.
   template <class Visit>
@@ -70,6 +71,7 @@ class Layer {
   std::vector<DeviceBlock> firsts_;  // where each chunk's first extent begins
   std::vector<Chunk> chunks_;
   size_t extents_ = 0;
+  uint64_t data_blocks_ = 0;
   size_t allocated_ = 0;  // bytes of chunks
 };
 

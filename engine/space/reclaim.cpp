@@ -16,6 +16,7 @@ namespace {
 constexpr size_t prepared_ahead = 4;      // free segments of a file kept allocated and written
 constexpr uint64_t keep_allocated = 16;   // and how many at least before holes are punched again
 constexpr uint64_t low_part = 4;          // space is short below this part of the pool
+constexpr uint64_t walk_part = 32;         // dead by the hints, of the pool: worth a walk
 constexpr int hopeless_rounds = 4;        // checkpoints without a segment gained
 
 bool holds_data(const Segment& s) {
@@ -95,7 +96,11 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
     JournalBlob& blob = pool_.space.blob(s.name.blob);
     const bool block_device = blob.disk().traits().block_device;
     const bool keeps = !block_device && kept++ < keep;
-    if (!keeps) discards.discard(blob.disk(), blob.offset(s.name.index, 0), blob.segment_bytes());
+    const uint64_t offset = blob.offset(s.name.index, 0);
+    if (keeps)
+      discards.prepare(blob.disk(), offset, blob.segment_bytes());
+    else
+      discards.discard(blob.disk(), offset, blob.segment_bytes());
     pool_.space.mark_prepared(s.name, keeps);
   }
   co_await discards;
@@ -135,7 +140,7 @@ Task<Result<>> Reclaimer::round() {
   }
   Mover mover(pool_);
   const std::set<Generation> victims = mover.choose(candidates);
-  if (hinted_dead == 0 && victims.empty() && !walk_wanted()) co_return Result<>{};
+  if (victims.empty() && !worth_walking(hinted_dead)) co_return Result<>{};
 
   auto walked = co_await walk(pool_.nodes, image, victims);
   {
@@ -166,9 +171,11 @@ Task<Result<>> Reclaimer::round() {
   co_return Result<>{};
 }
 
-bool Reclaimer::walk_wanted() const {
-  Lock lock(mutex_);
-  return walked_ns_ == 0;
+// A walk reads every node, so it is made for a part of the pool, or where space is short.
+bool Reclaimer::worth_walking(uint64_t hinted_dead) const {
+  const uint64_t total = pool_.space.total();
+  const bool low = pool_.space.available(Claim::user) * low_part < total;
+  return hinted_dead * walk_part >= total || (low && hinted_dead > 0);
 }
 
 Task<Result<>> Reclaimer::make_room(Claim claim) {

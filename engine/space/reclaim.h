@@ -38,7 +38,7 @@ class Reclaimer {
 
  private:
   Task<Result<>> round();
-  bool walk_wanted() const;
+  bool worth_walking(uint64_t hinted_dead) const;
   Task<Result<>> free_dead();
   Task<Result<>> stamp_and_release(std::vector<Segment> dead);
 

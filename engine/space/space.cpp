@@ -295,8 +295,14 @@ Result<> Space::claim_named(const SegmentName& name, SegmentClass kind) {
   if (at == blobs_.size() || name.index >= rows_[at].size())
     return fail(Code::corrupt, "the log names a segment that no blob has (A3)");
   Segment& segment = rows_[at][name.index];
-  if (segment.use != SegmentUse::free)
-    return fail(Code::corrupt, "the log names a segment that is in use (A4)");
+  // It may have been found dead, freed and taken again since that checkpoint: then the name is
+  // newer than the one that the checkpoint knows.
+  if (segment.use != SegmentUse::free) {
+    if (segment.name.generation >= name.generation)
+      return fail(Code::corrupt, "the log names a segment by a generation that is over (A3)");
+    by_generation_.erase(raw(segment.name.generation));
+    segment = Segment{};
+  }
   free_fresh_[at].erase(name.index);
   free_prepared_[at].erase(name.index);
   segment.name = name;

@@ -9,7 +9,8 @@ source "$(dirname "$0")/cli_expect.sh"
 
 config=$work/pool.yaml
 write_config() { cat >"$config"; }
-sum() { sha256sum <"$1"; }
+# Of both ends, where all marks are, and the time of the last write.
+sum() { { head -c 2M "$1"; tail -c 2M "$1"; stat -c %y "$1"; } | sha256sum; }
 
 step "wrong usage is 2"
 wrong_usage "subcommand is required" "$lamina"
@@ -60,8 +61,7 @@ blobs:
   - {name: a, kind: journal, path: disk.img}
   - {name: b, kind: compression, path: disk2.img, tier: 1}'
 refuses "compression are not available" "$lamina" format "$config"
-all_zero() { cmp -s -n "$(stat -c %s "$1")" "$1" /dev/zero; }
-all_zero "$work/disk.img" || fail "something was written"
+[ "$(stat -c %b "$work/disk.img")" = 0 ] || fail "something was written"
 
 step "targets that are missing, too small or hold something"
 refuses "No such file" "$lamina" format "$work/none.img"

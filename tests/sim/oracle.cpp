@@ -29,7 +29,7 @@ Oracle::Created Oracle::create(const std::string& name, uint64_t size, Permissio
   auto device = std::make_shared<ModelDevice>();
   device->tag = ++tags_;
   device->name = name;
-  device->size.settle(size);
+  device->size.settle(Size::exactly(size));
   device->permissions.settle(permissions);
   devices_[device->tag] = device;
   const OperationIndex operation =
@@ -130,7 +130,10 @@ OperationIndex Oracle::write(ModelDevice& device, uint64_t offset, uint64_t vers
       content = Content::tagged(device.tag, block, version);
     put(device, block, std::move(content), operation);
   }
-  if (end > device.size.current()) device.size.push(end, operation);
+  if (end > device.bytes()) {
+    if (end > device.bytes() + 1) device.size.push({device.bytes() + 1, end - 1}, operation);
+    device.size.push(Size::exactly(end), operation);
+  }
   return operation;
 }
 
@@ -152,31 +155,31 @@ OperationIndex Oracle::erase(ModelDevice& device, uint64_t offset, uint64_t leng
 }
 
 OperationIndex Oracle::resize(ModelDevice& device, uint64_t size) {
-  const uint64_t before = device.size.current();
+  const uint64_t before = device.bytes();
   const OperationIndex operation = begin(
       text("resize device ", device.tag, " from ", before, " to ", size), size < before, {&device});
   if (size < before) zero_range(device, size, UINT64_MAX, operation);
-  if (size != before) device.size.push(size, operation);
+  if (size != before) device.size.push(Size::exactly(size), operation);
   return operation;
 }
 
 OperationIndex Oracle::truncate_to_empty(ModelDevice& device) {
   const OperationIndex operation = begin(text("empty device ", device.tag), true, {&device});
   zero_range(device, 0, UINT64_MAX, operation);
-  if (device.size.current() != 0) device.size.push(0, operation);
+  if (device.bytes() != 0) device.size.push(Size::exactly(0), operation);
   return operation;
 }
 
 OperationIndex Oracle::reserve(ModelDevice& device, uint64_t end) {
   const OperationIndex operation =
       begin(text("reserve up to ", end, " in device ", device.tag), false, {&device});
-  if (end > device.size.current()) device.size.push(end, operation);
+  if (end > device.bytes()) device.size.push(Size::exactly(end), operation);
   return operation;
 }
 
 void Oracle::withdraw(OperationIndex operation) {
   auto undo = [&](auto& cell) {
-    if (cell.changed() && cell.versions().back().operation == operation) cell.pop();
+    while (cell.changed() && cell.versions().back().operation == operation) cell.pop();
   };
   for (auto& [name, cell] : names_) undo(cell);
   undo(root_);
@@ -195,13 +198,16 @@ void Oracle::withdraw(OperationIndex operation) {
 
 void Oracle::settle_failed(OperationIndex operation, ModelDevice& device, uint64_t size,
                            uint64_t first, std::span<const std::byte> bytes, Report& report) {
-  auto& size_cell = device.size;
-  if (size_cell.changed() && size_cell.versions().back().operation == operation &&
-      size_cell.current() != size)
-    size_cell.pop();
-  if (size_cell.current() != size)
+  Cell<Size>& cell_of_size = device.size;
+  const auto fits = [&](const Size& one) { return one.low <= size && size <= one.high; };
+  while (cell_of_size.changed() && cell_of_size.versions().back().operation == operation &&
+         !fits(cell_of_size.current()))
+    cell_of_size.pop();
+  if (!fits(cell_of_size.current()))
     report.violation(text("after a failed '", operations_.at(operation).what, "' the size is ",
-                          size, " instead of ", size_cell.current()));
+                          size, " instead of ", device.bytes()));
+  else if (device.bytes() != size)
+    cell_of_size.push(Size::exactly(size), operation);
   for (auto at = device.blocks.lower_bound(first); at != device.blocks.end(); ++at) {
     Cell<Content>& cell = at->second;
     if (!cell.changed() || cell.versions().back().operation != operation) continue;

@@ -28,18 +28,25 @@ struct Permissions {
   friend bool operator==(const Permissions&, const Permissions&) = default;
 };
 
+// How many bytes a device has. A write that makes it longer may have been done in part.
+struct Size {
+  uint64_t low = 0, high = 0;  // both possible
+  static Size exactly(uint64_t bytes) { return {bytes, bytes}; }
+};
+
 struct ModelDevice {
   uint64_t tag = 0;              // in its payload
   DeviceId id = DeviceId::none;  // none: its creation has not been answered yet
   std::string name;              // as of now; empty: removed while open
   uint32_t opens = 0;
-  Cell<uint64_t> size;
+  Cell<Size> size;
   Cell<Permissions> permissions;
   Cell<bool> read_only{false};
   std::map<std::string, Cell<std::optional<std::string>>> xattrs;
   std::map<uint64_t, Cell<Content>> blocks;  // what is not here was never written: zeroes
   std::vector<OperationIndex> unflushed;     // operations that no flush has covered
 
+  uint64_t bytes() const { return size.current().high; }
   Content block(uint64_t index) const {
     auto found = blocks.find(index);
     return found == blocks.end() ? Content{} : found->second.current();

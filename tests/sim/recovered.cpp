@@ -37,7 +37,10 @@ void Oracle::Comparison::device(const Found& found, const ModelDevice& model) {
   const std::string who = text("device ", model.tag, " (", found.info.name, ")");
   observe(
       "the size of " + who, model.size,
-      [&](uint64_t size) { return size == found.info.size_bytes; }, text(found.info.size_bytes));
+      [&](const Size& size) {
+        return size.low <= found.info.size_bytes && found.info.size_bytes <= size.high;
+      },
+      text(found.info.size_bytes));
   observe(
       "the permissions of " + who, model.permissions,
       [&](const Permissions& p) { return p == Permissions::of(found.info.attributes); },
@@ -144,7 +147,7 @@ void Oracle::settle(Comparison& comparison) {
     device->tag = model->tag;
     device->id = found->info.id;
     device->name = found->info.name;
-    device->size.settle(found->info.size_bytes);
+    device->size.settle(Size::exactly(found->info.size_bytes));
     device->permissions.settle(Permissions::of(found->info.attributes));
     device->read_only.settle(found->info.read_only);
     for (const auto& [name, value] : found->xattrs) device->xattrs[name].settle(value);

@@ -380,9 +380,9 @@ void Workload::do_look() {
     report_.violation(text("device ", device->tag, " does not answer to its name"));
   else if (found->id != device->id)
     report_.violation(text("another device answers to the name of device ", device->tag));
-  else if (found->size_bytes != device->size.current())
-    report_.violation(text("device ", device->tag, " has ", found->size_bytes, " bytes, not ",
-                           device->size.current()));
+  else if (found->size_bytes != device->bytes())
+    report_.violation(
+        text("device ", device->tag, " has ", found->size_bytes, " bytes, not ", device->bytes()));
 }
 
 }  // namespace lamina::sim

@@ -30,7 +30,7 @@ void Workload::check_blocks(const ModelDevice& device, uint64_t offset,
 Task<void> Workload::do_write(Action action) {
   const DeviceRef device = choose_device();
   if (!device || device->read_only.current()) co_return;
-  const uint64_t size = device->size.current();
+  const uint64_t size = device->bytes();
   const uint64_t reach = chance(12) ? options_.device_blocks * block_size
                                     : std::min(size, options_.device_blocks * block_size);
   uint64_t offset = below(reach + 1), length;
@@ -77,7 +77,7 @@ Task<void> Workload::read_back(OperationIndex operation, DeviceRef device, uint6
     report_.violation("what a failed operation left cannot be read");
     co_return;
   }
-  uint64_t size = device->size.current();
+  uint64_t size = device->bytes();
   for (const DeviceInfo& info : store_.list())
     if (info.id == device->id) size = info.size_bytes;
   oracle_.settle_failed(operation, *device, size, first, buffer.span().first(*got), report_);
@@ -86,7 +86,7 @@ Task<void> Workload::read_back(OperationIndex operation, DeviceRef device, uint6
 Task<void> Workload::do_read() {
   const DeviceRef device = choose_device();
   if (!device) co_return;
-  const uint64_t size = device->size.current();
+  const uint64_t size = device->bytes();
   uint64_t offset = below(std::min(size, options_.device_blocks * block_size) + block_size);
   if (size > gib && !device->blocks.empty() && chance(30))
     offset = device->blocks.rbegin()->first * block_size;
@@ -118,14 +118,14 @@ Task<void> Workload::do_read() {
 Task<void> Workload::do_erase() {
   const DeviceRef device = choose_device();
   if (!device || device->read_only.current()) co_return;
-  const uint64_t reach = std::min(device->size.current(), options_.device_blocks * block_size);
+  const uint64_t reach = std::min(device->bytes(), options_.device_blocks * block_size);
   uint64_t offset = below(reach + 1);
   uint64_t length = 1 + below(chance(80) ? 20 * block_size : reach + 1);
   if (chance(60)) {
     offset = round_down(offset, block_size);
     length = round_up(length, block_size);
   }
-  if (chance(8)) length = std::max<uint64_t>(length, device->size.current());
+  if (chance(8)) length = std::max<uint64_t>(length, device->bytes());
   if (chance(5)) length = max_device_bytes - offset;
   const Lease lease{device.get(), offset / block_size, div_up(offset + length, block_size),
                     Lease::exclusive};
@@ -153,8 +153,8 @@ Task<void> Workload::do_resize() {
   uint64_t size = below(options_.device_blocks * block_size + 1);
   if (chance(40)) size = round_down(size, block_size);
   if (options_.far_places && chance(20)) size = (uint64_t{1} << (30 + below(20))) + below(9);
-  if (chance(5)) size = device->size.current();
-  const bool grows = size > device->size.current();
+  if (chance(5)) size = device->bytes();
+  const bool grows = size > device->bytes();
   const OperationIndex operation = oracle_.resize(*device, size);
   auto task = store_.resize(device->id, size);
   const Result<> result = co_await task;

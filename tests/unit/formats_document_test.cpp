@@ -295,7 +295,7 @@ RecordHeader record_of_the_document() {
 // As `hexdump -C` prints it.
 std::vector<std::string> hexdump(std::span<const std::byte> bytes) {
   std::vector<std::string> lines;
-  char text[16];
+  char text[32];
   for (size_t at = 0; at < bytes.size(); at += 16) {
     const auto row = bytes.subspan(at, 16);
     if (at > 0 &&

@@ -45,13 +45,13 @@ class MemoryMedium final : public BlockSource {
     entry.level = static_cast<uint8_t>(node.header.level);
     entry.mapped_blocks =
         static_cast<uint32_t>(std::min<uint64_t>(node.header.mapped_blocks, UINT32_MAX));
+    std::vector<std::byte> packed(block_size);
+    pack_node(node, packed);
     for (Address& copy : entry.copies) {
       copy = {Generation{1 + next_ / 2000}, next_ % 2000};
       ++next_;
-      std::vector<std::byte>& block = blocks_[copy];
-      block.resize(block_size);
-      pack_node(node, block);
-      stamp_node(block, secret_, place_of(copy));
+      stamp_node(packed, secret_, place_of(copy));
+      blocks_[copy] = packed;
     }
     return entry;
   }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <optional>
 #include <random>
 #include <string>
@@ -30,6 +31,11 @@ inline void PrintTo(const Extent& e, std::ostream* out) {
        << raw(e.address.generation) << ":" << e.address.block << " home " << raw(e.home)
        << (e.alias ? " alias" : "") << (e.reserved ? " reserved" : "")
        << (e.certain ? " certain" : "");
+}
+
+// Processor time, so that figures mean something on a machine that does other things, too.
+inline double cpu_ns() {
+  return static_cast<double>(std::clock()) * (1e9 / CLOCKS_PER_SEC);
 }
 
 // The extent of every block, cut to that block; `tail` is what all blocks past the array are.

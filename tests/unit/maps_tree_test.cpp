@@ -549,6 +549,55 @@ TEST(Tree, LeavesStayWellFilledUnderRandomInserts) {
   }
 }
 
+// Run it with --gtest_also_run_disabled_tests: 14,000 leaves, 262,000 changes all over them.
+TEST(Tree, DISABLED_FiguresOfALargeMerge) {
+  Trees trees(1, 16 << 20);
+  std::mt19937_64 random(3);
+  constexpr uint64_t device = uint64_t{1} << 26;
+  Map map;
+  uint32_t generation = 1;
+  uint64_t leaves = 0;
+  while (leaves < 14000) {
+    const Layer layer = random_layer(random, device, 1000000, generation);
+    generation += 500;
+    const double begin = cpu_ns();
+    const Result<MergeOutput> output = trees.merge_into(map, &layer);
+    ASSERT_TRUE(output);
+    const double taken = cpu_ns() - begin;
+    map.root = output->root;
+    leaves = trees.sink.table.count();
+    printf("%lu nodes; 1,000,000 changes: %.2f s, %lu nodes written\n",
+           static_cast<unsigned long>(leaves), taken / 1e9,
+           static_cast<unsigned long>(output->nodes_written));
+  }
+  const Layer layer = random_layer(random, device, 262144, generation);
+  trees.forget_cache(16 << 20);
+  double begin = cpu_ns();
+  const Result<MergeOutput> output = trees.merge_into(map, &layer);
+  ASSERT_TRUE(output);
+  printf("262,144 changes over %lu nodes: %.2f s, %lu nodes written\n",
+         static_cast<unsigned long>(leaves), (cpu_ns() - begin) / 1e9,
+         static_cast<unsigned long>(output->nodes_written));
+  map.root = output->root;
+  begin = cpu_ns();
+  const Collector walked = trees.walk(map.root);
+  printf("walk of %zu extents: %.2f s; fill %lu %%\n", walked.extents.size(),
+         (cpu_ns() - begin) / 1e9,
+         static_cast<unsigned long>(walked.leaf_bits_used * 100 / (walked.leaves * block_bits)));
+  trees.forget_cache(128 << 20);
+  std::vector<Extent> found;
+  ASSERT_TRUE(trees.run(lookup(*trees.store, trees.sink.table, map.root, whole, found)));
+  begin = cpu_ns();
+  constexpr int rounds = 500000;
+  for (int i = 0; i < rounds; ++i) {
+    found.clear();
+    const DeviceBlock at{random() % device};
+    ASSERT_TRUE(
+        try_lookup(*trees.store, trees.sink.table, map.root, {at, at + BlockCount{1}}, found));
+  }
+  printf("look-up in the cache: %.0f ns\n", (cpu_ns() - begin) / rounds);
+}
+
 TEST(Tree, SequentialWritesFillLeaves) {
   Trees trees(1, 16 << 20);
   Map map;
