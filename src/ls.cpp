@@ -22,8 +22,7 @@ Result<std::vector<std::string>> names_in(const LaminaPath& mount) {
   DIR* folder = opendir(mount.mount.c_str());
   if (folder == nullptr) return system_error("cannot list", mount.mount, errno);
   std::vector<std::string> names;
-  while (const dirent* entry = readdir(folder))
-    names.emplace_back(entry->d_name);
+  while (const dirent* entry = readdir(folder)) names.emplace_back(entry->d_name);
   closedir(folder);
   std::erase_if(names, [](const std::string& name) { return name == "." || name == ".."; });
   std::sort(names.begin(), names.end());

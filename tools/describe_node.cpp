@@ -86,12 +86,10 @@ std::string describe_tables_page(std::span<const std::byte> block) {
 }  // namespace
 
 std::string describe_node(std::span<const std::byte> block, const Secret* secret) {
-  node_format::Header node;
   format::TablesPageHeader page;
-  if (block.size() < sizeof node) return {};
-  std::memcpy(&node, block.data(), sizeof node);
+  if (block.size() != block_size) return {};
   std::memcpy(&page, block.data(), sizeof page);
-  if (node.magic.load() == node_format::magic) return describe_map_node(block, secret);
+  if (has_magic(block, node_format::magic)) return describe_map_node(block, secret);
   if (page.magic.load() == format::tables_page_magic) return describe_tables_page(block);
   return {};
 }

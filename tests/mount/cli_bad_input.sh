@@ -3,7 +3,7 @@
 # What people type wrong, and disks that are not what they should be: one clear message each, the
 # right exit code, and nothing lost.
 # runs: always
-# limit: 120
+# limit: 240
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 

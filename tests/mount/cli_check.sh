@@ -3,7 +3,7 @@
 # check and inspect: a whole pool is clean, each kind of damage is found and named, nothing is
 # changed by looking.
 # runs: always
-# limit: 120
+# limit: 240
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs python3
@@ -32,12 +32,12 @@ answers 0 "^segment header" "$lamina" inspect "$image@1M"
 answers 0 "^00000000 .*\|" "$lamina" inspect "$image" --hex
 "$lamina" inspect "$image" --json | json 'it["kind"]' | grep -qx superblock
 refuses "ends at" "$lamina" inspect "$image@1T"
-! "$lamina" inspect "$image" | grep -qi secret || fail "inspect shows the secret"
+if "$lamina" inspect "$image" | grep -qi secret; then fail "inspect shows the secret"; fi
 
 step "a damaged superblock copy"
 damage 0
 answers 1 "A13 .*1 of 3 superblock" "$lamina" check "$image"
-"$lamina" check "$image" --json 2>/dev/null | json 'it["verdict"]' | grep -qx damaged
+{ "$lamina" check "$image" --json || true; } | json 'it["verdict"]' | grep -qx damaged
 restore
 
 step "a damaged slot"
