@@ -91,10 +91,12 @@ void PoolMachine::format(uint64_t seed) {
 void PoolMachine::watch(SimMedium& medium, const Superblock& superblock) {
   SimExecutor nobody(0);
   const JournalBlob blob(open_sim_disk(medium, nobody), superblock);
+  const uint32_t blocks = blob.segment_blocks();
   for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
     const uint64_t offset = blob.offset(segment, 0);
-    medium.watch({offset, blob.segment_bytes(), [&medium, offset](uint32_t block) {
-                    if (block == 0) return true;
+    medium.watch({offset, blob.segment_bytes(), [&medium, offset, blocks](uint32_t block) {
+                    // A seal that a crash tore is made again, whole.
+                    if (block == 0 || block + 4 >= blocks) return true;
                     Buffer first(block_size);
                     medium.read(offset, first.span());
                     const auto header = unpack_segment_header(first.span());
