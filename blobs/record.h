@@ -24,6 +24,12 @@ struct SegmentName {
   friend bool operator==(const SegmentName&, const SegmentName&) = default;
 };
 
+// How many segments a header names that the log will use after its own. Writing never runs past
+// the last but one of what the newest durable header names; recovery goes on in the last (A3). So
+// this also bounds how far the log may run ahead of a flush.
+inline constexpr size_t chain_length = 4;
+using SegmentChain = std::array<SegmentName, chain_length>;
+
 // What one record says and covers.
 struct RecordBody {
   Sequence first = 0;               // number of the first entry; the rest follow densely
@@ -37,7 +43,7 @@ struct RecordHeader {
   Address at{};                  // generation of the segment and block of this header in it
   Sequence durable_through = 0;  // every entry up to here was durable when this was written (A2)
   uint64_t wall_ns = 0;
-  std::array<SegmentName, 2> next{};  // the two segments that the log will use after this (A3)
+  SegmentChain next{};  // the segments that the log will use after this (A3)
   CheckpointNumber newest_checkpoint = 0, oldest_backed = 0;  // committed and still backed (A13)
   // The first record of an epoch cuts the one before it: entries of older epochs past
   // `cut_sequence` are void, and `cut_checksum` is the checksum of the last accepted header.

@@ -68,7 +68,7 @@ struct RecordFormat {
   unsigned char reserved;
   le64 durable_through;
   le64 wall_ns;
-  std::array<SegmentNameFormat, 2> next;
+  std::array<SegmentNameFormat, 4> next;
   le64 newest_checkpoint;
   le64 oldest_backed;
   le64 cut_sequence;
@@ -77,7 +77,7 @@ struct RecordFormat {
   RecordBodyFormat previous;
   le32 previous_generation;
   le32 previous_block;
-  std::array<unsigned char, 3944> bodies;  // the own body, then the previous one, then zeroes
+  std::array<unsigned char, 3920> bodies;  // the own body, then the previous one, then zeroes
   le64 checksum;
 };
 static_assert(is_block_format<RecordFormat>);
@@ -92,15 +92,15 @@ static_assert(offsetof(RecordFormat, reserved) == 31);
 static_assert(offsetof(RecordFormat, durable_through) == 32);
 static_assert(offsetof(RecordFormat, wall_ns) == 40);
 static_assert(offsetof(RecordFormat, next) == 48);
-static_assert(offsetof(RecordFormat, newest_checkpoint) == 72);
-static_assert(offsetof(RecordFormat, oldest_backed) == 80);
-static_assert(offsetof(RecordFormat, cut_sequence) == 88);
-static_assert(offsetof(RecordFormat, cut_checksum) == 96);
-static_assert(offsetof(RecordFormat, own) == 104);
-static_assert(offsetof(RecordFormat, previous) == 120);
-static_assert(offsetof(RecordFormat, previous_generation) == 136);
-static_assert(offsetof(RecordFormat, previous_block) == 140);
-static_assert(offsetof(RecordFormat, bodies) == 144);
+static_assert(offsetof(RecordFormat, newest_checkpoint) == 96);
+static_assert(offsetof(RecordFormat, oldest_backed) == 104);
+static_assert(offsetof(RecordFormat, cut_sequence) == 112);
+static_assert(offsetof(RecordFormat, cut_checksum) == 120);
+static_assert(offsetof(RecordFormat, own) == 128);
+static_assert(offsetof(RecordFormat, previous) == 144);
+static_assert(offsetof(RecordFormat, previous_generation) == 160);
+static_assert(offsetof(RecordFormat, previous_block) == 164);
+static_assert(offsetof(RecordFormat, bodies) == 168);
 static_assert(offsetof(RecordFormat, checksum) == block_checksum_offset);
 
 }  // namespace lamina

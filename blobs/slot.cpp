@@ -118,9 +118,9 @@ bool unpack_lists(const SlotFormat& format, Slot& slot) {
 
 bool unpack_places(const SlotFormat& format, Slot& slot) {
   slot.log_block = format.log_block.load();
-  return unpack_name(format.log_segment, slot.log_segment) &&
-         unpack_name(format.log_next[0], slot.log_next[0]) &&
-         unpack_name(format.log_next[1], slot.log_next[1]);
+  for (size_t i = 0; i < slot.log_next.size(); ++i)
+    if (!unpack_name(format.log_next[i], slot.log_next[i])) return false;
+  return unpack_name(format.log_segment, slot.log_segment);
 }
 
 }  // namespace

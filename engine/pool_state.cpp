@@ -67,10 +67,7 @@ CheckpointNumber PoolState::oldest_held() const {
 }
 
 Task<Result<>> PoolState::make_empty(const Attributes& root) {
-  const auto first = space.take(SegmentClass::log, Claim::checkpoint);
-  const auto second = space.take(SegmentClass::log, Claim::checkpoint);
-  if (!first || !second) co_return fail(Code::no_space, "the pool is too small");
-  log.name_first({*first, *second});
+  LAMINA_CO_TRY(log.name_first());
   {
     Lock order(log.order());
     devices.root = root;

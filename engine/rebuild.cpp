@@ -165,6 +165,7 @@ void Rebuilt::build_maps() {
   std::unordered_map<uint64_t, std::vector<const ScannedEntry*>> by_map;
   for (const ScannedEntry& scanned : scan_.entries) {
     const EntryKind kind = scanned.entry.kind;
+    if (scanned.entry.length.value == 0) continue;  // a counter alone (D8)
     if (kind == EntryKind::write || kind == EntryKind::zero || kind == EntryKind::alias ||
         kind == EntryKind::lost || kind == EntryKind::reserve)
       by_map[raw(scanned.entry.map)].push_back(&scanned);

@@ -5,12 +5,15 @@
 #include <set>
 
 #include "base/check.h"
+#include "blobs/segment.h"
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
 #include "engine/slots.h"
 
 namespace lamina {
 namespace {
+
+constexpr size_t headers_at_once = 256;  // read in one submission
 
 // How far the next checkpoint's number jumps: past what the dead epochs can have used, and never
 // onto the place in the ring of the one that was loaded.
@@ -95,6 +98,7 @@ class Recovery {
   Result<> load();
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
+  Task<Result<>> find_orphans();
   Task<Result<>> seal_left_open();
   Task<Result<>> drop_unlinked();
 
@@ -166,20 +170,18 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
 
   // What was read must not go away any more once the decision to keep it is written down.
   LAMINA_CO_TRY(co_await pool_.flush_all_disks());
-  JournalBlob& blob = pool_.space.blob(end_.next[1].blob);
+  JournalBlob& blob = pool_.space.blob(end_.next.back().blob);
   // An earlier recovery may have come this far and no further.
   IoBatch batch;
-  const uint64_t offset = blob.offset(end_.next[1].index, 0);
+  const uint64_t offset = blob.offset(end_.next.back().index, 0);
   if (blob.disk().traits().block_device)
     batch.discard(blob.disk(), offset, blob.segment_bytes());
   else
     batch.prepare(blob.disk(), offset, blob.segment_bytes());
   co_await batch;
   LAMINA_CO_TRY(batch.result());
-  const auto follower = pool_.space.take(SegmentClass::log, Claim::checkpoint);
-  if (!follower) co_return fail(Code::no_space, "no free segment to start the log in (D5)");
-  co_return co_await pool_.log.start(end_.next[1], *follower, end_.last, end_.last_checksum,
-                                     {slot.number, slot.oldest_backed});
+  const BackedCheckpoints backed{slot.number, slot.oldest_backed};
+  co_return co_await pool_.log.start(end_.next.back(), end_.last, end_.last_checksum, backed);
 }
 
 // What the crash left open. Log segments of the chain get their summaries from the records that
@@ -213,6 +215,41 @@ Task<Result<>> Recovery::seal_left_open() {
       count(RecoveryBranch::orphan_retired);
       pool_.space.retire(s.name.generation);
     }
+  }
+  co_return Result<>{};
+}
+
+// Segments that are free by the checkpoint, but were taken and written to since, by nodes, moved
+// data or log that came to nothing: their headers tell by a generation that the checkpoint had not
+// given out. They are stamped like all that is retired (C4). And a device that wants whole erase
+// units written in order is told that whatever else lies in free segments is gone.
+Task<Result<>> Recovery::find_orphans() {
+  const Generation known = chosen_.tables.next_generation;
+  for (const auto& blob : pool_.blobs) {
+    const std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
+    for (size_t first = 0; first < free.size(); first += headers_at_once) {
+      const size_t count = std::min(headers_at_once, free.size() - first);
+      Buffer headers(count * block_size);
+      IoBatch batch;
+      for (size_t i = 0; i < count; ++i)
+        batch.read(blob->disk(), blob->offset(free[first + i], 0), headers.blocks(i, 1));
+      co_await batch;
+      for (size_t i = 0; i < count; ++i) {
+        auto header = unpack_segment_header(headers.blocks(i, 1));
+        const bool orphan = header && header->pool == pool_.identity.pool &&
+                            header->index == free[first + i] && header->generation >= known &&
+                            header->state != SegmentState::retired;
+        if (!orphan) continue;
+        lamina::count(RecoveryBranch::orphan_retired);
+        pool_.space.adopt_retired({blob->id(), header->index, header->generation}, header->kind);
+      }
+    }
+    if (!blob->disk().traits().block_device) continue;
+    IoBatch discards;
+    for (const uint32_t index : pool_.space.free_segments(blob->id()))
+      discards.discard(blob->disk(), blob->offset(index, 0), blob->segment_bytes());
+    co_await discards;
+    LAMINA_CO_TRY(discards.result());
   }
   co_return Result<>{};
 }
@@ -267,6 +304,7 @@ Task<Result<>> Recovery::run() {
     for (const auto& segment : segments_) pool_.sums.pin(segment->name.generation, segment->sums);
     co_return Result<>{};
   }
+  if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
   LAMINA_CO_TRY(co_await begin_epoch(forward));
   LAMINA_CO_TRY(co_await seal_left_open());
   LAMINA_CO_TRY(co_await drop_unlinked());

@@ -9,7 +9,7 @@
 //      above it only with payload that matches (A2). Where an epoch was cut before, the first
 //      record of the next one says so and decides; what was decided once is not decided again;
 //   4. flush every disk, so that what was read cannot go away any more; then the next epoch begins
-//      in the second segment that the chain names, with the cut in its first record (A3);
+//      in the last segment that the chain names, with the cut in its first record (A3);
 //   5. segments that the crash left open are sealed from their records; those that hold only void
 //      entries are free at once (D10).
 // Nothing is written before 4. Read-only: nothing is written at all.

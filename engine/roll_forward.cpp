@@ -218,19 +218,19 @@ Result<> RollForward::settle(bool at_end) {
   return {};
 }
 
-// Whether the epoch was cut in the segment that is being read: then the second segment that it
+// Whether the epoch was cut in the segment that is being read: then the last segment that it
 // names begins the next epoch and says where.
 Task<Result<bool>> RollForward::follow_cut() {
-  if (!named(next_[1])) co_return false;
-  JournalBlob* b = blob(next_[1].blob);
-  if (!b || next_[1].index >= b->segment_count()) co_return false;
+  if (!named(next_.back())) co_return false;
+  JournalBlob* b = blob(next_.back().blob);
+  if (!b || next_.back().index >= b->segment_count()) co_return false;
   const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
   Buffer block(block_size);
   IoBatch batch;
-  batch.read(b->disk(), b->offset(next_[1].index, begin), block.span());
+  batch.read(b->disk(), b->offset(next_.back().index, begin), block.span());
   co_await batch;
   if (!batch.ok()) co_return false;
-  auto mark = unpack_record(block.span(), secret_, next_[1], begin);
+  auto mark = unpack_record(block.span(), secret_, next_.back(), begin);
   if (!mark || !mark->header.starts_epoch || mark->header.epoch <= epoch_) co_return false;
   // What was cut then stays cut, what was accepted then is accepted.
   const Sequence cut = mark->header.cut_sequence;
@@ -246,26 +246,26 @@ Task<Result<bool>> RollForward::follow_cut() {
   cuts_.push_back({epoch_, cut});
   epoch_ = mark->header.epoch;
   expected_ = cut + 1;
-  const SegmentName name = next_[1];
+  const SegmentName name = next_.back();
   LAMINA_CO_TRY(co_await enter(name, 0));
   co_return true;
 }
 
 Task<Result<bool>> RollForward::follow_next() {
-  if (!named(next_[0])) co_return false;
-  JournalBlob* b = blob(next_[0].blob);
-  if (!b || next_[0].index >= b->segment_count()) co_return false;
+  if (!named(next_.front())) co_return false;
+  JournalBlob* b = blob(next_.front().blob);
+  if (!b || next_.front().index >= b->segment_count()) co_return false;
   const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
   Buffer block(block_size);
   IoBatch batch;
-  batch.read(b->disk(), b->offset(next_[0].index, begin), block.span());
+  batch.read(b->disk(), b->offset(next_.front().index, begin), block.span());
   co_await batch;
   if (!batch.ok()) co_return false;
-  auto first = unpack_record(block.span(), secret_, next_[0], begin);
+  auto first = unpack_record(block.span(), secret_, next_.front(), begin);
   if (!first || first->header.epoch != epoch_ || first->header.body.first != expected_)
     co_return false;
   count(RecoveryBranch::next_segment_followed);
-  const SegmentName name = next_[0];
+  const SegmentName name = next_.front();
   LAMINA_CO_TRY(co_await enter(name, 0));
   co_return true;
 }

@@ -32,7 +32,7 @@ class RollForward {
     Sequence last = 0;             // the last accepted entry
     uint64_t last_checksum = 0;    // of the last accepted record's header; 0: none
     Epoch epoch = 0;               // in which it was written
-    std::array<SegmentName, 2> next{};
+    SegmentChain next{};
     bool nothing_follows = true;   // no record was accepted
   };
   const End& end() const { return end_; }
@@ -73,7 +73,7 @@ class RollForward {
   Sequence expected_ = 0;           // its first number
   uint64_t checksum_ = 0;           // of the header before it
   Epoch epoch_ = 0;
-  std::array<SegmentName, 2> next_{};
+  SegmentChain next_{};
   Sequence durable_ = 0;            // the highest durable-through seen
   std::deque<Pending> pending_;     // read, not accepted yet
   End end_;

@@ -49,8 +49,8 @@ Log::Room Log::room(uint32_t payload_blocks, Claim claim) {
   const size_t held_limit = std::max<size_t>(
       held_minimum, settings_.tail_bytes / (uint64_t{space_.segment_blocks()} * block_size));
   if (held_.size() >= held_limit) return Room::after_flush;
-  // A3: what is written next must not be where a recovery from before this segment would go on.
-  if (current_began_ == 0 || durable_ < current_began_) return Room::after_flush;
+  // A3: what is written next must not be where a recovery would go on.
+  if (current_->ordinal + 1 - durable_ordinal_ >= chain_length) return Room::after_flush;
   if (!space_.may_take(claim)) return Room::after_space;
   return Room::yes;
 }
@@ -127,7 +127,7 @@ const Entry& Log::add(Entry entry, std::span<const std::byte> payload) {
       body_.checksums.push_back(sum);
     }
   }
-  if (segment.first == 0) segment.first = current_began_ = entry.sequence;
+  if (segment.first == 0) segment.first = entry.sequence;
   segment.last = entry.sequence;
   const size_t packed = packed_entry_size(entry, body_.first);
   body_packed_ += packed;
@@ -155,18 +155,19 @@ std::shared_ptr<TailSegment> Log::open_segment(const SegmentName& name) {
   segment->next_block = payload_begin(SegmentClass::log, blocks, 0);
   sums_.pin(name.generation, segment->sums);
   tail_.add(segment);
+  segment->ordinal = current_ ? current_->ordinal + 1 : 1;
   held_.push_back(segment);
-  current_began_ = 0;
   return segment;
 }
 
 void Log::switch_segment(Claim claim) {
   const auto taken = space_.take(SegmentClass::log, claim);
   LAMINA_CHECK(taken.has_value());  // room() said so, and the lock was not let go
-  auto before = std::move(current_);
+  auto before = current_;
   before->full = true;
   current_ = open_segment(next_[0]);
-  next_ = {next_[1], *taken};
+  std::shift_left(next_.begin(), next_.end(), 1);
+  next_.back() = *taken;
   maybe_seal(before);
 }
 
@@ -368,6 +369,9 @@ Task<Result<>> Log::flush_round() {
     co_return fail(Code::io, why_.message);
   }
   durable_ = std::max(durable_, goal);
+  for (const auto& segment : held_)
+    if (segment->first != 0 && segment->first <= durable_)
+      durable_ordinal_ = std::max(durable_ordinal_, segment->ordinal);
   release_durable();
   co_return Result<>{};
 }
@@ -430,14 +434,27 @@ Task<void> Log::timer() {
 
 // ---------------------------------------------------------------- epochs, cuts, the end
 
-Task<Result<>> Log::start(SegmentName segment, SegmentName next, Sequence last,
-                          uint64_t cut_checksum, BackedCheckpoints backed) {
+Result<> Log::name_next() {
+  for (SegmentName& next : next_) {
+    const auto taken = space_.take(SegmentClass::log, Claim::checkpoint);
+    if (!taken) return fail(Code::no_space, "no free segment to start the log in (D5)");
+    next = *taken;
+  }
+  return {};
+}
+
+Result<> Log::name_first() {
+  Lock lock(order_);
+  return name_next();
+}
+
+Task<Result<>> Log::start(SegmentName segment, Sequence last, uint64_t cut_checksum,
+                          BackedCheckpoints backed) {
   {
     Lock lock(order_);
-    const auto taken = space_.take(SegmentClass::log, Claim::checkpoint);
-    if (!taken) co_return fail(Code::no_space, "no free segment to start the log in");
+    LAMINA_CO_TRY(name_next());
     current_ = open_segment(segment);
-    next_ = {next, *taken};
+    durable_ordinal_ = current_->ordinal;  // nothing else is written before its first record is
     last_ = closed_ = written_ = durable_ = witnessed_ = last;
     cut_last_ = last;
     backed_ = backed;
@@ -449,11 +466,6 @@ Task<Result<>> Log::start(SegmentName segment, SegmentName next, Sequence last,
     last = last_;
   }
   co_return co_await flush(last);
-}
-
-void Log::name_first(std::array<SegmentName, 2> next) {
-  Lock lock(order_);
-  next_ = next;
 }
 
 LogPosition Log::cut() {
@@ -546,9 +558,11 @@ uint64_t Log::tail_bytes() const {
   return bytes;
 }
 
-std::array<Generation, 3> Log::held() const {
+std::vector<Generation> Log::held() const {
   Lock lock(order_);
-  return {current_->name.generation, next_[0].generation, next_[1].generation};
+  std::vector<Generation> held{current_->name.generation};
+  for (const SegmentName& next : next_) held.push_back(next.generation);
+  return held;
 }
 
 }  // namespace lamina

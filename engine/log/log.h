@@ -6,9 +6,9 @@
 // What must be durable before what:
 //   - durable() = n promises that every entry up to n is on the medium: all records up to it have
 //     been written, and then every disk that one of them went to has been flushed (A1).
-//   - The first record in a segment is written only after a record of the segment before it is
-//     durable (A3): so the second segment that a header names was never written by this epoch,
-//     and recovery can go on there.
+//   - The log runs at most chain_length - 1 segments ahead of the newest one with a durable record
+//     (A3): so the last segment that a durable header names was never written by this epoch, and
+//     recovery can go on there.
 //   - A segment's memory is given up only when it is sealed and durable (A19).
 //
 // Thread-safety: methods marked REQUIRES(order()) under that lock; the rest from any thread.
@@ -38,7 +38,7 @@ namespace lamina {
 struct LogPosition {
   SegmentName segment{};
   uint32_t block = 0;
-  std::array<SegmentName, 2> next{};
+  SegmentChain next{};
   uint64_t last_checksum = 0;  // of the last record's header; 0: none in this log yet
   Sequence last = 0;           // number of the last entry before it
   Sequence durable = 0;
@@ -66,11 +66,10 @@ class Log {
 
   // Starts this epoch in `segment`, which the chain names: writes and flushes its first record,
   // which cuts what came before at `last` (A3). Nothing else is called before it has ended.
-  Task<Result<>> start(SegmentName segment, SegmentName next, Sequence last, uint64_t cut_checksum,
+  Task<Result<>> start(SegmentName segment, Sequence last, uint64_t cut_checksum,
                        BackedCheckpoints backed);
-
   // Of a new pool: names the segments that its log will begin in, without writing.
-  void name_first(std::array<SegmentName, 2> next);
+  Result<> name_first();
 
   // A step: entries that one record must hold together. First make sure of room, outside or under
   // the lock; then, without letting go of it, begin() and add() each entry.
@@ -109,8 +108,8 @@ class Log {
   uint64_t bytes_since_cut() const;
   uint64_t entry_limit() const;  // of entries that may wait to be merged
   uint64_t tail_bytes() const;
-  // Segments that the log holds: current and the next two. For those who must not touch them.
-  std::array<Generation, 3> held() const;
+  // Segments that are the log's: the current one and those it will use next.
+  std::vector<Generation> held() const;
 
   // Called, without the lock, where space is short for `claim`: returns when it may be worth
   // looking again, or no_space. Set once before use.
@@ -137,6 +136,7 @@ class Log {
   bool current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_open_record) const
       REQUIRES(order_);
   std::shared_ptr<TailSegment> open_segment(const SegmentName& name) REQUIRES(order_);
+  Result<> name_next() REQUIRES(order_);
   void switch_segment(Claim claim) REQUIRES(order_);
   void open_record() REQUIRES(order_);
   void close_record() REQUIRES(order_);
@@ -160,7 +160,7 @@ class Log {
 
   mutable Mutex order_;
   std::shared_ptr<TailSegment> current_ GUARDED_BY(order_);
-  std::array<SegmentName, 2> next_ GUARDED_BY(order_);
+  SegmentChain next_ GUARDED_BY(order_);
   std::deque<std::shared_ptr<TailSegment>> held_ GUARDED_BY(order_);  // in the tail, oldest first
   std::vector<Buffer> spare_ GUARDED_BY(order_);                      // memory of segments, kept
   // The open record; no entries: none is open.
@@ -182,7 +182,7 @@ class Log {
   Sequence written_ GUARDED_BY(order_) = 0;        // and written, all up to it
   Sequence durable_ GUARDED_BY(order_) = 0;
   Sequence witnessed_ GUARDED_BY(order_) = 0;      // some header says it was durable (B5)
-  Sequence current_began_ GUARDED_BY(order_) = 0;  // first number of the current segment; 0: none
+  uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;  // of the newest segment with a durable record
   uint64_t since_cut_ GUARDED_BY(order_) = 0;      // bytes
   Sequence cut_last_ GUARDED_BY(order_) = 0;       // the last entry before the newest cut
   bool flushing_ GUARDED_BY(order_) = false;

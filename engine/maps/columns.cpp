@@ -12,6 +12,8 @@ using namespace node_format;
 namespace {
 
 constexpr size_t header_bits = sizeof(Header) * 8;
+// Where the columns end: the checksum is behind them.
+constexpr size_t end_bit = block_checksum_offset * 8;
 
 size_t entry_bits(unsigned first_key_bits, size_t columns, const auto& base_bits) {
   size_t bits = first_key_bits + offset_bits;
@@ -99,7 +101,7 @@ PackPlan::Shape PackPlan::shape() const {
 }
 
 size_t PackPlan::bits() const {
-  return header_bits + groups_.size() * shape().entry_bits + group_bits_;
+  return header_bits + groups_.size() * shape().entry_bits + group_bits_ + (block_bits - end_bit);
 }
 
 size_t PackPlan::offset_of(size_t index, const Shape& shape) const {
@@ -125,7 +127,7 @@ void PackPlan::write_directory(Header& header, std::byte* block) const {
   };
   for (const Group& group : groups_) {
     put(shape.first_key_bits, group.first_key - shape.first_key);
-    put(offset_bits, offset & low_mask(offset_bits));  // an empty last group may begin at the end
+    put(offset_bits, offset);
     for (size_t c = 0; c < columns_; ++c) {
       const ColumnPlan& column = group.columns[c];
       put(shape.base_bits[c], column.base - shape.bases[c]);
@@ -250,9 +252,9 @@ bool RowReader::open(size_t group, std::array<ColumnReader, max_columns>& column
       column.exceptions_at_ = bit;
       bit += column.exceptions_ * (row_bits + column.high_width_);
     }
-    if (bit > block_bits) return false;
+    if (bit > end_bit) return false;
   }
-  return entry <= block_bits;
+  return entry <= end_bit;
 }
 
 }  // namespace lamina

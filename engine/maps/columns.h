@@ -49,7 +49,7 @@ class PackPlan {
   explicit PackPlan(size_t columns) : columns_(columns) {}
   void add(const RowGroup& group);
   void pop();           // takes the last group back
-  size_t bits() const;  // header, directory and groups
+  size_t bits() const;  // header, directory, groups and checksum
   size_t rows() const;
   bool fits() const { return bits() <= block_bits && rows() <= node_format::max_rows; }
 

@@ -86,7 +86,8 @@ std::unexpected<Error> bad(const Header& header, const char* what) {
 }
 
 Result<> check_header(const Header& header) {
-  if (header.magic.load() != magic) return bad(header, "no node's magic");
+  if (header.magic != magic) return bad(header, "no node's magic");
+  if (header.version.load() != format_version) return bad(header, "another version's format");
   const bool leaf = header.level == 0;
   bool values = header.level <= max_level && header.id.load() != 0 &&
                 header.begin.load() < header.end.load() && header.end.load() <= device_end.value &&
@@ -97,7 +98,7 @@ Result<> check_header(const Header& header) {
     values = values && header.base_bits[c] <= (unused ? 0 : 64) &&
              (!unused || header.bases[c].load() == 0);
   }
-  for (const uint8_t byte : header.reserved) values = values && byte == 0;
+  values = values && all_zero(header.reserved);
   if (!values) return bad(header, "a value in the header is out of range");
   return {};
 }
@@ -152,7 +153,8 @@ void pack_node(const Node& node, std::span<std::byte> block) {
   LAMINA_CHECK(from.id != NodeId::none && from.level <= max_level && from.begin < from.end);
   std::memset(block.data(), 0, block.size());
   Header header{};
-  header.magic.store(magic);
+  header.magic = magic;
+  header.version.store(format_version);
   header.level = static_cast<uint8_t>(from.level);
   header.id.store(raw(from.id));
   header.birth.store(from.birth);
@@ -175,15 +177,13 @@ void stamp_node(std::span<std::byte> block, const Secret& secret, const Metadata
   header.generation.store(raw(place.generation));
   header.block.store(place.block);
   std::memcpy(block.data(), &header, sizeof header);
-  header.checksum.store(keyed_checksum(block.subspan(sizeof header.checksum), secret, place));
-  std::memcpy(block.data(), &header, sizeof header);
+  store_block_checksum(block, keyed_block_checksum(block, secret, place));
 }
 
 Result<> verify_node(std::span<const std::byte> block, const Secret& secret,
                      const MetadataPlace& place) {
   const Header header = read_header(block);
-  if (header.checksum.load() !=
-      keyed_checksum(block.subspan(sizeof header.checksum), secret, place))
+  if (stored_block_checksum(block) != keyed_block_checksum(block, secret, place))
     return bad(header, "the checksum does not match");
   if (header.blob.load() != raw(place.blob) || header.segment.load() != place.segment ||
       header.generation.load() != raw(place.generation) || header.block.load() != place.block)

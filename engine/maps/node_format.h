@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A packed node on the medium: one block. This header, a directory of groups, then the groups'
-// columns as bit fields; FORMAT.md says how. Change it together with FORMAT.md.
+// columns as bit fields, and the checksum in the last eight bytes, as blobs/block_format.h has it.
+// engine/FORMAT.md says how; change it together with that.
 #pragma once
 
 #include <array>
@@ -10,10 +11,11 @@
 
 #include "base/endian.h"
 #include "base/units.h"
+#include "blobs/block_format.h"
 
 namespace lamina::node_format {
 
-inline constexpr uint32_t magic = 0x444f4e4c;  // "LNOD"
+inline constexpr Magic magic = {'L', 'A', 'M', 'I', 'N', 'A', 'N', 'D'};
 inline constexpr unsigned max_level = 16;
 inline constexpr size_t group_rows = 64;
 // Bounds what a node takes when it is unpacked.
@@ -37,8 +39,8 @@ inline constexpr unsigned count_bits = 6;  // exceptions: 1 to 63
 inline constexpr unsigned row_bits = 6;    // which row an exception is for
 
 struct Header {
-  le64 checksum;  // keyed, of everything behind it
-  le32 magic;
+  Magic magic;
+  le32 version;
   uint8_t level;
   uint8_t first_key_bits;
   le16 rows;
@@ -57,11 +59,11 @@ struct Header {
   le32 segment;
   le32 generation;
   le32 block;
-  std::array<uint8_t, 4> reserved;
+  std::array<unsigned char, 4> reserved;
 };
 static_assert(sizeof(Header) == 144);
 static_assert(std::has_unique_object_representations_v<Header>);
-static_assert(offsetof(Header, magic) == 8 && offsetof(Header, rows) == 14);
+static_assert(offsetof(Header, version) == 8 && offsetof(Header, rows) == 14);
 static_assert(offsetof(Header, id) == 16 && offsetof(Header, mapped_blocks) == 64);
 static_assert(offsetof(Header, bases) == 80 && offsetof(Header, base_bits) == 120);
 static_assert(offsetof(Header, blob) == 126 && offsetof(Header, reserved) == 140);

@@ -312,6 +312,29 @@ Result<> Space::claim_named(const SegmentName& name, SegmentClass kind) {
   return {};
 }
 
+void Space::adopt_retired(const SegmentName& name, SegmentClass kind) {
+  Lock lock(mutex_);
+  if (row(name.generation)) return;  // the name is in use elsewhere: this one is void anyway
+  const size_t at = position(name.blob);
+  Segment& segment = rows_[at][name.index];
+  LAMINA_CHECK(segment.use == SegmentUse::free);
+  free_fresh_[at].erase(name.index);
+  free_prepared_[at].erase(name.index);
+  segment.name = name;
+  segment.use = SegmentUse::retired;
+  segment.kind = kind;
+  by_generation_[raw(name.generation)] = {static_cast<uint16_t>(at), name.index};
+}
+
+std::vector<uint32_t> Space::free_segments(BlobId blob) const {
+  Lock lock(mutex_);
+  const size_t at = position(blob);
+  std::vector<uint32_t> all(free_prepared_[at].begin(), free_prepared_[at].end());
+  all.insert(all.end(), free_fresh_[at].begin(), free_fresh_[at].end());
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
 Generation Space::next_generation() const {
   Lock lock(mutex_);
   return Generation{next_generation_};

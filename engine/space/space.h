@@ -104,6 +104,9 @@ class Space final : public LiveCounts {
   // Recovery: the log names this segment; it becomes open if it was free. Error corrupt: it is
   // something else.
   Result<> claim_named(const SegmentName& name, SegmentClass kind);
+  // Recovery: a free segment in which a generation was begun that came to nothing.
+  void adopt_retired(const SegmentName& name, SegmentClass kind);
+  std::vector<uint32_t> free_segments(BlobId blob) const;
   Generation next_generation() const;
   void set_next_generation(Generation next);
 
