@@ -94,8 +94,9 @@ inline RecordHeader record() {
   header.at = {segment.generation, record_block};
   header.durable_through = 990;
   header.wall_ns = 1'700'000'000'000'000'000;
-  header.next = {SegmentName{BlobId{1}, 8, Generation{43}},
-                 SegmentName{BlobId{2}, 1, Generation{44}}};
+  header.next = {
+      SegmentName{BlobId{1}, 8, Generation{43}}, SegmentName{BlobId{2}, 1, Generation{44}},
+      SegmentName{BlobId{1}, 9, Generation{45}}, SegmentName{BlobId{2}, 2, Generation{46}}};
   header.newest_checkpoint = 17;
   header.oldest_backed = 16;
   header.body.first = 1000;
