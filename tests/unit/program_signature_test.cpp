@@ -45,6 +45,19 @@ std::string with(uint64_t offset, const std::string& mark) {
   return target.signature();
 }
 
+Superblock some_superblock() {
+  Superblock superblock;
+  superblock.pool_name = "pool";
+  superblock.blob_name = "blob";
+  superblock.blob = BlobId{0};
+  superblock.size = 64 * mib;
+  superblock.middle = 32 * mib;
+  superblock.segment_blocks = 64;
+  superblock.segment_count = 128;
+  superblock.erase_bytes = block_size;
+  return superblock;
+}
+
 TEST(Signature, NothingIsFoundWhereNothingIs) {
   EXPECT_EQ(Target(size).signature(), "nothing");
   EXPECT_EQ(Target(4096).signature(), "nothing");
@@ -92,15 +105,7 @@ TEST(Signature, ImagesAreFound) {
 }
 
 TEST(Signature, APoolIsFoundByEitherEnd) {
-  Superblock superblock;
-  superblock.pool_name = "p";
-  superblock.blob_name = "b";
-  superblock.blob = BlobId{0};
-  superblock.size = 64 * mib;
-  superblock.middle = 32 * mib;
-  superblock.segment_blocks = 64;
-  superblock.segment_count = 128;
-  superblock.erase_bytes = block_size;
+  const Superblock superblock = some_superblock();
   Target first(size), last(size);
   pack_superblock(superblock, first.block(0));
   pack_superblock(superblock, last.block(size - block_size));
@@ -109,15 +114,7 @@ TEST(Signature, APoolIsFoundByEitherEnd) {
 }
 
 TEST(Signature, ADamagedSuperblockIsStillAPool) {
-  Superblock superblock;
-  superblock.pool_name = "p";
-  superblock.blob_name = "b";
-  superblock.blob = BlobId{0};
-  superblock.size = 64 * mib;
-  superblock.middle = 32 * mib;
-  superblock.segment_blocks = 64;
-  superblock.segment_count = 128;
-  superblock.erase_bytes = block_size;
+  const Superblock superblock = some_superblock();
   Target target(size);
   pack_superblock(superblock, target.block(0));
   target.put(200, "damage");
