@@ -466,7 +466,8 @@ TEST(Tree, AColdMergeReadsLeavesAhead) {
   trees.medium.most_under_way = 0;
   std::mt19937_64 random(3);
   const Layer layer = random_layer(random, 1 << 20, 2000, 900);
-  ASSERT_TRUE(trees.merge_into(map, &layer));
+  const Result<MergeOutput> output = trees.merge_into(map, &layer);
+  ASSERT_TRUE(output) << output.error().message;
   EXPECT_GE(trees.medium.most_under_way, 16u);
 }
 
