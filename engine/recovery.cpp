@@ -168,8 +168,6 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   }
   pool_.space.set_next_generation(Generation{next});
 
-  // What was read must not go away any more once the decision to keep it is written down.
-  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
   JournalBlob& blob = pool_.space.blob(end_.next.back().blob);
   // An earlier recovery may have come this far and no further.
   IoBatch batch;
@@ -246,8 +244,13 @@ Task<Result<>> Recovery::find_orphans() {
     }
     if (!blob->disk().traits().block_device) continue;
     IoBatch discards;
-    for (const uint32_t index : pool_.space.free_segments(blob->id()))
-      discards.discard(blob->disk(), blob->offset(index, 0), blob->segment_bytes());
+    const std::vector<uint32_t> still = pool_.space.free_segments(blob->id());
+    for (size_t i = 0; i < still.size();) {
+      const uint64_t begin = blob->offset(still[i], 0);
+      uint64_t end = begin;
+      for (; i < still.size() && blob->offset(still[i], 0) == end; ++i) end += blob->segment_bytes();
+      discards.discard(blob->disk(), begin, end - begin);
+    }
     co_await discards;
     LAMINA_CO_TRY(discards.result());
   }
@@ -304,6 +307,8 @@ Task<Result<>> Recovery::run() {
     for (const auto& segment : segments_) pool_.sums.pin(segment->name.generation, segment->sums);
     co_return Result<>{};
   }
+  // What was read must not go away any more once something is written because of it.
+  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
   if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
   LAMINA_CO_TRY(co_await begin_epoch(forward));
   LAMINA_CO_TRY(co_await seal_left_open());

@@ -75,7 +75,12 @@ void PoolMachine::format(uint64_t seed) {
     superblock.segment_count = plan->segment_count;
     superblock.erase_bytes = plan->erase_bytes;
     superblocks_.push_back(superblock);
-    if (options_.block_devices) watch(*media_.back(), superblock);
+    if (options_.block_devices) {
+      DiskTraits traits = media_.back()->traits();
+      traits.block_device = true;
+      media_.back()->set_traits(traits);
+      watch(*media_.back(), superblock);
+    }
   }
   power_on(random());
   auto blobs = open_blobs(media_, superblocks_, *executor_);
