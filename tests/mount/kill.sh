@@ -20,12 +20,14 @@ for ((round = 1; round <= rounds; round++)); do
     # The device is durable before the writing begins; all else is the writer's doing.
     "$lamina" create "$mnt/$name" $((blocks * 4096))
     "$lamina" sync "$mnt"
+    rm -f "$work/state.begun"
     if [ $mode = unsynced ]; then
       writer write "$mnt/$name" "$work/state" $mode $blocks
       sleep 2
     else
       writer write "$mnt/$name" "$work/state" $mode $blocks &
       job=$!
+      until [ -e "$work/state.begun" ]; do sleep 0.02; done
       sleep "0.$((RANDOM % 8 + 1))"
     fi
     kill_daemon

@@ -7,8 +7,8 @@
 Every write has a number, and every block it writes is stamped with block and number. STATE holds
 the order of writes and how many of them were acknowledged as durable. Checked are promise 1
 (everything durable is found) and promise 2 (what is found is a prefix of the order of writes).
-The mode `unsynced` stops by itself; there everything counts as durable, as the caller waits for
-longer than flush_after before it kills.
+STATE.begun appears when the writing begins. The mode `unsynced` stops by itself; there everything
+counts as durable, as the caller waits for longer than flush_after before it kills.
 """
 
 import errno
@@ -67,6 +67,7 @@ class Writer:
 
 def write(path, state, mode, blocks):
     writer = Writer(path, mode, int(blocks))
+    open(state + ".begun", "w").close()
     try:
         writer.run()
     except OSError as error:
@@ -86,10 +87,11 @@ def check(path, state):
         for block in range(first, first + count):
             writes_of.setdefault(block, []).append(index + 1)
     found = {}
-    with open(path, "rb") as file:
-        for block in sorted(writes_of):
-            file.seek(block * BLOCK)
+    with open(path, "rb", buffering=1 << 20) as file:
+        for block in range(max(writes_of, default=-1) + 1):
             data = file.read(BLOCK)
+            if block not in writes_of:
+                continue
             stamp_block, number = struct.unpack_from("<QQ", data)
             if data == bytes(BLOCK):
                 number = 0

@@ -91,7 +91,7 @@ attach() {
   "$lamina" attach "$mnt/$name" "$@" | grep -o '/dev/loop[0-9]*' | head -1
 }
 
-# --- taking it all away
+# --- taking it all away. A test that has more to take away defines `at_end`.
 
 mounts_below() { awk -v d="$1/" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo | tac; }
 
@@ -105,6 +105,7 @@ clean_up() {
   trap - EXIT INT TERM
   set +e
   cd /
+  ! declare -F at_end >/dev/null || at_end
   pid=$(daemon_pid)
   # shellcheck disable=SC2046  # the jobs of this test, by their ids
   [ -z "$(jobs -p)" ] || { kill $(jobs -p) 2>/dev/null; wait; }

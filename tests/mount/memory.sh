@@ -30,7 +30,7 @@ for parent in /sys/fs/cgroup/memory /sys/fs/cgroup; do
     echo $limit >"$group/memory.max" 2>/dev/null || { rmdir "$group"; group=; }
 done
 [ -n "$group" ] || skip "no memory cgroup"
-trap 'rmdir "$group" 2>/dev/null; clean_up' EXIT
+at_end() { rmdir "$group" 2>/dev/null; }
 
 step "$mib MiB through the page cache in a cgroup of 64 MiB"
 timeout 90 python3 - "$work/fs" "$mib" "$group/cgroup.procs" <<'PY' || fail "the writer: code $?"

@@ -7,24 +7,24 @@
 source "$(dirname "$0")/lib.sh"
 needs python3
 
-slow=$((16 * 1024 * 1024))  # bytes a second that the disk takes while the test runs
+slow=$((8 * 1024 * 1024))  # bytes a second that the disk takes while the test runs
 pool 2G
 "$lamina" create "$mnt/slow" 256M
 "$lamina" create "$mnt/quick" 256M
 dd if=/dev/urandom of="$mnt/quick" bs=1M count=64 conv=notrunc,fsync status=none
 # The disk below: throttling wants the whole disk, not the partition.
-disk=$(findmnt -no MAJ:MIN -T "$image")
+disk=$(findmnt -no MAJ:MIN -T "$image" | tr -d " ")
 block=/sys/dev/block/$disk
 [ ! -e "$block/partition" ] || disk=$(cat "$(readlink -f "$block")/../dev")
-pid=$(daemon_pid)
-[ -n "$pid" ] || fail "no daemon found"
+daemon=$(daemon_pid)
+[ -n "$daemon" ] || fail "no daemon found"
 group=
 remove_group() {
   [ -n "$group" ] || return 0
-  echo "$pid" >"$parent/cgroup.procs" 2>/dev/null || true
+  echo "$daemon" >"$parent/cgroup.procs" 2>/dev/null || true
   rmdir "$group" 2>/dev/null || true
 }
-trap 'remove_group; clean_up' EXIT
+at_end() { remove_group; }
 if [ -w /sys/fs/cgroup/blkio/blkio.throttle.write_bps_device ] 2>/dev/null ||
   [ -e /sys/fs/cgroup/blkio/cgroup.procs ]; then
   parent=/sys/fs/cgroup/blkio
@@ -38,9 +38,9 @@ elif [ -e /sys/fs/cgroup/cgroup.controllers ]; then
   [ -z "$group" ] || echo "$disk wbps=$slow" >"$group/io.max" 2>/dev/null || remove_group
 fi
 [ -n "$group" ] && [ -d "$group" ] || skip "no cgroup that throttles writes to $disk"
-echo "$pid" >"$group/cgroup.procs"
+echo "$daemon" >"$group/cgroup.procs"
 
-step "32 MiB on one device and an fsync, to a disk of 16 MiB/s; the other one meanwhile"
+step "48 MiB on one device and an fsync, to a disk of 8 MiB/s; the other one meanwhile"
 python3 - "$mnt/slow" "$mnt/quick" <<'PY'
 import os, sys, threading, time
 
@@ -52,8 +52,10 @@ block = mmap.mmap(-1, 4096)
 state = {}
 
 def slow_writer():
-    for i in range(32):
+    at = time.monotonic()
+    for i in range(48):
         os.pwrite(slow, mib, i << 20)
+    print(f"writing took {time.monotonic() - at:.2f} s")
     state["begin"] = time.monotonic()
     os.fsync(slow)
     state["end"] = time.monotonic()

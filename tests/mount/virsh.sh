@@ -43,7 +43,7 @@ v pool-list >>"$work/libvirtd.log" 2>&1 || {
 pool_name=lamina-test-$$
 step "the mount is a directory pool"
 v pool-create-as "$pool_name" dir --target "$mnt"
-trap 'v pool-destroy "$pool_name" >/dev/null 2>&1; clean_up' EXIT
+at_end() { v pool-destroy "$pool_name" >/dev/null 2>&1; }
 
 step "vol-create-as, vol-resize"
 v vol-create-as "$pool_name" a.raw 64M --format raw
