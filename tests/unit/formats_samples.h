@@ -56,6 +56,7 @@ inline std::vector<Entry> all_kinds(Sequence first, uint32_t offset) {
   e->map = MapId{4}, e->begin = {50}, e->length = {1};
   e = &add(EntryKind::create);
   e->device = DeviceId{11}, e->map = MapId{12}, e->name = "vm1", e->value = "attributes";
+  e->size_bytes = 8 * gib;
   e = &add(EntryKind::unlink);
   e->device = DeviceId{11}, e->name = "vm1";
   e = &add(EntryKind::drop);
@@ -65,7 +66,7 @@ inline std::vector<Entry> all_kinds(Sequence first, uint32_t offset) {
   e = &add(EntryKind::resize);
   e->device = DeviceId{13}, e->size_bytes = 10 * gib;
   e = &add(EntryKind::new_map);
-  e->device = DeviceId{13}, e->map = MapId{14}, e->source_map = MapId{4};
+  e->device = DeviceId{13}, e->map = MapId{14}, e->source_map = MapId{4}, e->size_bytes = gib;
   e = &add(EntryKind::attribute);
   e->device = DeviceId{13}, e->name = "user.note", e->value = "a short one";
   e = &add(EntryKind::attribute);
