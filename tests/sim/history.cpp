@@ -8,7 +8,11 @@
 namespace lamina::sim {
 
 OperationIndex Operations::begin(std::string what, bool atomic) {
-  times_.push_back({++now_, never, false, atomic, std::move(what)});
+  Times times;
+  times.issued = ++now_;
+  times.atomic = atomic;
+  times.what = std::move(what);
+  times_.push_back(std::move(times));
   return static_cast<OperationIndex>(times_.size());
 }
 
@@ -25,7 +29,7 @@ CutSearch::CutSearch(const Operations& operations)
   std::string what = "what was acknowledged";
   for (size_t i = 1; i <= operations.count(); ++i) {
     const Operations::Times& times = operations.at(static_cast<OperationIndex>(i));
-    if (!times.durable || times.issued < from) continue;
+    if (!times.durable || !times.changes || times.issued < from) continue;
     from = times.issued;
     what = text("'", times.what, "' is acknowledged as durable");
   }

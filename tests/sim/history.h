@@ -31,13 +31,15 @@ class Operations {
   struct Times {
     Tick issued = 0, completed = never;
     bool durable = false;
-    bool atomic = false;  // all of its cells change at once, or none
+    bool atomic = false;   // all of its cells change at once, or none
+    bool changes = false;  // something certainly: what changes nothing needs no entry
     std::string what;
   };
 
   OperationIndex begin(std::string what, bool atomic);
   void complete(OperationIndex operation) { times(operation).completed = ++now_; }
   void make_durable(OperationIndex operation) { times(operation).durable = true; }
+  void note_change(OperationIndex operation) { times(operation).changes = true; }
   bool completed(OperationIndex operation) const { return at(operation).completed != never; }
   const Times& at(OperationIndex operation) const;
   Tick now() const { return now_; }

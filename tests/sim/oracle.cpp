@@ -35,6 +35,7 @@ Oracle::Created Oracle::create(const std::string& name, uint64_t size, Permissio
   const OperationIndex operation =
       begin(text("create ", name, " as device ", device->tag), true, {device.get()});
   names_[name].push(device->tag, operation);
+  operations_.note_change(operation);
   return {operation, device};
 }
 
@@ -51,6 +52,7 @@ OperationIndex Oracle::remove(const std::string& name) {
   const OperationIndex operation =
       begin(text("remove ", name, ", device ", device->tag), true, {device.get()});
   names_[name].push(0, operation);
+  operations_.note_change(operation);
   device->name.clear();
   return operation;
 }
@@ -63,6 +65,7 @@ OperationIndex Oracle::rename(const std::string& from, const std::string& to) {
   if (from == to) return operation;
   if (replaced) replaced->name.clear();
   names_[from].push(0, operation);
+  operations_.note_change(operation);
   names_[to].push(device->tag, operation);
   device->name = to;
   return operation;
@@ -70,6 +73,7 @@ OperationIndex Oracle::rename(const std::string& from, const std::string& to) {
 
 OperationIndex Oracle::set_permissions(ModelDevice& device, Permissions permissions) {
   const OperationIndex operation = begin(text("chmod device ", device.tag), true, {&device});
+  if (permissions != device.permissions.current()) operations_.note_change(operation);
   device.permissions.push(permissions, operation);
   return operation;
 }
@@ -77,6 +81,7 @@ OperationIndex Oracle::set_permissions(ModelDevice& device, Permissions permissi
 OperationIndex Oracle::set_read_only(ModelDevice& device, bool read_only) {
   const OperationIndex operation =
       begin(text("set read-only of device ", device.tag, " to ", read_only), true, {&device});
+  if (read_only != device.read_only.current()) operations_.note_change(operation);
   device.read_only.push(read_only, operation);
   return operation;
 }
@@ -111,7 +116,9 @@ void Oracle::pattern(const ModelDevice& device, uint64_t offset, uint64_t versio
 }
 
 void Oracle::put(ModelDevice& device, uint64_t block, Content content, OperationIndex operation) {
-  device.blocks[block].push(std::move(content), operation);
+  Cell<Content>& cell = device.blocks[block];
+  if (!cell.current().zero() || !content.zero()) operations_.note_change(operation);
+  cell.push(std::move(content), operation);
 }
 
 OperationIndex Oracle::write(ModelDevice& device, uint64_t offset, uint64_t version,
@@ -133,6 +140,7 @@ OperationIndex Oracle::write(ModelDevice& device, uint64_t offset, uint64_t vers
   if (end > device.bytes()) {
     if (end > device.bytes() + 1) device.size.push({device.bytes() + 1, end - 1}, operation);
     device.size.push(Size::exactly(end), operation);
+    operations_.note_change(operation);
   }
   return operation;
 }
@@ -143,6 +151,7 @@ void Oracle::zero_range(ModelDevice& device, uint64_t from, uint64_t to, Operati
     if (start >= to) break;
     if (at->second.current().zero()) continue;
     const uint64_t begin = std::max(start, from), end = std::min(start + block_size, to);
+    operations_.note_change(operation);
     at->second.push(at->second.current().zeroed(begin - start, end - start), operation);
   }
 }
@@ -159,21 +168,27 @@ OperationIndex Oracle::resize(ModelDevice& device, uint64_t size) {
   const OperationIndex operation = begin(
       text("resize device ", device.tag, " from ", before, " to ", size), size < before, {&device});
   if (size < before) zero_range(device, size, UINT64_MAX, operation);
-  if (size != before) device.size.push(Size::exactly(size), operation);
+  if (size == before) return operation;
+  device.size.push(Size::exactly(size), operation);
+  operations_.note_change(operation);
   return operation;
 }
 
 OperationIndex Oracle::truncate_to_empty(ModelDevice& device) {
   const OperationIndex operation = begin(text("empty device ", device.tag), true, {&device});
   zero_range(device, 0, UINT64_MAX, operation);
-  if (device.bytes() != 0) device.size.push(Size::exactly(0), operation);
+  if (device.bytes() == 0) return operation;
+  device.size.push(Size::exactly(0), operation);
+  operations_.note_change(operation);
   return operation;
 }
 
 OperationIndex Oracle::reserve(ModelDevice& device, uint64_t end) {
   const OperationIndex operation =
       begin(text("reserve up to ", end, " in device ", device.tag), false, {&device});
-  if (end > device.bytes()) device.size.push(Size::exactly(end), operation);
+  if (end <= device.bytes()) return operation;
+  device.size.push(Size::exactly(end), operation);
+  operations_.note_change(operation);
   return operation;
 }
 
