@@ -26,6 +26,7 @@ class Pool:
     def __init__(self, folder, label, mib, settings=None):
         self.program = program()
         self.folder = folder
+        self._label = label
         self._image = folder.path / f"{label}.img"
         self.mount = folder.path / f"{label}-mnt"
         self.mount.mkdir()
@@ -42,7 +43,7 @@ class Pool:
             return
         self._config = self._image.with_suffix(".yaml")
         self._config.write_text(
-            "pool: bench\nblobs:\n"
+            f"pool: {self._label}\nblobs:\n"
             f"  - {{name: journal, kind: journal, path: {self._image}, tier: 0}}\n"
             + "\n".join(settings) + "\n")
 

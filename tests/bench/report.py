@@ -61,15 +61,15 @@ class Row:
         yield f"== {self.name}: {self.title}" + (f" [{self.unit}]" if self.unit else "")
         names = self.contenders()
         if names:
-            yield "  " + " " * 10 + "".join(f"{name:>12}" for name in names)
+            yield "  " + " " * 10 + "".join(f"{name:>14}" for name in names)
         for number, samples in enumerate(self.rounds, 1):
             yield f"  round {number:<4}" + "".join(
-                f"{getattr(samples[n], self.figure) / self.scale:12.1f}" if n in samples
-                else f"{'-':>12}" for n in names)
+                f"{getattr(samples[n], self.figure) / self.scale:14.1f}" if n in samples
+                else f"{'-':>14}" for n in names)
         if names:
-            yield "  median    " + "".join(f"{self.median(n) / self.scale:12.1f}" for n in names)
+            yield "  median    " + "".join(f"{self.median(n) / self.scale:14.1f}" for n in names)
             for figure in ("p50_us", "p99_us", "p999_us"):
-                yield f"  {figure:<10}" + "".join(f"{self.median(n, figure):12.0f}" for n in names)
+                yield f"  {figure:<10}" + "".join(f"{self.median(n, figure):14.0f}" for n in names)
         for check in self.checks:
             bound = "" if check.target is None else (
                 f"   (target: {'>=' if check.at_least else '<='} {check.target:g})")

@@ -3,7 +3,7 @@
 # Far more dirty pages than a small memory cgroup holds, on ext4 over an attached device: the writer
 # neither hangs nor dies, and what it wrote is there.
 # runs: always
-# limit: 120
+# limit: 360
 source "$(dirname "$0")/lib.sh"
 needs mkfs.ext4 python3
 
@@ -33,7 +33,7 @@ done
 at_end() { rmdir "$group" 2>/dev/null; }
 
 step "$mib MiB through the page cache in a cgroup of 64 MiB"
-timeout 90 python3 - "$work/fs" "$mib" "$group/cgroup.procs" <<'PY' || fail "the writer: code $?"
+timeout 240 python3 - "$work/fs" "$mib" "$group/cgroup.procs" <<'PY' || fail "the writer: code $?"
 import hashlib, os, random, sys
 folder, mib, procs = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 open(procs, "w").write(str(os.getpid()))

@@ -28,7 +28,7 @@ def run(bench):
         return bench.without(row, "lamina")
     room = int((bench.folder.free_mib() - 2048) / SPARE)
     size = min(bench.plan.extents * 4 // 1024, room)
-    if size * 256 < bench.plan.extents:
+    if size * 256 + 256 < bench.plan.extents:
         row.notes.append(f"there is room for {size * 256} extents only, not {bench.plan.extents}")
     pool = Pool(bench.folder, "bigpool", int(size * SPARE) + 1024)
     disk = pool.create("disk", size)
