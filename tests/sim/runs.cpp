@@ -48,7 +48,7 @@ LifeStatistics random_run(uint64_t seed, Report& report) {
   const PoolOptions pool = random_pool_options(random);
   PoolMachine machine(pool, random(), report);
   LifeOptions options;
-  options.lives = 28;
+  options.lives = 18;
   options.flush_after_ns = pool.settings.flush_after_ns;
   return live(machine, random(), options, rebuild_check(machine), report);
 }
