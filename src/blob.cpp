@@ -40,7 +40,7 @@ Result<ExitCode> grow(const GrowOptions& options) {
   if (!config) return std::unexpected(config.error());
   const auto grown =
       run_task<std::vector<GrownBlob>>([&] { return grow_blobs(*config, options.blob); });
-  if (!grown) return std::unexpected(grown.error());
+  if (!grown) return std::unexpected(explain_use(*config, grown.error()));
   if (!options.json) {
     for (const GrownBlob& blob : *grown)
       std::printf("%s: %s -> %s on %s, %u segments more\n", blob.name.c_str(),

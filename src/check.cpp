@@ -10,6 +10,7 @@
 #include "config/quantity.h"
 #include "progress.h"
 #include "run_task.h"
+#include "status_report.h"
 
 namespace lamina {
 namespace {
@@ -59,7 +60,7 @@ Result<ExitCode> check(const OptionsOfCheck& options) {
     progress.tell(doing, done, all);
   };
   const auto report = run_task<CheckReport>([&] { return check_pool(*config, wanted); });
-  if (!report) return std::unexpected(report.error());
+  if (!report) return std::unexpected(explain_use(*config, report.error()));
   if (options.json)
     print_json(*report);
   else

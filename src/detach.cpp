@@ -38,6 +38,7 @@ Result<std::vector<LoopDevice>> loops_meant(const std::string& typed) {
                                      "detaches it)");
     return std::vector<LoopDevice>{*loop};
   }
+  if (typed.starts_with("/dev/")) return fail(Code::not_found, "there is no block device " + typed);
   auto device = find_device(typed, true);
   if (!device) return forward_error(device);
   auto found = stat_device(*device);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include "config/pool_config.h"
 #include "config/quantity.h"
 #include "run_task.h"
+#include "status_report.h"
 #include "tools/make_pool.h"
 
 namespace lamina {
@@ -34,6 +36,12 @@ std::string name_from(const std::string& path) {
   name.erase(0, name.find_first_not_of(".-"));
   name.resize(std::min(name.size(), max_pool_name_bytes));
   return name.empty() ? "pool" : name;
+}
+
+uint64_t now_ns() {
+  const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(since_1970).count());
 }
 
 Result<> check_new_size(const std::string& path, uint64_t size) {
@@ -112,10 +120,11 @@ Result<ExitCode> format(const FormatOptions& options) {
   root.mode = 0755;
   root.uid = geteuid();
   root.gid = getegid();
+  root.atime_ns = root.mtime_ns = root.ctime_ns = now_ns();
   auto made = run_task<MadePool>([&] { return make_pool(*config, options.force, root); });
   if (!made) {
     if (made_file) unlink(options.pool.c_str());
-    return forward_error(made);
+    return std::unexpected(explain_use(*config, made.error()));
   }
   print(*made, options);
   return ExitCode::done;

@@ -153,6 +153,11 @@ Result<std::string> get_control(const LaminaPath& where, const std::string& key)
   const std::string name = key.empty() ? "user.lamina" : control_prefix + key;
   std::string value(64 * 1024, '\0');  // the longest that Linux allows
   const ssize_t length = getxattr(where.path().c_str(), name.c_str(), value.data(), value.size());
+  if (length < 0 && errno == EINVAL)
+    return fail(Code::invalid, where.path() + " has no control attribute " + name +
+                                   "; `lamina get " + where.path() + "` lists what it has");
+  if (length < 0 && errno == ENODATA)
+    return fail(Code::not_found, name + " of " + where.path() + " can only be set");
   if (length < 0) return system_error("cannot read " + name + " of", where.path(), errno);
   value.resize(static_cast<size_t>(length));
   return value;
@@ -161,6 +166,10 @@ Result<std::string> get_control(const LaminaPath& where, const std::string& key)
 Result<> set_control(const LaminaPath& where, const std::string& key, const std::string& value) {
   const std::string name = control_prefix + key;
   if (setxattr(where.path().c_str(), name.c_str(), value.data(), value.size(), 0) == 0) return {};
+  if (errno == EINVAL)
+    return fail(Code::invalid, "cannot set " + name + " of " + where.path() + " to \"" + value +
+                                   "\": there is no such attribute to set, or it takes no such "
+                                   "value");
   return system_error("cannot set " + name + " of", where.path(), errno);
 }
 

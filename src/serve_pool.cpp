@@ -13,6 +13,7 @@
 #include "engine/pool.h"
 #include "fuse/process.h"
 #include "fuse/server.h"
+#include "status_report.h"
 #include "tools/open_pool.h"
 #include "version.h"
 
@@ -113,7 +114,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   auto background = BackgroundLoop::start();
   if (!background) return forward_error(background);
   auto opened = (*loop)->run_until(open_blobs(config, options.read_only));
-  if (!opened) return forward_error(opened);
+  if (!opened) return std::unexpected(explain_use(config, opened.error()));
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
   say_what_has_no_effect(config, log);
 

@@ -3,6 +3,7 @@
 
 #include "config/quantity.h"
 #include "lamina_path.h"
+#include "mount_table.h"
 #include "text_table.h"
 
 namespace lamina {
@@ -18,6 +19,23 @@ Result<nlohmann::ordered_json> read_status(const std::string& mount) {
                                    "/.lamina/status.json is not what this program can "
                                    "read; is the daemon of another version?");
   return status;
+}
+
+Error explain_use(const PoolConfig& config, Error error) {
+  if (error.code != Code::busy) return error;
+  for (const MountEntry& mount : read_mount_table()) {
+    if (mount.type != lamina_mount_type) continue;
+    const auto status = read_status(mount.point);
+    if (!status) continue;
+    for (const auto& used : status->value("blobs", nlohmann::ordered_json::array()))
+      for (const BlobConfig& blob : config.blobs)
+        if (used.value("path", "") == blob.path) {
+          error.message = blob.path + " is in use: the pool " + mount.source + " is mounted at " +
+                          mount.point + "; `lamina umount " + mount.point + "` ends that";
+          return error;
+        }
+  }
+  return error;
 }
 
 std::string blob_table(const nlohmann::ordered_json& blobs) {

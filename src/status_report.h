@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "config/pool_config.h"
 
 namespace lamina {
 
@@ -15,5 +16,9 @@ Result<nlohmann::ordered_json> read_status(const std::string& mount);
 
 // The list `blobs` of it as columns.
 std::string blob_table(const nlohmann::ordered_json& blobs);
+
+// `error` of opening the disks of `config`; where it is that they are in use, with the mount that
+// has them.
+Error explain_use(const PoolConfig& config, Error error);
 
 }  // namespace lamina

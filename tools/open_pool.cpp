@@ -59,17 +59,17 @@ Result<> check_identity(const Member& member, const PoolConfig& config) {
 
 Result<> check_same_pool(const std::vector<Member>& members) {
   const Member& first = members.front();
-  for (const Member& member : members) {
+  for (const Member& member : members)
     if (member.superblock.pool != first.superblock.pool)
       return fail(Code::invalid, place_of(*member.wanted) +
                                      ": it is a member of another pool of the same name (" +
                                      to_text(member.superblock.pool) + "; " + first.wanted->path +
                                      " is of " + to_text(first.superblock.pool) + ")");
+  for (const Member& member : members)
     for (const Member& other : members)
       if (&other != &member && other.superblock.blob == member.superblock.blob)
         return fail(Code::invalid, place_of(*member.wanted) + ": it and " + other.wanted->path +
                                        " are the same blob; one is a copy of the other");
-  }
   return {};
 }
 

@@ -99,7 +99,7 @@ refuses "neither a pool file" "$lamina" mount "$work/hello" "$mnt"
 
 step "a pool in use"
 mount_pool
-refuses "in use" "$lamina" mount "$image" "$work"
+refuses "is mounted at $mnt" "$lamina" mount "$image" "$work"
 refuses "in use" "$lamina" check "$image"
 refuses "in use" "$lamina" format "$image" --force
 refuses "is mounted there" "$lamina" mount "$work/other.img" "$mnt"
@@ -121,7 +121,9 @@ refuses "is a lamina mount" "$lamina" resize "$mnt" 1G
 refuses "is a device" "$lamina" ls "$mnt/a"
 answers 0 "" "$lamina" create "$mnt/b" 1G
 refuses "exists; --force" "$lamina" rename "$mnt/a" b
-refuses "Invalid argument" "$lamina" set "$mnt/a" no_such_key=1
+refuses "no such attribute" "$lamina" set "$mnt/a" no_such_key=1
+refuses "no such value" "$lamina" set "$mnt/a" read_only=2
+refuses "can only be set" "$lamina" get "$mnt" sync
 refuses "user.lamina.no_such_key" "$lamina" get "$mnt/a" no_such_key
 
 step "paths that are in no lamina mount"
@@ -146,6 +148,7 @@ refuses "$work/fs" "$lamina" detach "$loop"
 umount "$work/fs"
 "$lamina" detach "$mnt/a"
 refuses "not attached" "$lamina" detach "$mnt/a"
+refuses "no block device" "$lamina" detach /dev/loop-none
 (cd "$mnt" && exec sleep 100) &
 sleep 0.2
 refuses "\(sleep\)" "$lamina" umount "$mnt"
