@@ -107,7 +107,7 @@ class MultishotReceiver final : public Receiver, private RingHandler {
     }
     // ENODEV: unmounted; ECONNABORTED: aborted. Everything else (ENOBUFS, EINTR, ENOENT of a
     // request that was interrupted while it was read) ends one shot only.
-    if (result == -ENODEV || result == -ECONNABORTED || result == -EBADF) {
+    if (result == 0 || result == -ENODEV || result == -ECONNABORTED || result == -EBADF) {
       ended_ = true;
       sink_.connection_ended();
       return;

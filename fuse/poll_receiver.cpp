@@ -58,7 +58,7 @@ class PollReceiver final : public Receiver, private RingHandler {
         sink_.accept(slot, static_cast<size_t>(bytes));
         continue;
       }
-      const int error = errno;
+      const int error = bytes < 0 ? errno : ENODEV;
       slots_.put_back(slot, submitted_position(loop_));
       if (error == EAGAIN) break;
       if (error == ENODEV || error == ECONNABORTED || error == EBADF) {
