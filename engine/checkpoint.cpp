@@ -96,6 +96,8 @@ Task<Result<>> Checkpointer::run(bool force, bool clean) {
     wanted = pool_.log.last();
   }
   for (;;) {
+    // After a failure layers are left as they were cut: nothing can be merged any more.
+    LAMINA_CO_TRY(pool_.log.health());
     Completion completion;
     {
       Lock lock(mutex_);
@@ -215,7 +217,7 @@ Task<Result<>> Checkpointer::once(bool clean) {
   slot.durable_through = pool_.log.durable();
   LAMINA_CO_TRY(co_await write_tables(cut, made, slot));
   LAMINA_CO_TRY(co_await pool_.writer.write_out());
-  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
+  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
   LAMINA_CO_TRY(co_await write_slot(slot));
   publish(cut, made);
   ++pool_.counters.checkpoints;
@@ -388,7 +390,7 @@ Task<Result<>> Checkpointer::write_slot(const Slot& named) {
   }
   co_await writes;
   LAMINA_CO_TRY(writes.result());
-  co_return co_await pool_.flush_all_disks();
+  co_return co_await pool_.log.flush_all_disks();
 }
 
 void Checkpointer::publish(Cut& cut, Made& made) {

@@ -71,20 +71,12 @@ Task<Result<>> PoolState::make_empty(const Attributes& root) {
   {
     Lock order(log.order());
     devices.root = root;
+    for (uint64_t* time : {&devices.root.atime_ns, &devices.root.mtime_ns, &devices.root.ctime_ns})
+      if (*time == 0) *time = settings.background->wall_ns();
     devices.set_image(std::make_shared<Image>());
   }
   add_image(std::make_shared<Image>());
   co_return co_await checkpointer.run(true, true);
-}
-
-Task<Result<>> PoolState::flush_all_disks() {
-  IoBatch batch;
-  for (const auto& blob : blobs) {
-    batch.flush(blob->disk());
-    ++counters.flushes;
-  }
-  co_await batch;
-  co_return batch.result();
 }
 
 }  // namespace lamina

@@ -44,9 +44,6 @@ class PoolState final : public BlockSource {
   // The number of the oldest image that anybody holds.
   CheckpointNumber oldest_held() const;
 
-  // Flushes every disk.
-  Task<Result<>> flush_all_disks();
-
   // --- steps (engine/step.cpp)
   struct StepEntry {
     Entry entry;

@@ -98,6 +98,7 @@ class Recovery {
   Result<> load();
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
+  Task<Result<>> write_again(const RollForward& forward);
   Task<Result<>> find_orphans();
   Task<Result<>> seal_left_open();
   Task<Result<>> drop_unlinked();
@@ -217,6 +218,17 @@ Task<Result<>> Recovery::seal_left_open() {
   co_return Result<>{};
 }
 
+Task<Result<>> Recovery::write_again(const RollForward& forward) {
+  IoBatch batch;
+  for (const RollForward::Unproven& u : forward.unproven()) {
+    JournalBlob& blob = pool_.space.blob(u.segment->name.blob);
+    batch.write(blob.disk(), blob.offset(u.segment->name.index, u.begin),
+                u.segment->memory.blocks(u.begin, u.end - u.begin));
+  }
+  co_await batch;
+  co_return batch.result();
+}
+
 // Segments that are free by the checkpoint, but were taken and written to since, by nodes, moved
 // data or log that came to nothing: their headers tell by a generation that the checkpoint had not
 // given out. They are stamped like all that is retired (C4). And a device that wants whole erase
@@ -307,8 +319,9 @@ Task<Result<>> Recovery::run() {
     for (const auto& segment : segments_) pool_.sums.pin(segment->name.generation, segment->sums);
     co_return Result<>{};
   }
+  LAMINA_CO_TRY(co_await write_again(forward));
   // What was read must not go away any more once something is written because of it.
-  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
+  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
   if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
   LAMINA_CO_TRY(co_await begin_epoch(forward));
   LAMINA_CO_TRY(co_await seal_left_open());

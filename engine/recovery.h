@@ -8,7 +8,9 @@
 //   3. roll forward: headers along the chain, densely numbered; below durable-through by header,
 //      above it only with payload that matches (A2). Where an epoch was cut before, the first
 //      record of the next one says so and decides; what was decided once is not decided again;
-//   4. flush every disk, so that what was read cannot go away any more; then the next epoch begins
+//   4. write what was accepted by its payload alone once more, as it is, since a flush of the life
+//      before may have failed on it (A19); flush every disk, so that what was read cannot go away
+//      any more; then the next epoch begins
 //      in the last segment that the chain names, with the cut in its first record (A3);
 //   5. segments that the crash left open are sealed from their records; those that hold only void
 //      entries are free at once (D10).

@@ -73,7 +73,7 @@ Result<UnpackedRecord> RollForward::record_at(TailSegment& segment, uint32_t blo
 
 // The records of the cut's segment that lie before the cut are in the maps; what they say of the
 // segment is still needed, to seal it.
-Result<> RollForward::skip_to(uint32_t block) {
+void RollForward::skip_to(uint32_t block) {
   uint32_t at = current_->next_block;
   while (at < block) {
     auto record = record_at(*current_, at);
@@ -83,14 +83,15 @@ Result<> RollForward::skip_to(uint32_t block) {
       continue;
     }
     // Its header is gone: the record after it repeats what it covered (B1).
+    const auto blocks = static_cast<uint32_t>(current_->memory.size() / block_size);
     uint32_t after = at + 1;
-    for (; after < block; ++after) {
+    for (; after < blocks; ++after) {
       record = record_at(*current_, after);
       if (record && record->header.previous_at == Address{current_->name.generation, at}) break;
     }
-    if (after >= block)
-      return fail(Code::corrupt, "a record of the log before the checkpoint's cut is damaged");
     count(RecoveryBranch::lost_below_durable);
+    // Where not even that is left, its payload has no checksums any more: reads of it say EIO.
+    if (after >= blocks) break;
     RecordHeader lost;
     lost.epoch = record->header.epoch;
     lost.at = {current_->name.generation, at};
@@ -99,7 +100,6 @@ Result<> RollForward::skip_to(uint32_t block) {
     at = after;
   }
   current_->next_block = block;
-  return {};
 }
 
 Task<Result<>> RollForward::enter(const SegmentName& name, uint32_t from_block) {
@@ -109,7 +109,7 @@ Task<Result<>> RollForward::enter(const SegmentName& name, uint32_t from_block) 
   segments_.push_back(current_);
   block_ = current_->next_block;
   if (from_block > block_) {
-    LAMINA_CO_TRY(skip_to(from_block));
+    skip_to(from_block);
     block_ = from_block;
   }
   co_return Result<>{};
@@ -208,11 +208,14 @@ Result<> RollForward::settle(bool at_end) {
         pending_.clear();
         return {};
       }
+      const RecordHeader& header = front.record.header;
+      unproven_.push_back(
+          {front.segment, header.at.block, header.at.block + 1 + header.payload_blocks()});
     }
     LAMINA_TRY(accept(front));
     auto segment = front.segment;
     pending_.pop_front();
-    const bool wanted = segment == current_ || (!pending_.empty() && pending_.front().segment == segment);
+    const bool wanted = segment == current_ || at_end || (!pending_.empty() && pending_.front().segment == segment);
     if (!wanted) segment->memory = Buffer();
   }
   return {};
@@ -229,7 +232,7 @@ Task<Result<bool>> RollForward::follow_cut() {
   IoBatch batch;
   batch.read(b->disk(), b->offset(next_.back().index, begin), block.span());
   co_await batch;
-  if (!batch.ok()) co_return false;
+  LAMINA_CO_TRY(batch.result());  // what cannot be read now may be there: no tail is cut for it
   auto mark = unpack_record(block.span(), secret_, next_.back(), begin);
   if (!mark || !mark->header.starts_epoch || mark->header.epoch <= epoch_) co_return false;
   // What was cut then stays cut, what was accepted then is accepted.
@@ -260,7 +263,7 @@ Task<Result<bool>> RollForward::follow_next() {
   IoBatch batch;
   batch.read(b->disk(), b->offset(next_.front().index, begin), block.span());
   co_await batch;
-  if (!batch.ok()) co_return false;
+  LAMINA_CO_TRY(batch.result());
   auto first = unpack_record(block.span(), secret_, next_.front(), begin);
   if (!first || first->header.epoch != epoch_ || first->header.body.first != expected_)
     co_return false;

@@ -39,6 +39,14 @@ class RollForward {
   // Segments of the chain that hold accepted records, in order; `memory` may be gone, the
   // checksums and entries are complete. The one with the slot's position comes first.
   std::vector<std::shared_ptr<TailSegment>> segments() && { return std::move(segments_); }
+  // What was accepted by its payload alone, and lies on the disk as it is in memory. Whether a flush
+  // of the life before had failed on it nobody knows, so it is to be written again as it is,
+  // before it is flushed and trusted (A19).
+  struct Unproven {
+    std::shared_ptr<TailSegment> segment;
+    uint32_t begin = 0, end = 0;  // blocks
+  };
+  const std::vector<Unproven>& unproven() const { return unproven_; }
   // (epoch, cut) of the epochs that ended on the way.
   const std::vector<EpochCut>& cuts() const { return cuts_; }
   uint64_t entries() const { return entries_; }
@@ -53,7 +61,7 @@ class RollForward {
   Task<Result<std::shared_ptr<TailSegment>>> load(const SegmentName& name);
   Result<UnpackedRecord> record_at(TailSegment& segment, uint32_t block) const;
   Task<Result<>> enter(const SegmentName& name, uint32_t from_block);
-  Result<> skip_to(uint32_t block);
+  void skip_to(uint32_t block);
   void collect();
   Task<Result<bool>> follow_cut();
   Task<Result<bool>> follow_next();
@@ -79,6 +87,7 @@ class RollForward {
   End end_;
   std::vector<std::shared_ptr<TailSegment>> segments_;
   std::vector<EpochCut> cuts_;
+  std::vector<Unproven> unproven_;
   uint64_t entries_ = 0, bytes_ = 0;
 };
 

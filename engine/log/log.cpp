@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "blobs/segment.h"
 #include "blobs/summary.h"
+#include "engine/mutation.h"
 
 namespace lamina {
 namespace {
@@ -325,13 +326,45 @@ Task<Result<>> Log::flush(Sequence through) {
       continue;
     }
     auto result = co_await flush_round();
-    {
-      Lock lock(order_);
-      flushing_ = false;
-      changed_.wake_all();
-    }
+    end_turn();
     if (!result) co_return result;
   }
+}
+
+Task<void> Log::take_turn() {
+  for (;;) {
+    Completion completion;
+    {
+      Lock lock(order_);
+      if (!flushing_) {
+        flushing_ = true;
+        co_return;
+      }
+      changed_.add(completion);
+    }
+    co_await completion;
+  }
+}
+
+void Log::end_turn() {
+  Lock lock(order_);
+  flushing_ = false;
+  changed_.wake_all();
+}
+
+Task<Result<>> Log::flush_all_disks() {
+  co_await take_turn();
+  std::set<BlobId> all;
+  for (const auto& blob : space_.blobs()) all.insert(blob->id());
+  Sequence goal = 0;
+  {
+    Lock lock(order_);
+    goal = written_;
+    unflushed_.clear();
+  }
+  auto result = co_await flush_disks(std::move(all), goal);
+  end_turn();
+  co_return result;
 }
 
 Task<Result<>> Log::flush_round() {
@@ -347,8 +380,8 @@ Task<Result<>> Log::flush_round() {
     {
       Lock lock(order_);
       if (failed_) co_return fail(Code::io, why_.message);
-      if (written_ >= goal) {
-        goal = written_;
+      if (written_ >= goal || mutated(Mutation::ack_before_record)) {
+        goal = std::max(goal, written_);
         blobs = std::exchange(unflushed_, {});
         break;
       }
@@ -356,8 +389,14 @@ Task<Result<>> Log::flush_round() {
     }
     co_await completion;
   }
+  co_return co_await flush_disks(std::move(blobs), goal);
+}
+
+// With the turn held: afterwards every entry up to `goal`, all of them written, is durable.
+Task<Result<>> Log::flush_disks(std::set<BlobId> blobs, Sequence goal) {
   IoBatch batch;
   for (const BlobId id : blobs) {
+    if (mutated(Mutation::drop_flush)) break;
     batch.flush(space_.blob(id).disk());
     ++counters_.flushes;
   }
@@ -366,8 +405,8 @@ Task<Result<>> Log::flush_round() {
   if (!batch.ok()) {
     auto result = batch.result();
     fail_locked(result.error());
-    co_return fail(Code::io, why_.message);
   }
+  if (failed_) co_return fail(Code::io, why_.message);
   durable_ = std::max(durable_, goal);
   for (const auto& segment : held_)
     if (segment->first != 0 && segment->first <= durable_)

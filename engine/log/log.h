@@ -89,6 +89,9 @@ class Log {
   // Of the segment that the entry added last lies in.
   Generation current_generation() const REQUIRES(order_) { return current_->name.generation; }
   Sequence durable() const;
+  // Flushes every disk, for those who wrote something else than log. One flush at a time, whoever
+  // wants it: a failed one may have dropped what another would then seem to have kept (A19).
+  Task<Result<>> flush_all_disks();
 
   // Closes the open record and says where the log goes on: a cut (A10).
   LogPosition cut() REQUIRES(order_);
@@ -147,7 +150,10 @@ class Log {
   Task<void> write_record(std::shared_ptr<InFlight> record);
   Task<void> seal(std::shared_ptr<TailSegment> segment);
   Task<void> flush_and_forget(Sequence through);
+  Task<void> take_turn();
+  void end_turn();
   Task<Result<>> flush_round();
+  Task<Result<>> flush_disks(std::set<BlobId> blobs, Sequence goal);
   Task<void> timer();
   void fail_locked(const Error& why) REQUIRES(order_);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 
 #include "base/check.h"
 
@@ -37,6 +36,19 @@ class Pieces {
   std::vector<Extent> many_;
   size_t count_ = 0;
 };
+
+// How many of the first `count` places satisfy a condition that none does after the first that does
+// not. A binary search without branches: here every one of them would be a guess.
+template <class Condition>
+size_t count_while(size_t count, Condition condition) {
+  size_t base = 0;
+  while (count > 1) {
+    const size_t half = count / 2;
+    base += half * static_cast<size_t>(condition(base + half - 1));
+    count -= half;
+  }
+  return base + static_cast<size_t>(count == 1 && condition(base));
+}
 
 bool written(const Extent& extent) {
   return extent.kind != ExtentKind::zero || extent.certain;
@@ -75,14 +87,13 @@ Layer::Position Layer::previous(Position p) const {
 }
 
 Layer::Position Layer::first_ending_after(DeviceBlock block) const {
-  const auto above = std::upper_bound(firsts_.begin(), firsts_.end(), block);
-  if (above == firsts_.begin()) return {0, 0};
-  const auto chunk = static_cast<size_t>(above - firsts_.begin()) - 1;
-  const Chunk& extents = chunks_[chunk];
-  const auto found = std::partition_point(extents.begin(), extents.end(),
-                                          [&](const Extent& e) { return e.end <= block; });
-  if (found == extents.end()) return {chunk + 1, 0};
-  return {chunk, static_cast<size_t>(found - extents.begin())};
+  const size_t above = count_while(firsts_.size(), [&](size_t i) { return firsts_[i] <= block; });
+  if (above == 0) return {0, 0};
+  const Chunk& extents = chunks_[above - 1];
+  const size_t index =
+      count_while(extents.size(), [&](size_t i) { return extents[i].end <= block; });
+  if (index == extents.size()) return {above, 0};
+  return {above - 1, index};
 }
 
 void Layer::insert(const Extent& extent) {

@@ -48,7 +48,7 @@ class Layer {
  private:
   // Sorted, never empty, at most `chunk_limit` extents, memory in steps of `chunk_step`.
   using Chunk = std::vector<Extent>;
-  static constexpr size_t chunk_limit = 64, chunk_step = 8;
+  static constexpr size_t chunk_limit = 64, chunk_step = 16;
 
   // Of an extent: never one past a chunk's last, but {chunks_.size(), 0} at the end.
   struct Position {

@@ -15,8 +15,9 @@ namespace lamina {
 namespace {
 
 constexpr uint64_t low_part = 4;         // cleaning begins below this part of the pool free
-constexpr uint64_t batch_segments = 8;   // victims of one batch
 constexpr uint64_t worth_percent = 92;   // a fuller segment gains too little
+constexpr uint64_t fill_percent = 85;    // of a target that can be counted on
+constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
 
 }  // namespace
 
@@ -29,19 +30,34 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const
   std::sort(order.begin(), order.end(), [](const Segment& a, const Segment& b) {
     return a.live_blocks + a.homes < b.live_blocks + b.homes;
   });
-  // As many as their survivors fit what the mover may take, and memory may hold.
-  const uint64_t targets = std::min<uint64_t>(space.available(Claim::mover), batch_segments);
-  const uint64_t limit = targets * space.segment_blocks() * worth_percent / 100;
+  // Until there is enough again, and as many as their survivors fit what the mover may take.
+  const uint64_t wanted = space.total() / low_part + space.total() / (4 * low_part);
+  const uint64_t missing = wanted - space.available(Claim::user);
+  const uint64_t limit =
+      space.available(Claim::mover) * space.segment_blocks() * fill_percent / 100;
   uint64_t survivors = 0;
   for (const Segment& s : order) {
     const auto live = static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks + s.homes));
     if (live == 0) continue;  // dead: the walk sees to it
     if (live * 100 > uint64_t{space.segment_blocks()} * worth_percent) break;
-    if (survivors + live > limit || victims.size() >= 4 * batch_segments) break;
+    if (survivors + live > limit) break;
     survivors += live;
     victims.insert(s.name.generation);
+    if (victims.size() >= missing + survivors / space.segment_blocks()) break;
   }
   return victims;
+}
+
+// The victims in groups that memory may hold.
+std::vector<std::set<Generation>> Mover::groups(const std::set<Generation>& victims) const {
+  const uint64_t segment = uint64_t{pool_.space.segment_blocks()} * block_size;
+  const uint64_t at_once = std::max<uint64_t>(1, victim_bytes / segment);
+  std::vector<std::set<Generation>> groups;
+  for (const Generation victim : victims) {
+    if (groups.empty() || groups.back().size() == at_once) groups.emplace_back();
+    groups.back().insert(victim);
+  }
+  return groups;
 }
 
 Task<Result<uint64_t>> Mover::move(std::vector<Referrer> referrers,
@@ -50,19 +66,44 @@ Task<Result<uint64_t>> Mover::move(std::vector<Referrer> referrers,
   std::stable_sort(referrers.begin(), referrers.end(), [](const Referrer& a, const Referrer& b) {
     return std::pair(a.map, a.extent.begin) < std::pair(b.map, b.extent.begin);
   });
-  std::map<Generation, std::unique_ptr<Victim>> loaded;
-  for (const Generation generation : victims) {
-    auto victim = co_await Victim::load(pool_, generation);
-    if (!victim) {
-      pool_.space.mark_stuck(generation);
-      pool_.settings.log(Settings::Severity::warning,
-                         "a segment cannot be emptied: " + victim.error().message);
-      continue;
-    }
-    loaded.emplace(generation, std::move(*victim));
-  }
   MovedWriter writer(pool_);
+  std::map<MapId, std::vector<Swap>> changes;
+  for (const std::set<Generation>& group : groups(victims)) {
+    auto moved = co_await move_group(referrers, group, writer, changes);
+    if (moved) continue;
+    if (moved.error().code != Code::no_space) co_return forward_error(moved);
+    break;  // what has been moved is gained; the rest stays where it is
+  }
+  auto targets = co_await writer.finish();
+  if (!targets) co_return forward_error(targets);
   PendingSwaps swaps;
+  swaps.targets = std::move(*targets);
+  for (auto& [map, list] : changes) {
+    std::sort(list.begin(), list.end(),
+              [](const Swap& a, const Swap& b) { return a.range.begin < b.range.begin; });
+    swaps.maps.emplace_back(map, std::move(list));
+  }
+  if (!swaps.empty()) pool_.checkpointer.add_swaps(std::move(swaps));
+  co_return writer.moved_bytes();
+}
+
+Task<Result<>> Mover::move_group(const std::vector<Referrer>& referrers,
+                                 const std::set<Generation>& group, MovedWriter& writer,
+                                 std::map<MapId, std::vector<Swap>>& changes) {
+  std::map<Generation, std::unique_ptr<Victim>> loaded;
+  auto give_up = [&](Generation generation, const Error& why) {
+    pool_.space.mark_stuck(generation);
+    pool_.settings.log(Settings::Severity::warning,
+                       "a segment cannot be emptied: " + why.message);
+    loaded.erase(generation);
+  };
+  for (const Generation generation : group) {
+    auto victim = co_await Victim::load(pool_, generation);
+    if (victim)
+      loaded.emplace(generation, std::move(*victim));
+    else
+      give_up(generation, victim.error());
+  }
   for (const Referrer& referrer : referrers) {
     const Extent& extent = referrer.extent;
     const bool data = extent.kind == ExtentKind::data;
@@ -70,26 +111,17 @@ Task<Result<uint64_t>> Mover::move(std::vector<Referrer> referrers,
     if (found == loaded.end()) continue;
     auto pieces = found->second->pieces(referrer);
     if (!pieces) {
-      pool_.space.mark_stuck(found->first);
-      pool_.settings.log(Settings::Severity::warning,
-                         "a segment cannot be emptied: " + pieces.error().message);
-      loaded.erase(found);
+      give_up(found->first, pieces.error());
       continue;
     }
-    if (swaps.maps.empty() || swaps.maps.back().first != referrer.map)
-      swaps.maps.emplace_back(referrer.map, std::vector<Swap>{});
     for (const Victim::Piece& piece : *pieces) {
       auto placed = co_await writer.append(piece);
       if (!placed) co_return forward_error(placed);
-      for (Swap& swap : *placed) swaps.maps.back().second.push_back(swap);
+      auto& list = changes[referrer.map];
+      list.insert(list.end(), placed->begin(), placed->end());
     }
   }
-  auto targets = co_await writer.finish();
-  if (!targets) co_return forward_error(targets);
-  swaps.targets = std::move(*targets);
-  const uint64_t bytes = writer.moved_bytes();
-  if (!swaps.empty()) pool_.checkpointer.add_swaps(std::move(swaps));
-  co_return bytes;
+  co_return Result<>{};
 }
 
 }  // namespace lamina

@@ -10,9 +10,10 @@
 //   - victims are freed by the walk alone, later (A4); a crash in between leaves orphans.
 // Moving never changes a birth or a sequence number (A12), and carries checksums, never makes new
 // ones (B6).
-// Thread-safety: one at a time. Memory: bounded by `batch_segments` segments read and one written.
+// Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written.
 #pragma once
 
+#include <map>
 #include <set>
 #include <vector>
 
@@ -22,6 +23,7 @@
 
 namespace lamina {
 
+class MovedWriter;
 class PoolState;
 
 class Mover {
@@ -38,6 +40,11 @@ class Mover {
                               const std::set<Generation>& victims);
 
  private:
+  std::vector<std::set<Generation>> groups(const std::set<Generation>& victims) const;
+  Task<Result<>> move_group(const std::vector<Referrer>& referrers,
+                            const std::set<Generation>& group, MovedWriter& writer,
+                            std::map<MapId, std::vector<Swap>>& changes);
+
   PoolState& pool_;
 };
 

@@ -85,7 +85,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   }
   co_await writes;
   LAMINA_CO_TRY(writes.result());
-  LAMINA_CO_TRY(co_await pool_.flush_all_disks());
+  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
   // A block device is told. On a file segments stay allocated while few are free: punching would
   // bring the host file system's allocation back at every flush.
   const SpaceCounts counts = pool_.space.counts();

@@ -2,16 +2,29 @@
 #include "history.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "text.h"
 
 namespace lamina::sim {
+
+namespace {
+unsigned long long as_printed(Tick tick) {
+  return tick;
+}
+}  // namespace
+
+void Operations::complete(OperationIndex operation) {
+  times(operation).completed = ++now_;
+  if (trace) std::printf("%6llu ended: %s\n", as_printed(now_), at(operation).what.c_str());
+}
 
 OperationIndex Operations::begin(std::string what, bool atomic) {
   Times times;
   times.issued = ++now_;
   times.atomic = atomic;
   times.what = std::move(what);
+  if (trace) std::printf("%6llu begins: %s\n", as_printed(now_), times.what.c_str());
   times_.push_back(std::move(times));
   return static_cast<OperationIndex>(times_.size());
 }

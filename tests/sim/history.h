@@ -36,8 +36,11 @@ class Operations {
     std::string what;
   };
 
+  // Prints every beginning and ending, to follow one run.
+  static inline bool trace = false;
+
   OperationIndex begin(std::string what, bool atomic);
-  void complete(OperationIndex operation) { times(operation).completed = ++now_; }
+  void complete(OperationIndex operation);
   void make_durable(OperationIndex operation) { times(operation).durable = true; }
   void note_change(OperationIndex operation) { times(operation).changes = true; }
   bool completed(OperationIndex operation) const { return at(operation).completed != never; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "life.h"
 
+#include <cstdio>
 #include <memory>
 
 #include "inspection.h"
@@ -74,6 +75,7 @@ void Life::look(const AfterRecovery& after_recovery) {
   const Permissions root = Permissions::of(machine_.store().root_attributes());
   if (first_) oracle_ = Oracle(root);
   first_ = false;
+  if (Operations::trace) std::printf("recovered: %zu devices\n", found.size());
   oracle_.recovered(found, root, exact_, report_);
   if (report_.ok() && after_recovery) after_recovery(found, report_);
 }

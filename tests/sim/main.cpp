@@ -5,6 +5,7 @@
 //   sim --kind random|exhaustive|steady|full|damage|faults   what a run is (runs.h)
 //   sim --jobs 2                  so many at once
 //   sim --at-least 10000          fails if fewer crashes than that were made
+//   sim --seed 17 --trace yes     every operation as it begins and ends
 //   sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
 // Exit code: 0, every promise was kept; 1, one was not, or a mutation went unnoticed; 2, usage.
 #include <sys/mman.h>
@@ -193,6 +194,8 @@ bool parse(int argc, char** argv, Options& options) {
       options.at_least = std::strtoull(value, nullptr, 10);
     } else if (key == "--mutation") {
       options.mutation = value;
+    } else if (key == "--trace") {
+      Operations::trace = std::strcmp(value, "yes") == 0;
     } else if (key == "--kind") {
       const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const Kind& kind) {
         return kind.name == std::string(value);
@@ -225,7 +228,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr,
                  "usage: sim [--kind random|exhaustive|steady|full|damage|faults] [--seed N | "
                  "--seeds A..B]\n"
-                 "           [--jobs N] [--at-least CRASHES] [--mutation NAME]\n");
+                 "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
     return 2;
   }
   const size_t bytes = sizeof(Totals) + options.jobs * sizeof(std::atomic<uint64_t>);

@@ -2,6 +2,7 @@
 // The workload's operations on data, and those that make it durable.
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 #include "text.h"
 #include "workload.h"
@@ -221,7 +222,11 @@ Task<void> Workload::do_flush() {
   const std::vector<OperationIndex> covered = oracle_.covered(device.get());
   auto task = store_.flush(device->id);
   const Result<> result = co_await task;
-  if (answered(result, "flush", false)) oracle_.durable(covered);
+  if (answered(result, "flush", false)) {
+    if (Operations::trace)
+      std::printf("       flushed: device %llu\n", static_cast<unsigned long long>(device->tag));
+    oracle_.durable(covered);
+  }
   leases_.erase(held);
 }
 
@@ -275,12 +280,24 @@ Task<void> Workload::start_afresh(uint64_t blocks) {
   }
 }
 
-// The tail becomes durable by itself.
+// The tail becomes durable by itself: after flush_after, and as long as the disk takes, which in
+// virtual time may be long.
 Task<void> Workload::do_wait() {
+  constexpr int patience = 100;
   const std::vector<OperationIndex> covered = oracle_.covered(nullptr);
   const Sleep sleep{options_.flush_after_ns + options_.flush_after_ns / 2 + 1000};
   co_await sleep;
-  if (options_.flush_after_ns > 0) oracle_.durable(covered);
+  if (options_.flush_after_ns == 0) co_return;
+  PoolStatus status = store_.status();
+  for (int i = 0; i < patience && !status.read_only && status.tail_bytes > 0; ++i) {
+    co_await sleep;
+    status = store_.status();
+  }
+  if (status.read_only) co_return;
+  if (status.tail_bytes > 0)
+    report_.violation("the tail never became durable by itself");
+  else
+    oracle_.durable(covered);
 }
 
 }  // namespace lamina::sim
