@@ -250,7 +250,8 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks, 
     SCOPED_TRACE(testing::Message() << "seed " << scenario.seed << " round " << round);
     if (random.below(10) == 0) {
       Map& origin = maps[random.below(maps.size())];
-      origin.last_fork = ++trees.sequence;
+      // A fork right behind a cut has the number that the nodes are born with: they are shared.
+      origin.last_fork = trees.sequence;
       const Map copy = origin;
       if (maps.size() < 4)
         maps.push_back(copy);
