@@ -31,20 +31,23 @@ size_t ColumnPlan::bits(size_t rows) const {
 
 ColumnPlan plan_column(const RowGroup& group, size_t column) {
   ColumnPlan plan;
-  const auto& values = group.values[column];
-  const uint64_t present = group.present[column];
-  if (present == 0) return plan;
-  plan.base = ~uint64_t{0};
-  for (uint64_t left = present; left != 0; left &= left - 1)
-    plan.base = std::min(plan.base, values[static_cast<size_t>(std::countr_zero(left))]);
+  std::array<uint64_t, group_rows> gathered;
+  const uint64_t* values = group.values[column].data();
+  size_t count = group.rows;
+  if (group.present[column] != low_mask(static_cast<unsigned>(group.rows))) {
+    count = 0;
+    for (uint64_t left = group.present[column]; left != 0; left &= left - 1)
+      gathered[count++] = values[std::countr_zero(left)];
+    values = gathered.data();
+  }
+  if (count == 0) return plan;
+  const auto [least, largest] = std::minmax_element(values, values + count);
+  plan.base = *least;
+  if (*largest == plan.base) return plan;
 
   std::array<uint8_t, 65> needing{};  // how many rows need exactly so many bits
-  unsigned most = 0;
-  for (uint64_t left = present; left != 0; left &= left - 1) {
-    const unsigned bits = bits_for(values[static_cast<size_t>(std::countr_zero(left))] - plan.base);
-    ++needing[bits];
-    most = std::max(most, bits);
-  }
+  for (size_t i = 0; i < count; ++i) ++needing[bits_for(values[i] - plan.base)];
+  const unsigned most = bits_for(*largest - plan.base);
   plan.width = most;
   size_t best = plan.bits(group.rows);
   ColumnPlan candidate = plan;
@@ -149,8 +152,9 @@ void PackPlan::write_group(size_t index, const RowGroup& group, std::byte* block
     auto above_base = [&](size_t row) {
       return group.present[c] >> row & 1 ? group.values[c][row] - plan.base : 0;
     };
-    for (size_t row = 0; row < group.rows; ++row)
-      put(plan.width, above_base(row) & low_mask(plan.width));
+    if (plan.width > 0)
+      for (size_t row = 0; row < group.rows; ++row)
+        put(plan.width, above_base(row) & low_mask(plan.width));
     if (plan.exceptions == 0) continue;
     put(count_bits, plan.exceptions);
     put(width_bits, plan.high_width);

@@ -528,12 +528,12 @@ uint64_t fill(Trees& trees, NodeId root) {
 
 TEST(Tree, LeavesStayWellFilledUnderRandomInserts) {
   // Many changes a leaf, then few.
-  for (const size_t changes : {20000u, 300u}) {
+  for (const size_t changes : {10000u, 300u}) {
     Trees trees(1, 16 << 20);
-    Map map = filled(trees, 40000, 1 << 22);
+    Map map = filled(trees, 20000, 1 << 22);
     std::mt19937_64 random(3);
     uint64_t least = 100, sum = 0, rounds = 0;
-    for (size_t inserted = 0; inserted < 100000; inserted += changes) {
+    for (size_t inserted = 0; inserted < 60000; inserted += changes) {
       const Layer layer = random_layer(random, 1 << 22, changes, 900);
       const Result<MergeOutput> output = trees.merge_into(map, &layer);
       ASSERT_TRUE(output);
