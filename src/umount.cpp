@@ -104,7 +104,7 @@ bool is_mount_point(const LaminaPath& mount) {
   });
 }
 
-Result<ExitCode> unmount_pool(const std::string& typed) {
+Result<ExitCode> unmount_pool(const std::string& typed, bool force) {
   struct stat status {};
   if (stat(typed.c_str(), &status) != 0 && errno == ENOTCONN) return unmount_dead(typed);
   auto mount = find_mount(typed);
@@ -116,9 +116,10 @@ Result<ExitCode> unmount_pool(const std::string& typed) {
   // The answer to this is the proof that everything is on the medium; the end of the daemon is
   // only the end. A read-only mount has nothing to write.
   if (const auto synced = set_control(*mount, "sync", "1");
-      !synced && synced.error().code != Code::read_only)
+      !synced && synced.error().code != Code::read_only && !force)
     return fail(synced.error().code,
-                synced.error().message + "\nleft mounted; `lamina status " + typed + "` says more");
+                synced.error().message + "\nleft mounted; `lamina status " + typed +
+                    "` says more, --force unmounts it and loses what is not durable");
   const int error_number = unmount(mount->mount, 0);
   if (error_number == EBUSY) return busy(*mount);
   if (error_number != 0) return system_error("cannot unmount", mount->mount, error_number);
@@ -129,11 +130,16 @@ Result<ExitCode> unmount_pool(const std::string& typed) {
 }  // namespace
 
 void add_umount(CommandLine& line) {
-  const auto mount = std::make_shared<std::string>();
+  struct Options {
+    std::string mount;
+    bool force = false;
+  };
+  const auto options = std::make_shared<Options>();
   line.command("umount", "Unmount a pool; returns when everything is on the medium")
-      .word("MOUNT", *mount, "Where it is mounted")
+      .word("MOUNT", options->mount, "Where it is mounted")
+      .flag("--force", options->force, "Also when a failed disk keeps that from being so")
       .example("lamina umount /mnt/pool")
-      .action([mount] { return unmount_pool(*mount); });
+      .action([options] { return unmount_pool(options->mount, options->force); });
 }
 
 }  // namespace lamina

@@ -170,7 +170,7 @@ Task<std::optional<Slot>> check_slots(JournalBlob& blob, CheckReport& report) {
 }
 
 Task<void> check_segments(JournalBlob& blob, const Slot& newest, const CheckOptions& options,
-                          CheckReport& report) {
+                          SegmentIndex& segments, CheckReport& report) {
   Buffer block(block_size);
   for (uint32_t index = 0; index < blob.segment_count(); ++index) {
     options.progress("segments of " + blob.disk().name(), index, blob.segment_count());
@@ -184,6 +184,11 @@ Task<void> check_segments(JournalBlob& blob, const Slot& newest, const CheckOpti
     const auto header = unpack_segment_header(block.span());
     if (!header || !is_ours(*header, blob, index)) continue;
     ++report.segments;
+    const SegmentPlace place{blob.id(), index, header->blocks, header->state};
+    if (!segments.emplace(raw(header->generation), place).second)
+      report.findings.push_back({"A3", at(blob, blob.offset(index, 0)),
+                                 "generation " + std::to_string(raw(header->generation)) +
+                                     " is the name of two segments"});
     if (!summary_must_be_there(*header, newest)) continue;
     SegmentCheck segment(blob, index, *header, report);
     Task<void> checking = segment.check_back();

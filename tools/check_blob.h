@@ -4,22 +4,32 @@
 #pragma once
 
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "base/task.h"
 #include "blobs/journal_blob.h"
+#include "blobs/segment.h"
 #include "blobs/slot.h"
 #include "tools/check.h"
 
 namespace lamina {
+
+// The segments that have a header of this pool, by generation.
+struct SegmentPlace {
+  BlobId blob = BlobId::none;
+  uint32_t index = 0, blocks = 0;
+  SegmentState state = SegmentState::open;
+};
+using SegmentIndex = std::unordered_map<uint32_t, SegmentPlace>;
 
 Task<void> check_superblocks(JournalBlob& blob, CheckReport& report);
 
 // The newest checkpoint that the blob has a good slot of; none: it has none, and that is reported.
 Task<std::optional<Slot>> check_slots(JournalBlob& blob, CheckReport& report);
 
-// `newest` as all blobs together say.
+// `newest` as all blobs together say. Adds to `index` what it finds.
 Task<void> check_segments(JournalBlob& blob, const Slot& newest, const CheckOptions& options,
-                          CheckReport& report);
+                          SegmentIndex& index, CheckReport& report);
 
 }  // namespace lamina
