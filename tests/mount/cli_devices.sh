@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The subcommands as they are meant to be used, and the keys that --json promises.
 # runs: always
-# limit: 240
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs python3
