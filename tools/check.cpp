@@ -55,7 +55,7 @@ class MapCheck {
       Task<Result<std::vector<MappedRange>>> mapping = pool_.map(device.id, at, ranges_at_once);
       const auto ranges = co_await mapping;
       if (!ranges) {
-        report_.findings.push_back({"B2", place_in(device, at.byte_offset(), device.size_bytes),
+        report_.findings.push_back({"B7", place_in(device, at.byte_offset(), device.size_bytes),
                                     "its map cannot be read: " + ranges.error().message});
         co_return;
       }
@@ -83,7 +83,7 @@ class MapCheck {
   void check_order(const DeviceInfo& device, DeviceBlock expected, const MappedRange& range) {
     if (range.range.begin == expected && !range.range.empty()) return;
     report_.findings.push_back(
-        {"C1", place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
+        {"F10", place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
          "ranges of the map overlap or leave a gap"});
   }
 
