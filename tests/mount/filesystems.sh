@@ -3,7 +3,7 @@
 # ext4, XFS and btrfs on attached devices: a source tree unpacked, compared, found again after the
 # pool was unmounted, checked by each one's own fsck, removed, and the space back after fstrim.
 # runs: always
-# limit: 150
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs mkfs.ext4 mkfs.xfs mkfs.btrfs fstrim tar
 

@@ -3,7 +3,7 @@
 # fio writes at random with a checksum in every block; every block verifies at once, after a
 # remount, and after the next round of writing over them, with remounts in between.
 # runs: always
-# limit: 100
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs fio
 

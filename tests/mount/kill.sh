@@ -4,7 +4,7 @@
 # everything that was synced is found, and what is found is a prefix of what was written. Un-synced
 # writing is all found when the daemon dies two seconds after it stopped.
 # runs: always
-# limit: 120
+# limit: 400
 source "$(dirname "$0")/lib.sh"
 needs python3
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tools/quickstart twice, a daemon killed in between, --remove twice: as its users will.
 # runs: always
-# limit: 120
+# limit: 400
 source "$(dirname "$0")/lib.sh"
 [ "$lamina" = "$top/build/release/src/lamina" ] || skip "quickstart builds its own program"
 

@@ -3,7 +3,7 @@
 # libvirt with the mount as a directory pool, without systemd: vol-create-as, vol-resize, vol-clone,
 # vol-upload, vol-download and vol-delete do what they do on any file system.
 # runs: always
-# limit: 90
+# limit: 200
 source "$(dirname "$0")/lib.sh"
 needs virsh libvirtd python3
 
