@@ -229,7 +229,8 @@ void Log::close_record() {
   in_flight_.push_back(record);
   ++background_;
   spawn(write_record(std::move(record)));
-  if (first_in_segment) {  // so that the next switch need not wait for it (A3)
+  // So that the segments ahead need not wait for it (A3), and not so often that it slows a stream.
+  if (first_in_segment && segment->ordinal - durable_ordinal_ >= chain_length / 2) {
     ++background_;
     spawn(flush_and_forget(closed_));
   }
