@@ -13,7 +13,9 @@ namespace {
 
 constexpr uint64_t read_bytes = mib;  // of one request, when a segment is read whole
 
-bool named(const SegmentName& name) { return name.generation != Generation::none; }
+bool named(const SegmentName& name) {
+  return name.generation != Generation::none;
+}
 
 }  // namespace
 
@@ -138,6 +140,17 @@ void RollForward::collect() {
   }
 }
 
+// Whether the record at `at` or one that follows it in its segment knows that entry to be durable:
+// records that were written together know it of none of each other.
+bool RollForward::says_durable(uint32_t at, Sequence entry) const {
+  for (auto record = record_at(*current_, at); record && record->header.epoch == epoch_;
+       record = record_at(*current_, at)) {
+    if (record->header.durable_through >= entry) return true;
+    at += 1 + record->header.payload_blocks();
+  }
+  return false;
+}
+
 // A header that is gone although a later one says that it was durable: that one repeats its
 // entries (B1). What its payload holds is verified by every read.
 bool RollForward::salvage() {
@@ -147,24 +160,29 @@ bool RollForward::salvage() {
     if (!later) continue;
     const RecordHeader& header = later->header;
     const bool repeats = header.epoch == epoch_ && header.previous.first == expected_ &&
-                         header.previous_at == Address{current_->name.generation, block_} &&
-                         header.durable_through >= expected_;
-    if (!repeats) return false;
-    count(RecoveryBranch::lost_below_durable);
-    durable_ = std::max(durable_, header.durable_through);
-    UnpackedRecord lost;
-    lost.header.epoch = epoch_;
-    lost.header.at = header.previous_at;
-    lost.header.wall_ns = header.wall_ns;
-    lost.header.next = header.next;
-    lost.header.body = header.previous;
-    lost.checksum = 0;
-    expected_ = lost.header.last() + 1;
+                         header.previous_at == Address{current_->name.generation, block_};
+    if (!repeats || !says_durable(at, expected_)) return false;
+    take_repeated(header);
     block_ = at;
-    pending_.push_back({current_, std::move(lost)});
     return true;
   }
   return false;
+}
+
+// The record before `later` is known by what that one repeats of it.
+void RollForward::take_repeated(const RecordHeader& later) {
+  count(RecoveryBranch::lost_below_durable);
+  if (!mutated(Mutation::ignore_durable_through))
+    durable_ = std::max(durable_, later.durable_through);
+  UnpackedRecord lost;
+  lost.header.epoch = epoch_;
+  lost.header.at = later.previous_at;
+  lost.header.wall_ns = later.wall_ns;
+  lost.header.next = later.next;
+  lost.header.body = later.previous;
+  lost.checksum = 0;
+  expected_ = lost.header.last() + 1;
+  pending_.push_back({current_, std::move(lost)});
 }
 
 bool RollForward::payload_matches(const Pending& pending) const {
@@ -215,7 +233,8 @@ Result<> RollForward::settle(bool at_end) {
     LAMINA_TRY(accept(front));
     auto segment = front.segment;
     pending_.pop_front();
-    const bool wanted = segment == current_ || at_end || (!pending_.empty() && pending_.front().segment == segment);
+    const bool wanted =
+        segment == current_ || at_end || (!pending_.empty() && pending_.front().segment == segment);
     if (!wanted) segment->memory = Buffer();
   }
   return {};
@@ -265,8 +284,14 @@ Task<Result<bool>> RollForward::follow_next() {
   co_await batch;
   LAMINA_CO_TRY(batch.result());
   auto first = unpack_record(block.span(), secret_, next_.front(), begin);
-  if (!first || first->header.epoch != epoch_ || first->header.body.first != expected_)
-    co_return false;
+  if (!first || first->header.epoch != epoch_) co_return false;
+  // The last record of a segment is repeated by the first of the next (B1).
+  const RecordHeader& header = first->header;
+  if (current_ && header.previous.first == expected_ && !header.previous.entries.empty() &&
+      header.previous_at == Address{current_->name.generation, block_} &&
+      header.durable_through >= expected_)
+    take_repeated(header);
+  if (header.body.first != expected_) co_return false;
   count(RecoveryBranch::next_segment_followed);
   const SegmentName name = next_.front();
   LAMINA_CO_TRY(co_await enter(name, 0));

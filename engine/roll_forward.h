@@ -29,18 +29,18 @@ class RollForward {
 
   // --- afterwards
   struct End {
-    Sequence last = 0;             // the last accepted entry
-    uint64_t last_checksum = 0;    // of the last accepted record's header; 0: none
-    Epoch epoch = 0;               // in which it was written
+    Sequence last = 0;           // the last accepted entry
+    uint64_t last_checksum = 0;  // of the last accepted record's header; 0: none
+    Epoch epoch = 0;             // in which it was written
     SegmentChain next{};
-    bool nothing_follows = true;   // no record was accepted
+    bool nothing_follows = true;  // no record was accepted
   };
   const End& end() const { return end_; }
   // Segments of the chain that hold accepted records, in order; `memory` may be gone, the
   // checksums and entries are complete. The one with the slot's position comes first.
   std::vector<std::shared_ptr<TailSegment>> segments() && { return std::move(segments_); }
-  // What was accepted by its payload alone, and lies on the disk as it is in memory. Whether a flush
-  // of the life before had failed on it nobody knows, so it is to be written again as it is,
+  // What was accepted by its payload alone, and lies on the disk as it is in memory. Whether a
+  // flush of the life before had failed on it nobody knows, so it is to be written again as it is,
   // before it is flushed and trusted (A19).
   struct Unproven {
     std::shared_ptr<TailSegment> segment;
@@ -65,7 +65,9 @@ class RollForward {
   void collect();
   Task<Result<bool>> follow_cut();
   Task<Result<bool>> follow_next();
+  bool says_durable(uint32_t at, Sequence entry) const;
   bool salvage();
+  void take_repeated(const RecordHeader& later);
   Result<> settle(bool at_end);
   Result<> accept(Pending& pending);
   bool payload_matches(const Pending& pending) const;
@@ -77,13 +79,13 @@ class RollForward {
   Apply apply_;
 
   std::shared_ptr<TailSegment> current_;
-  uint32_t block_ = 0;              // where the next record belongs
-  Sequence expected_ = 0;           // its first number
-  uint64_t checksum_ = 0;           // of the header before it
+  uint32_t block_ = 0;     // where the next record belongs
+  Sequence expected_ = 0;  // its first number
+  uint64_t checksum_ = 0;  // of the header before it
   Epoch epoch_ = 0;
   SegmentChain next_{};
-  Sequence durable_ = 0;            // the highest durable-through seen
-  std::deque<Pending> pending_;     // read, not accepted yet
+  Sequence durable_ = 0;         // the highest durable-through seen
+  std::deque<Pending> pending_;  // read, not accepted yet
   End end_;
   std::vector<std::shared_ptr<TailSegment>> segments_;
   std::vector<EpochCut> cuts_;

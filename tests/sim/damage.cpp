@@ -53,6 +53,9 @@ Task<void> flush_all(Store& store, Oracle& oracle, std::mt19937_64& random, Repo
     }
     if (!devices.empty()) oracle.durable(covered);
   }
+  // The last flush is told from a torn tail by the empty record that an idle log writes (B5).
+  const Sleep idle{4'000'000'000};
+  co_await idle;
 }
 
 Task<void> find_targets(Store& store, std::vector<Target>& out) {
@@ -75,7 +78,9 @@ void spoil(const PoolMachine::Location& location, std::mt19937_64& random) {
   location.medium->damage(location.offset, bytes.span().first(512));
 }
 
-// Headers of records that a later record knows to be durable, as places on the media.
+// Headers of records that a later record knows to be durable, as places on the media. Only
+// inside a segment: by its first record roll-forward enters it, and of its last the next segment
+// knows; what those are worth alone is repair's.
 std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine) {
   struct Seen {
     RecordHeader header;
@@ -105,9 +110,13 @@ std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine) {
     }
   }
   std::vector<PoolMachine::Location> out;
+  const uint32_t first_place =
+      payload_begin(SegmentClass::log, machine.superblocks()[0].segment_blocks, 0);
   for (const Seen& one : seen)
-    if (!one.header.starts_epoch && std::any_of(seen.begin(), seen.end(), [&](const Seen& later) {
-          return later.header.durable_through >= one.header.last();
+    if (one.header.at.block != first_place &&
+        std::any_of(seen.begin(), seen.end(), [&](const Seen& later) {
+          return later.header.at.generation == one.header.at.generation &&
+                 later.header.durable_through >= one.header.last();
         }))
       out.push_back(one.at);
   return out;

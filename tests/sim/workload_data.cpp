@@ -206,8 +206,11 @@ Task<void> Workload::do_map() {
       if (!cell.current().zero() && !data.contains(block))
         report_.violation(
             text("the map shows no data in block ", block, " of device ", device->tag));
+    // What lies behind an end in the middle of a block is only zeroed when the device grows (C3).
+    const uint64_t partial =
+        device->bytes() % block_size ? device->bytes() / block_size : UINT64_MAX;
     for (uint64_t block : data)
-      if (device->block(block).zero())
+      if (block != partial && device->block(block).zero())
         report_.violation(text("the map shows data in block ", block, " of device ", device->tag,
                                ", which is zero"));
   }
