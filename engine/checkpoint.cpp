@@ -274,6 +274,7 @@ Task<Result<>> Checkpointer::merge_one(Cut& cut, Made& made, size_t at) {
     if (!output) co_return forward_error(output);
     row.root = output->root;
     row.mapped_blocks = output->mapped_blocks;
+    if (output->from_empty) row.extents = 0;
     row.extents = static_cast<uint64_t>(static_cast<int64_t>(row.extents) + output->extents_change);
   }
   made.maps.push_back({row.map, row.root, row.mapped_blocks, row.extents});

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/tables.h"
 
-#include <array>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -13,7 +12,6 @@
 namespace lamina {
 namespace {
 
-using format::TablesPageHeader;
 constexpr uint64_t stream_version = 1;
 
 class Writer {
@@ -173,7 +171,7 @@ Segment get_segment(Reader& r) {
 
 }  // namespace
 
-const size_t tables_page_bytes = block_size - sizeof(TablesPageHeader);
+const size_t tables_page_bytes = sizeof(tables_format::Page::bytes);
 
 std::vector<std::byte> pack_tables(const Tables& t) {
   Writer w;
@@ -258,43 +256,38 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
 
 void pack_tables_page(const TablesPage& page, const Secret& secret, const MetadataPlace& place,
                       std::span<std::byte> block) {
-  LAMINA_CHECK(block.size() == block_size && page.bytes.size() <= tables_page_bytes);
-  TablesPageHeader header{};
-  header.magic.store(format::tables_page_magic);
-  header.checkpoint.store(page.number);
-  header.cut.store(page.cut);
-  header.epoch.store(page.epoch);
-  header.index.store(page.index);
-  header.count.store(page.count);
-  header.used.store(static_cast<uint32_t>(page.bytes.size()));
-  std::memset(block.data(), 0, block.size());
-  std::memcpy(block.data(), &header, sizeof header);
-  std::memcpy(block.data() + sizeof header, page.bytes.data(), page.bytes.size());
-  header.checksum.store(keyed_checksum(block, secret, place));
-  std::memcpy(block.data(), &header, sizeof header);
+  LAMINA_CHECK(page.bytes.size() <= tables_page_bytes);
+  tables_format::Page format{};
+  format.magic = tables_format::magic;
+  format.version.store(format_version);
+  format.epoch.store(page.epoch);
+  format.checkpoint.store(page.number);
+  format.cut.store(page.cut);
+  format.index.store(page.index);
+  format.count.store(page.count);
+  format.used.store(static_cast<uint32_t>(page.bytes.size()));
+  std::memcpy(format.bytes.data(), page.bytes.data(), page.bytes.size());
+  store_block(format, block);
+  store_block_checksum(block, keyed_block_checksum(block, secret, place));
 }
 
 Result<TablesPage> unpack_tables_page(std::span<const std::byte> block, const Secret& secret,
                                       const MetadataPlace& place) {
-  LAMINA_CHECK(block.size() == block_size);
-  TablesPageHeader header{};
-  std::memcpy(&header, block.data(), sizeof header);
-  if (header.magic.load() != format::tables_page_magic)
+  if (!has_magic(block, tables_format::magic))
     return fail(Code::corrupt, "no page of a checkpoint's tables is here");
-  const uint64_t stored = header.checksum.load();
-  std::array<std::byte, block_size> copy;
-  std::memcpy(copy.data(), block.data(), block_size);
-  std::memset(copy.data() + offsetof(TablesPageHeader, checksum), 0, sizeof header.checksum);
-  if (keyed_checksum(copy, secret, place) != stored || header.used.load() > tables_page_bytes ||
-      header.reserved.load() != 0 || header.index.load() >= header.count.load())
+  const auto format = load_block<tables_format::Page>(block);
+  const uint32_t used = format.used.load();
+  if (keyed_block_checksum(block, secret, place) != stored_block_checksum(block) ||
+      format.version.load() != format_version || used > tables_page_bytes ||
+      format.reserved.load() != 0 || format.index.load() >= format.count.load())
     return fail(Code::corrupt, "a page of a checkpoint's tables fails its checksum");
   TablesPage page;
-  page.number = header.checkpoint.load();
-  page.cut = header.cut.load();
-  page.epoch = header.epoch.load();
-  page.index = header.index.load();
-  page.count = header.count.load();
-  page.bytes = block.subspan(sizeof header, header.used.load());
+  page.number = format.checkpoint.load();
+  page.cut = format.cut.load();
+  page.epoch = format.epoch.load();
+  page.index = format.index.load();
+  page.count = format.count.load();
+  page.bytes = block.subspan(offsetof(tables_format::Page, bytes), used);
   return page;
 }
 

@@ -73,8 +73,7 @@ std::string describe_map_node(std::span<const std::byte> block, const Secret* se
 }
 
 std::string describe_tables_page(std::span<const std::byte> block) {
-  format::TablesPageHeader header;
-  std::memcpy(&header, block.data(), sizeof header);
+  const auto header = load_block<tables_format::Page>(block);
   std::ostringstream out;
   out << "page of a checkpoint's tables\n  checkpoint: " << header.checkpoint.load()
       << "\n  cut: " << header.cut.load() << "\n  epoch: " << header.epoch.load()
@@ -86,11 +85,8 @@ std::string describe_tables_page(std::span<const std::byte> block) {
 }  // namespace
 
 std::string describe_node(std::span<const std::byte> block, const Secret* secret) {
-  format::TablesPageHeader page;
-  if (block.size() != block_size) return {};
-  std::memcpy(&page, block.data(), sizeof page);
   if (has_magic(block, node_format::magic)) return describe_map_node(block, secret);
-  if (page.magic.load() == format::tables_page_magic) return describe_tables_page(block);
+  if (has_magic(block, tables_format::magic)) return describe_tables_page(block);
   return {};
 }
 

@@ -10,7 +10,7 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t pool_bytes = 128 * mib;
+constexpr uint64_t pool_bytes = 64 * mib;
 
 std::vector<std::unique_ptr<JournalBlob>> blobs_on(SimMedium& medium, SimExecutor& executor,
                                                    bool fresh) {
@@ -83,7 +83,7 @@ class PoolOnSimulatedDisk : public testing::Test {
 };
 
 TEST_F(PoolOnSimulatedDisk, WhatWasWrittenIsReadAtOnceAndAfterARemount) {
-  auto device = wait(pool_->create("vm1", 64 * mib, {}));
+  auto device = wait(pool_->create("vm1", 16 * mib, {}));
   ASSERT_TRUE(device) << device.error().message;
   const auto data = pattern(3 * mib + 1234, 1);
   auto written = wait(pool_->write(device->id, 4321, data));
@@ -94,7 +94,7 @@ TEST_F(PoolOnSimulatedDisk, WhatWasWrittenIsReadAtOnceAndAfterARemount) {
   remount();
   auto found = pool_->find("vm1");
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->size_bytes, 64 * mib);
+  EXPECT_EQ(found->size_bytes, 16 * mib);
   expect_content(found->id, 4321, data);
   auto checkpointed = wait(pool_->checkpoint());
   ASSERT_TRUE(checkpointed);
@@ -102,10 +102,10 @@ TEST_F(PoolOnSimulatedDisk, WhatWasWrittenIsReadAtOnceAndAfterARemount) {
 }
 
 TEST_F(PoolOnSimulatedDisk, OverwritingForEverFillsNothing) {
-  auto device = wait(pool_->create("vm1", 64 * mib, {}));
+  auto device = wait(pool_->create("vm1", 24 * mib, {}));
   ASSERT_TRUE(device);
-  std::vector<uint8_t> versions(64 * mib / block_size);
-  for (int i = 0; i < 100000; ++i) {
+  std::vector<uint8_t> versions(24 * mib / block_size);
+  for (int i = 0; i < 40000; ++i) {  // two and a half times the pool
     const uint64_t block = executor_.random()() % versions.size();
     const auto data = pattern(block_size, ++versions[block]);
     auto written = wait(pool_->write(device->id, block * block_size, data));

@@ -17,7 +17,7 @@
 namespace lamina {
 namespace {
 
-using format::TablesPageHeader;
+using tables_format::Page;
 
 Tables sample() {
   Tables t;
@@ -123,17 +123,17 @@ TEST(Tables, TheDocumentSaysWhatTheHeaderSays) {
     std::string name;
     size_t offset, size;
   };
-#define FIELD(f) Field{#f, offsetof(TablesPageHeader, f), sizeof(TablesPageHeader::f)}
-  const std::vector<Field> fields{FIELD(magic), FIELD(checkpoint), FIELD(cut),
-                                  FIELD(epoch), FIELD(index),      FIELD(count),
-                                  FIELD(used),  FIELD(reserved),   FIELD(checksum)};
+#define FIELD(f) Field{#f, offsetof(Page, f), sizeof(Page::f)}
+  const std::vector<Field> fields{FIELD(magic), FIELD(version),  FIELD(epoch), FIELD(checkpoint),
+                                  FIELD(cut),   FIELD(index),    FIELD(count), FIELD(used),
+                                  FIELD(reserved), FIELD(bytes), FIELD(checksum)};
 #undef FIELD
   std::ifstream file(LAMINA_SOURCE "/engine/FORMAT.md");
   std::string heading;
   size_t at = 0;
   for (std::string line; std::getline(file, line);) {
     if (line.starts_with("#")) heading = line;
-    if (heading != "### `TablesPageHeader`" || !line.starts_with("| ") || line[2] > '9') continue;
+    if (heading != "### `Page`" || !line.starts_with("| ") || line[2] > '9') continue;
     std::istringstream in(line);
     std::string bar, name;
     size_t offset = 0, size = 0;
