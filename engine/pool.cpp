@@ -55,6 +55,8 @@ Task<Result<>> Pool::close() {
   co_await s.wait_for_background();
   co_await s.log.stop();
   LAMINA_CO_TRY(s.log.health());
+  auto finished = co_await s.log.finish();
+  if (!finished) co_return finished;
   auto sealed = co_await s.writer.seal_all();
   if (!sealed) co_return sealed;
   // Twice: what the first one makes free is free in the second, which the next life begins from.

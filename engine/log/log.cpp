@@ -513,7 +513,7 @@ LogPosition Log::cut() {
   since_cut_ = 0;
   cut_last_ = last_;
   LogPosition at;
-  if (current_) {
+  if (current_ && !current_->full) {
     at.segment = current_->name;
     at.block = current_->next_block;
   }
@@ -559,6 +559,23 @@ Task<void> Log::stop() {
     }
     co_await completion;
   }
+}
+
+Task<Result<>> Log::finish() {
+  Sequence through = 0;
+  {
+    Lock lock(order_);
+    close_record();
+    through = last_;
+  }
+  auto flushed = co_await flush(through);
+  if (!flushed) co_return flushed;
+  {
+    Lock lock(order_);
+    current_->full = true;
+    maybe_seal(current_);
+  }
+  co_return co_await wait_sealed(through);
 }
 
 Result<> Log::health() const {

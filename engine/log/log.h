@@ -101,6 +101,8 @@ class Log {
 
   // Ends the timer; nothing is added any more.
   Task<void> stop();
+  // After stop(): seals the open segment, so that the next life has nothing to read of this log.
+  Task<Result<>> finish();
   // The first failure, or ok.
   Result<> health() const;
   void fail_with(const Error& why);
