@@ -14,6 +14,7 @@ class SimDisk final : public Disk {
   SimDisk(SimMedium& medium, SimExecutor& executor)
       : medium_(*medium.state_), executor_(executor), size_(medium.size()) {
     LAMINA_CHECK(!medium_.cache.anything_under_way());
+    medium_.streams.opened();
   }
 
   uint64_t size() const override { return size_; }
@@ -83,7 +84,6 @@ void SimDisk::submit_read(DiskOperation& operation) {
   });
 }
 
-// A recovery may write what it found once more, as it is.
 bool SimDisk::same_as_before(const DiskOperation& operation) const {
   std::vector<std::byte> there(operation.length);
   return medium_.cache.read(operation.offset, there) &&
@@ -94,8 +94,10 @@ void SimDisk::check_write(const DiskOperation& operation) {
   if (medium_.cache.write_under_way(operation.offset, operation.length))
     medium_.violation("a write at byte " + std::to_string(operation.offset) +
                       " overlaps one that is under way");
-  const std::string violation = medium_.streams.write(operation.offset, operation.length);
-  if (!violation.empty() && !same_as_before(operation)) medium_.violation(violation);
+  const std::string violation =
+      medium_.streams.write(operation.offset, operation.length,
+                            [this, &operation] { return same_as_before(operation); });
+  if (!violation.empty()) medium_.violation(violation);
 }
 
 void SimDisk::submit_write(DiskOperation& operation) {

@@ -57,7 +57,8 @@ class SimMedium {
 
   // Erase-sized streaming: between two discards of a region registered as a segment every block
   // of it is written at most once and front to back; `excepted` blocks (header and summary
-  // places) may be written again. A violation calls `on_violation`, which fails the test; so do
+  // places) may be written again, and what an earlier opening of the disk wrote may be repeated
+  // as it is (A19). A violation calls `on_violation`, which fails the test; so do
   // two overlapping writes under way at once, and memory that changes while it is being written.
   // Regions do not overlap. Without on_violation a violation ends the process.
   struct StreamRegion {

@@ -381,6 +381,17 @@ TEST_F(AWatchedSegment, MustNotBeWrittenTwice) {
   EXPECT_TRUE(violates(3));
 }
 
+TEST_F(AWatchedSegment, MayHaveRepeatedWhatAnEarlierLifeWroteAsItIs) {
+  EXPECT_FALSE(violates(3));
+  reopen();
+  EXPECT_FALSE(violates(3));  // the same bytes
+  const Buffer other = filled(4096, 2);
+  ASSERT_TRUE(wait(write(*disk_, 65536 + 3 * 4096, other)));
+  EXPECT_EQ(violations_.size(), 1U);
+  EXPECT_FALSE(violates(4));
+  EXPECT_TRUE(violates(4));  // that was this life
+}
+
 TEST_F(AWatchedSegment, MustNotBeWrittenBackwards) {
   EXPECT_FALSE(violates(5));
   EXPECT_TRUE(violates(4));
