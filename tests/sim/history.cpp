@@ -53,10 +53,12 @@ bool CutSearch::observe_versions(const std::string& what,
                                  const std::vector<OperationIndex>& writers,
                                  const std::vector<bool>& matches) {
   LAMINA_CHECK(writers.size() == matches.size());
-  // The newest version whose writer is durable: nothing older may be seen.
+  // The newest version whose writer is durable: nothing older may be seen. What changed nothing
+  // has no entry that could be durable.
   size_t oldest_allowed = 0;
   for (size_t i = 1; i < writers.size(); ++i)
-    if (operations_.at(writers[i]).durable) oldest_allowed = i;
+    if (const Operations::Times& times = operations_.at(writers[i]); times.durable && times.changes)
+      oldest_allowed = i;
 
   std::vector<Span> spans;
   bool any = false;

@@ -90,12 +90,15 @@ OperationIndex Oracle::set_xattr(ModelDevice& device, const std::string& name,
                                  std::optional<std::string> value) {
   const OperationIndex operation = begin(
       text(value ? "set" : "remove", " xattr ", name, " of device ", device.tag), true, {&device});
-  device.xattrs[name].push(std::move(value), operation);
+  Cell<std::optional<std::string>>& cell = device.xattrs[name];
+  if (value != cell.current()) operations_.note_change(operation);
+  cell.push(std::move(value), operation);
   return operation;
 }
 
 OperationIndex Oracle::set_root(Permissions permissions) {
   const OperationIndex operation = begin("chmod of the root", true, {});
+  if (permissions != root_.current()) operations_.note_change(operation);
   root_.push(permissions, operation);
   return operation;
 }

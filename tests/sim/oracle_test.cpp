@@ -46,5 +46,23 @@ TEST(Oracle, AcceptsAStoreThatKeepsItsPromises) {
   EXPECT_EQ(first_caught(Bug::none, 100, &what), 0u) << what;
 }
 
+// A flush of a device whose newest operation changed nothing has no entry to wait for, so what
+// another device did before it may be missing.
+TEST(Oracle, ADurableOperationThatChangedNothingSaysNothingOfTheCut) {
+  Operations operations;
+  Cell<int> size(1), read_only(0);
+  const OperationIndex resize = operations.begin("resize", true);
+  size.push(2, resize);
+  operations.note_change(resize);
+  operations.complete(resize);
+  const OperationIndex nothing = operations.begin("set read-only to what it is", true);
+  read_only.push(0, nothing);
+  operations.complete(nothing);
+  operations.make_durable(nothing);
+  CutSearch search(operations);
+  EXPECT_TRUE(search.observe("size", size, {true, false}));
+  EXPECT_TRUE(search.observe("read-only", read_only, {true, true})) << search.conflict();
+}
+
 }  // namespace
 }  // namespace lamina::sim
