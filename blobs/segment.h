@@ -2,7 +2,7 @@
 // A segment: the unit a blob is allocated, filled, sealed, emptied and discarded in. Its header
 // names it, carries the pool's identity and secret under a plain checksum, and says its class.
 //
-//   block 0           header: written at open, at seal, and once more by the stamp (retired)
+//   block 0           header: written at open, at seal (not of nodes), and once more by the stamp
 //   [1, 1+S)          checksums, a plain array of le32, one a block of the segment: S blocks
 //   [1+S, 1+S+F)      front summary, for classes without record headers (B4)
 //   [payload, ...)    records, nodes or moved data, filled front to back, written once

@@ -25,7 +25,9 @@ bool NodeWriter::takes_one_more(const Head& head) const {
   return head.next_block + 1 + summary_blocks(head.entry_bytes + node_entry_bytes) <= head.blocks();
 }
 
-void NodeWriter::fill_header(Head& head, SegmentState state) {
+// Written once: sealing leaves it alone, since committed nodes lie in the segment already and a power
+// cut that tears the headers of both heads would hide both copies from a scan (B3).
+void NodeWriter::fill_header(Head& head) {
   SegmentHeader header;
   header.pool = identity_.pool;
   header.secret = identity_.secret;
@@ -33,10 +35,9 @@ void NodeWriter::fill_header(Head& head, SegmentState state) {
   header.index = head.name.index;
   header.generation = head.name.generation;
   header.kind = SegmentClass::nodes;
-  header.state = state;
+  header.state = SegmentState::open;
   header.epoch = identity_.epoch;
   header.blocks = head.blocks();
-  header.used_end = state == SegmentState::sealed ? head.next_block : 0;
   header.wall_ns = settings_.background->wall_ns();
   pack_segment_header(header, head.memory.blocks(0, 1));
 }
@@ -51,7 +52,7 @@ Result<> NodeWriter::open_head(Head& head, BlobId avoid) {
   head.written = 0;  // the first write goes from the segment's front
   head.entries.clear();
   head.entry_bytes = 0;
-  fill_header(head, SegmentState::open);
+  fill_header(head);
   return {};
 }
 
@@ -111,12 +112,10 @@ Task<Result<>> NodeWriter::seal(Head& head) {
   LAMINA_CHECK(head.next_block <= at);
   pack_summary(summary, identity_.secret, {head.name.blob, head.name.index, head.name.generation, at},
                true, head.memory.blocks(at, length));
-  fill_header(head, SegmentState::sealed);
   IoBatch batch;
-  batch.write(blob.disk(), blob.offset(head.name.index, 0), head.memory.blocks(0, 1));
   batch.write(blob.disk(), blob.offset(head.name.index, at), head.memory.blocks(at, length));
   co_await batch;
-  counters_.written_summaries += uint64_t{1 + length} * block_size;
+  counters_.written_summaries += uint64_t{length} * block_size;
   if (!batch.ok()) co_return batch.result();
   space_.seal(head.name.generation, head.next_block);
   head.name = {};

@@ -55,7 +55,7 @@ class NodeWriter {
   Result<> open_head(Head& head, BlobId avoid);
   Task<Result<>> write_pending(Head& head);
   Task<Result<>> seal(Head& head);
-  void fill_header(Head& head, SegmentState state);
+  void fill_header(Head& head);
 
   const PoolIdentity& identity_;
   const Settings& settings_;
