@@ -80,6 +80,7 @@ Checkpointer::Checkpointer(PoolState& pool) : pool_(pool) {}
 void Checkpointer::resume(const Resume& at) {
   Lock lock(mutex_);
   number_ = at.number;
+  oldest_backed_ = at.oldest_backed;
   next_number_ = at.next_number;
   cut_ = at.cut;
   next_node_ = raw(at.next_node);
@@ -196,7 +197,8 @@ Task<Result<>> Checkpointer::once(bool clean) {
   made.nodes = pool_.newest_image()->nodes;
   cut.tables.number = number;
   for (const NodeId id : cut.unreachable)
-    if (const NodeEntry* entry = made.nodes.find(id); entry && entry->checkpoint <= cut.unreachable_in)
+    if (const NodeEntry* entry = made.nodes.find(id);
+        entry && entry->checkpoint <= cut.unreachable_in)
       made.nodes.erase(id);
   LAMINA_CO_TRY(co_await merge_all(cut, made));
   LAMINA_CO_TRY(co_await rewrite_sparse_nodes(made));
@@ -225,6 +227,7 @@ Task<Result<>> Checkpointer::once(bool clean) {
   {
     Lock lock(mutex_);
     number_ = number;
+    oldest_backed_ = slot.oldest_backed;
     next_number_ = number + 1;
     cut_ = slot.cut;
     next_node_ = made.next_node;
@@ -401,6 +404,7 @@ void Checkpointer::publish(Cut& cut, Made& made) {
   image->nodes = std::move(made.nodes);
   image->maps = made.maps;
   for (const Generation target : cut.swaps.targets) pool_.space.settle(target, cut.log.last);
+  pool_.space.settle_nodes(made.number);
   ImagePtr shared = std::move(image);
   std::set<MapId> in_cut;
   for (const ImageMap& m : shared->maps) in_cut.insert(m.map);
@@ -423,15 +427,21 @@ Sequence Checkpointer::cut() const {
   return cut_;
 }
 
+CheckpointNumber Checkpointer::oldest_backed() const {
+  Lock lock(mutex_);
+  return oldest_backed_;
+}
+
 CheckpointNumber Checkpointer::number() const {
   Lock lock(mutex_);
   return number_;
 }
 
-std::set<Generation> Checkpointer::tables_segments() const {
+std::set<Generation> Checkpointer::tables_segments(CheckpointNumber number) const {
   Lock lock(mutex_);
   std::set<Generation> all;
-  for (const auto& [number, segments] : tables_) all.insert(segments.begin(), segments.end());
+  for (const auto& [of, segments] : tables_)
+    if (of == number) all.insert(segments.begin(), segments.end());
   return all;
 }
 

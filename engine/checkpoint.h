@@ -60,6 +60,7 @@ class Checkpointer {
   // What recovery found, to go on from.
   struct Resume {
     CheckpointNumber number = 0;
+    CheckpointNumber oldest_backed = 0;
     CheckpointNumber next_number = 0;
     Sequence cut = 0;
     NodeId next_node{1};
@@ -70,7 +71,9 @@ class Checkpointer {
 
   Sequence cut() const;                        // of the newest committed one
   CheckpointNumber number() const;             // of the newest committed one
-  std::set<Generation> tables_segments() const;  // of K_old and K_new
+  CheckpointNumber oldest_backed() const;      // K_old's
+  // Of K_old or K_new.
+  std::set<Generation> tables_segments(CheckpointNumber number) const;
   uint64_t metadata_bytes() const;             // nodes + tables of the newest, one copy
   uint64_t extents() const;                    // in all trees of the newest
   uint64_t mapped_blocks() const;
@@ -95,6 +98,7 @@ class Checkpointer {
   std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
   CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;
+  CheckpointNumber oldest_backed_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber next_number_ GUARDED_BY(mutex_) = 1;
   Sequence cut_ GUARDED_BY(mutex_) = 0;
   uint64_t next_node_ GUARDED_BY(mutex_) = 1;

@@ -122,12 +122,22 @@ Task<Result<DeviceInfo>> Pool::create(std::string name, uint64_t size_bytes,
   PoolState& s = *state_;
   LAMINA_CO_TRY(check_device_name(name));
   if (size_bytes > max_device_bytes) co_return fail(Code::too_big, "a device has at most 1 PiB");
-  auto made = co_await s.step(Claim::user, 0, [&]() -> Steps {
+  DeviceId id = DeviceId::none;
+  const auto check_free = [&s, &name]() -> Result<> {
     if (s.devices.find(name)) return fail(Code::exists, "a device of that name exists");
+    return {};
+  };
+  {
+    // First of all, so that a full pool says so only to whoever asks for something new.
+    Lock order(s.log.order());
+    LAMINA_CO_TRY(check_free());
+  }
+  auto made = co_await s.step(Claim::user, 0, [&]() -> Steps {
+    LAMINA_TRY(check_free());
     if (s.devices.count() >= max_devices) return fail(Code::no_space, "the pool has 65536 devices");
     Entry entry;
     entry.kind = EntryKind::create;
-    entry.device = s.devices.next_device();
+    entry.device = id = s.devices.next_device();
     entry.map = s.devices.next_map();
     entry.name = name;
     entry.size_bytes = size_bytes;
@@ -135,7 +145,7 @@ Task<Result<DeviceInfo>> Pool::create(std::string name, uint64_t size_bytes,
     return one(std::move(entry));
   });
   if (!made) co_return forward_error(made);
-  co_return find(name);
+  co_return info(id);
 }
 
 Task<Result<>> Pool::remove(std::string name) {

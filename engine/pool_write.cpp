@@ -81,7 +81,8 @@ Task<Result<>> PoolState::write_blocks(Write w) {
         entry.length = range.length();
         const size_t bytes = range.length().bytes();
         if (reserved > 0) log_and_apply(release_reservation(*w.device, reserved), {});
-        log_and_apply(std::move(entry), run.zero ? std::span<const std::byte>{} : w.data.first(bytes));
+        log_and_apply(std::move(entry),
+                      run.zero ? std::span<const std::byte>{} : w.data.first(bytes));
         counters.written_user += bytes;
         unmerged_blocks += payload;
         w.data = w.data.subspan(bytes);
@@ -191,8 +192,8 @@ Task<Result<>> Pool::write(DeviceId id, uint64_t offset, std::span<const std::by
     if (!read) co_return read;
   }
   if (*end % block_size != 0 && !(head && last == first)) {
-    auto read = co_await s.read_blocks(*device->map, last,
-                                       whole.blocks(range.length().value - 1, 1));
+    auto read =
+        co_await s.read_blocks(*device->map, last, whole.blocks(range.length().value - 1, 1));
     if (!read) co_return read;
   }
   std::memcpy(whole.data() + offset % block_size, from.data(), from.size());
@@ -253,7 +254,8 @@ Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
     LAMINA_CO_TRY(co_await s.write_blocks(std::move(write)));
   }
   if (whole_begin >= whole_end) co_return Result<>{};
-  const BlockRange whole{DeviceBlock{whole_begin / block_size}, DeviceBlock{whole_end / block_size}};
+  const BlockRange whole{DeviceBlock{whole_begin / block_size},
+                         DeviceBlock{whole_end / block_size}};
   // Discarding what was preallocated gives the reservation back.
   uint64_t reserved = 0;
   if (device->reserved_blocks > 0) reserved = co_await s.count_reserved(*device->map, whole);
@@ -347,8 +349,6 @@ Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool
   { Lock order(s.log.order()); }
   std::vector<BlockRange> pieces;
   uint64_t blocks = 0;
-  auto resolved = co_await device->map->resolve(s.nodes, range, SIZE_MAX);
-  if (!resolved) co_return forward_error(resolved);
   auto add = [&](DeviceBlock begin, DeviceBlock piece_end) {
     if (begin >= piece_end) return;
     blocks += (piece_end - begin).value;
@@ -357,13 +357,18 @@ Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool
     else
       pieces.push_back({begin, piece_end});
   };
-  DeviceBlock at = range.begin;
-  for (const Extent& extent : resolved->extents) {
-    add(at, extent.begin);
-    if (extent.kind == ExtentKind::zero && !extent.reserved) add(extent.begin, extent.end);
-    at = extent.end;
+  {
+    // Not held while room is waited for: what it pins could not be freed.
+    auto resolved = co_await device->map->resolve(s.nodes, range, SIZE_MAX);
+    if (!resolved) co_return forward_error(resolved);
+    DeviceBlock at = range.begin;
+    for (const Extent& extent : resolved->extents) {
+      add(at, extent.begin);
+      if (extent.kind == ExtentKind::zero && !extent.reserved) add(extent.begin, extent.end);
+      at = extent.end;
+    }
+    add(at, range.end);
   }
-  add(at, range.end);
   if (blocks > 0 && !s.admits(blocks)) {
     LAMINA_CO_TRY(co_await s.checkpointer.run());
     if (!s.admits(blocks)) co_return fail(Code::no_space, "the pool cannot reserve so much");
@@ -371,20 +376,20 @@ Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool
   const bool check_only = s.settings.preallocate == Settings::Preallocate::check;
   for (const BlockRange& piece : pieces) {
     if (check_only) break;
-    LAMINA_CO_TRY(co_await s.step(Claim::user, 0,
-                                  [&]() -> Result<std::vector<PoolState::StepEntry>> {
-      std::vector<PoolState::StepEntry> list;
-      Entry entry;
-      entry.kind = EntryKind::reserve;
-      entry.device = id;
-      entry.map = device->map->id();
-      entry.begin = piece.begin;
-      entry.length = piece.length();
-      entry.size_bytes = device->reserved_blocks + piece.length().value;
-      list.push_back({std::move(entry), {}});
-      s.reserved_blocks += piece.length().value;
-      return list;
-    }));
+    LAMINA_CO_TRY(
+        co_await s.step(Claim::user, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
+          std::vector<PoolState::StepEntry> list;
+          Entry entry;
+          entry.kind = EntryKind::reserve;
+          entry.device = id;
+          entry.map = device->map->id();
+          entry.begin = piece.begin;
+          entry.length = piece.length();
+          entry.size_bytes = device->reserved_blocks + piece.length().value;
+          list.push_back({std::move(entry), {}});
+          s.reserved_blocks += piece.length().value;
+          return list;
+        }));
   }
   if (keep_size) co_return Result<>{};
   bool grows = false;

@@ -43,8 +43,8 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
     device->reserved_blocks = row.reserved_blocks;
     device->last_fork = row.last_fork;
     device->last_share = row.last_share;
-    device->map = std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks,
-                                            row.extents);
+    device->map =
+        std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks, row.extents);
     devices.restore(std::move(device));
   }
 }
@@ -123,6 +123,7 @@ Result<> Recovery::load() {
   }
   pool_.epochs = tables.epochs;
   resume_.number = slot.number;
+  resume_.oldest_backed = slot.oldest_backed;
   resume_.cut = slot.cut;
   resume_.next_node = tables.next_node;
   resume_.next_number = slot.number + 1;
@@ -215,6 +216,7 @@ Task<Result<>> Recovery::seal_left_open() {
       pool_.space.retire(s.name.generation);
     }
   }
+  pool_.space.settle_nodes(chosen_.slot.number);
   co_return Result<>{};
 }
 
@@ -260,7 +262,8 @@ Task<Result<>> Recovery::find_orphans() {
     for (size_t i = 0; i < still.size();) {
       const uint64_t begin = blob->offset(still[i], 0);
       uint64_t end = begin;
-      for (; i < still.size() && blob->offset(still[i], 0) == end; ++i) end += blob->segment_bytes();
+      for (; i < still.size() && blob->offset(still[i], 0) == end; ++i)
+        end += blob->segment_bytes();
       discards.discard(blob->disk(), begin, end - begin);
     }
     co_await discards;
@@ -305,13 +308,13 @@ Task<Result<>> Recovery::run() {
   });
   if (!rolled) co_return rolled;
   end_ = forward.end();
+  pool_.identity.epoch = end_.epoch;  // until the next begins
   pool_.recovered_entries = forward.entries();
   segments_ = std::move(forward).segments();
   {
     Lock order(pool_.log.order());
-    pool_.devices.for_each([this](const DevicePtr& device) {
-      pool_.reserved_blocks += device->reserved_blocks;
-    });
+    pool_.devices.for_each(
+        [this](const DevicePtr& device) { pool_.reserved_blocks += device->reserved_blocks; });
   }
   LAMINA_CO_TRY(claim_chain());
   if (pool_.settings.read_only) {
@@ -322,11 +325,20 @@ Task<Result<>> Recovery::run() {
   LAMINA_CO_TRY(co_await write_again(forward));
   // What was read must not go away any more once something is written because of it.
   LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
+  // D10: what came to nothing is free before the new epoch takes anything, what only the cut makes
+  // void right behind it; so that crashes in a row, on a pool that is full, never run out.
   if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
+  LAMINA_CO_TRY(co_await pool_.reclaimer.free_dead());
   LAMINA_CO_TRY(co_await begin_epoch(forward));
   LAMINA_CO_TRY(co_await seal_left_open());
+  LAMINA_CO_TRY(co_await pool_.reclaimer.free_dead());
   LAMINA_CO_TRY(co_await drop_unlinked());
-  if (chosen_.fell_back) LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  // D10: lives that end without a checkpoint leave a segment of the chain each, and short ones give
+  // nothing back: neither may add up.
+  const bool again = end_.epoch > chosen_.slot.epoch;
+  if (chosen_.fell_back || again) LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  auto room = co_await pool_.reclaimer.make_room(Claim::log);
+  if (!room && room.error().code != Code::no_space) co_return room;
   co_return Result<>{};
 }
 
@@ -345,8 +357,8 @@ Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Jou
   auto chosen = co_await choose(blobs, identity.secret, settings);
   if (!chosen) co_return forward_error(chosen);
   std::string name = blobs[0]->superblock().pool_name;
-  auto pool = std::make_unique<PoolState>(std::move(blobs), std::move(settings), identity,
-                                          std::move(name));
+  auto pool =
+      std::make_unique<PoolState>(std::move(blobs), std::move(settings), identity, std::move(name));
   Recovery recovery(*pool, std::move(*chosen));
   LAMINA_CO_TRY(co_await recovery.run());
   co_return pool;

@@ -11,12 +11,12 @@
 #include "blobs/segment.h"
 #include "blobs/summary.h"
 #include "engine/pool_state.h"
+#include "engine/space/moved_layout.h"
 
 namespace lamina {
 namespace {
 
-constexpr size_t entry_bytes_a_block = 14;  // of summary kept for each block: one entry, mostly
-constexpr uint64_t write_bytes = mib;       // of one request
+constexpr uint64_t write_bytes = mib;  // of one request
 
 }  // namespace
 
@@ -26,7 +26,7 @@ Result<> MovedWriter::open() {
   JournalBlob& blob = pool_.space.blob(name->blob);
   name_ = *name;
   blocks_ = blob.segment_blocks();
-  front_ = summary_blocks(size_t{blocks_} * entry_bytes_a_block);
+  front_ = moved_summary_blocks(blocks_);
   next_ = payload_begin(SegmentClass::moved, blocks_, front_);
   if (memory_.size() != blob.segment_bytes()) memory_ = Buffer(blob.segment_bytes());
   std::memset(memory_.data(), 0, size_t{next_} * block_size);
@@ -118,8 +118,7 @@ Task<Result<>> MovedWriter::close() {
   const uint32_t length = summary_blocks(bytes);
   LAMINA_CHECK(length <= front_ && next_ + length <= blocks_);
   MetadataPlace place{name_.blob, name_.index, name_.generation, 1 + sum_blocks};
-  pack_summary(summary, pool_.identity.secret, place, false,
-               memory_.blocks(place.block, length));
+  pack_summary(summary, pool_.identity.secret, place, false, memory_.blocks(place.block, length));
   place.block = blocks_ - length;
   pack_summary(summary, pool_.identity.secret, place, true, memory_.blocks(place.block, length));
 

@@ -8,18 +8,39 @@
 
 #include "base/check.h"
 #include "engine/pool_state.h"
+#include "engine/space/moved_layout.h"
 #include "engine/space/moved_writer.h"
 #include "engine/space/victim.h"
 
 namespace lamina {
 namespace {
 
-constexpr uint64_t low_part = 4;         // cleaning begins below this part of the pool free
-constexpr uint64_t worth_percent = 92;   // a fuller segment gains too little
-constexpr uint64_t fill_percent = 85;    // of a target that can be counted on
+constexpr uint64_t low_part = 4;             // cleaning begins below this part of the pool free
+constexpr int64_t worth_percent = 92;        // a fuller segment gains too little
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
 
 }  // namespace
+
+// What is chosen so far, and how many targets it fills. A block takes payload, and an entry at the
+// most; a fact takes an entry alone.
+class Mover::Batch {
+ public:
+  explicit Batch(uint32_t segment_blocks)
+      : payload_(moved_payload_blocks(segment_blocks)),
+        entries_(moved_summary_entries(segment_blocks)) {}
+
+  void add(const Segment& s) {
+    live_ += static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks));
+    facts_ += static_cast<uint64_t>(std::max<int64_t>(0, s.homes));
+  }
+  uint64_t targets() const {
+    return std::max(div_up(live_, payload_), div_up(live_ + facts_, entries_));
+  }
+
+ private:
+  uint64_t payload_, entries_;
+  uint64_t live_ = 0, facts_ = 0;
+};
 
 std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const {
   std::set<Generation> victims;
@@ -33,18 +54,21 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const
   // Until there is enough again, and as many as their survivors fit what the mover may take.
   const uint64_t wanted = space.total() / low_part + space.total() / (4 * low_part);
   const uint64_t missing = wanted - space.available(Claim::user);
-  const uint64_t limit =
-      space.available(Claim::mover) * space.segment_blocks() * fill_percent / 100;
-  uint64_t survivors = 0;
+  const uint64_t limit = space.available(Claim::mover);
+  Batch chosen(space.segment_blocks());
   for (const Segment& s : order) {
-    const auto live = static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks + s.homes));
-    if (live == 0) continue;  // dead: the walk sees to it
-    if (live * 100 > uint64_t{space.segment_blocks()} * worth_percent) break;
-    if (survivors + live > limit) break;
-    survivors += live;
+    if (s.live_blocks <= 0 && s.homes <= 0) continue;  // dead: the walk sees to it
+    if (s.live_blocks * 100 > int64_t{moved_payload_blocks(space.segment_blocks())} * worth_percent)
+      break;
+    Batch more = chosen;
+    more.add(s);
+    if (more.targets() > limit) break;
+    chosen = more;
     victims.insert(s.name.generation);
-    if (victims.size() >= missing + survivors / space.segment_blocks()) break;
+    if (victims.size() >= missing + chosen.targets()) break;
   }
+  // What gains no segment would go on for ever.
+  if (victims.size() <= chosen.targets()) victims.clear();
   return victims;
 }
 
@@ -93,8 +117,7 @@ Task<Result<>> Mover::move_group(const std::vector<Referrer>& referrers,
   std::map<Generation, std::unique_ptr<Victim>> loaded;
   auto give_up = [&](Generation generation, const Error& why) {
     pool_.space.mark_stuck(generation);
-    pool_.settings.log(Settings::Severity::warning,
-                       "a segment cannot be emptied: " + why.message);
+    pool_.settings.log(Settings::Severity::warning, "a segment cannot be emptied: " + why.message);
     loaded.erase(generation);
   };
   for (const Generation generation : group) {

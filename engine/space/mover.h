@@ -40,6 +40,7 @@ class Mover {
                               const std::set<Generation>& victims);
 
  private:
+  class Batch;
   std::vector<std::set<Generation>> groups(const std::set<Generation>& victims) const;
   Task<Result<>> move_group(const std::vector<Referrer>& referrers,
                             const std::set<Generation>& group, MovedWriter& writer,

@@ -13,11 +13,12 @@
 namespace lamina {
 namespace {
 
-constexpr size_t prepared_ahead = 4;      // free segments of a file kept allocated and written
-constexpr uint64_t keep_allocated = 16;   // and how many at least before holes are punched again
-constexpr uint64_t low_part = 4;          // space is short below this part of the pool
-constexpr uint64_t walk_part = 32;         // dead by the hints, of the pool: worth a walk
-constexpr int hopeless_rounds = 4;        // checkpoints without a segment gained
+constexpr size_t prepared_ahead = 4;     // free segments of a file kept allocated and written
+constexpr uint64_t keep_allocated = 16;  // and how many at least before holes are punched again
+constexpr uint64_t low_part = 4;         // space is short below this part of the pool
+constexpr uint64_t walk_part = 32;       // dead by the hints, of the pool: worth a walk
+constexpr int hopeless_rounds = 4;       // checkpoints without a segment gained or about to be
+constexpr int bounded_rounds = 64;       // then others have had what there was (D2)
 
 bool holds_data(const Segment& s) {
   return s.kind == SegmentClass::log || s.kind == SegmentClass::moved;
@@ -25,39 +26,37 @@ bool holds_data(const Segment& s) {
 
 }  // namespace
 
-// Which segments may be used again now (A4).
+// Which segments may be used again now (A4): what an image found dead that is not newer than K_old,
+// where nobody holds an older one.
 Task<Result<>> Reclaimer::free_dead() {
-  const ImagePtr k_new = pool_.newest_image(), k_old = pool_.older_image();
+  const CheckpointNumber judge = std::min(pool_.checkpointer.oldest_backed(), pool_.oldest_held());
+  const ImagePtr k_old = pool_.older_image();
   std::vector<Segment> dead;
-  std::set<Generation> named = pool_.checkpointer.tables_segments();
-  for (const Generation g : pool_.writer.open()) named.insert(g);
-  const bool nodes_judged = k_old && pool_.oldest_held() >= k_old->number;
-  if (nodes_judged) {
-    for (const auto& image : {k_old, k_new})
-      image->nodes.for_each([&](NodeId, const NodeEntry& entry) {
-        for (const Address& copy : entry.copies) named.insert(copy.generation);
-      });
-  }
   for (const Segment& s : pool_.space.segments()) {
-    if (s.use == SegmentUse::retired) {
-      dead.push_back(s);
-      continue;
-    }
-    if (s.use != SegmentUse::sealed || !k_old) continue;
-    if (s.kind == SegmentClass::nodes) {
-      if (nodes_judged && !named.contains(s.name.generation)) dead.push_back(s);
-      continue;
-    }
-    const bool found_dead = s.dead_in != 0 && s.dead_in <= k_old->number &&
-                            s.dead_in <= pool_.oldest_held();
-    const bool careless = mutated(Mutation::reuse_without_walk) && s.settled != 0 &&
-                          s.settled <= k_old->cut && s.live_blocks * 2 < s.used_blocks;
-    if (holds_data(s) && (found_dead || careless)) dead.push_back(s);
+    const bool sealed = s.use == SegmentUse::sealed;
+    const bool found_dead = sealed && s.dead_in != 0 && s.dead_in <= judge;
+    const bool careless = mutated(Mutation::reuse_without_walk) && sealed && holds_data(s) &&
+                          k_old && s.settled != 0 && s.settled <= k_old->cut &&
+                          s.live_blocks * 2 < s.used_blocks;
+    if (s.use == SegmentUse::retired || found_dead || careless) dead.push_back(s);
   }
   for (const Segment& s : dead)
     if (s.use != SegmentUse::retired) pool_.space.retire(s.name.generation);
   if (dead.empty()) co_return Result<>{};
   co_return co_await stamp_and_release(std::move(dead));
+}
+
+// A settled segment of nodes takes no more of them: what an image does not name in it, no later one
+// will.
+void Reclaimer::find_dead_nodes(const Image& image) {
+  std::set<Generation> named = pool_.checkpointer.tables_segments(image.number);
+  image.nodes.for_each([&](NodeId, const NodeEntry& entry) {
+    for (const Address& copy : entry.copies) named.insert(copy.generation);
+  });
+  for (const Segment& s : pool_.space.segments())
+    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed && s.settled != 0 &&
+        s.settled <= image.number && !named.contains(s.name.generation))
+      pool_.space.mark_dead(s.name.generation, image.number);
 }
 
 // C4: the stamp says durably that nothing in the segment counts any more; only then is it
@@ -129,6 +128,7 @@ Task<Result<>> Reclaimer::after_checkpoint() {
 Task<Result<>> Reclaimer::round() {
   LAMINA_CO_TRY(co_await free_dead());
   const ImagePtr image = pool_.newest_image();
+  find_dead_nodes(*image);
   std::vector<Segment> candidates;
   uint64_t hinted_dead = 0;
   for (const Segment& s : pool_.space.segments()) {
@@ -149,9 +149,9 @@ Task<Result<>> Reclaimer::round() {
     if (walked) walked_ns_ = pool_.settings.background->now_ns();
   }
   if (!walked) {
-    pool_.settings.log(Settings::Severity::error,
-                       "the maps could not be read whole, so no space is freed: " +
-                           walked.error().message);
+    pool_.settings.log(
+        Settings::Severity::error,
+        "the maps could not be read whole, so no space is freed: " + walked.error().message);
     co_return Result<>{};
   }
   for (const Segment& s : candidates)
@@ -180,7 +180,7 @@ bool Reclaimer::worth_walking(uint64_t hinted_dead) const {
 
 Task<Result<>> Reclaimer::make_room(Claim claim) {
   int without_gain = 0;
-  while (!pool_.space.may_take(claim)) {
+  for (int round = 0; !pool_.space.may_take(claim); ++round) {
     const uint64_t before = pool_.space.available(Claim::checkpoint);
     // Each turn: what was found dead before becomes free, what is dead now is found, what is
     // nearly dead is emptied.
@@ -198,8 +198,9 @@ Task<Result<>> Reclaimer::make_room(Claim claim) {
       co_await completion;
     else
       LAMINA_CO_TRY(co_await after_checkpoint());
-    without_gain = pool_.space.available(Claim::checkpoint) > before ? 0 : without_gain + 1;
-    if (without_gain >= hopeless_rounds)
+    const bool gains = pool_.space.available(Claim::checkpoint) > before || gain_pending();
+    without_gain = gains ? 0 : without_gain + 1;
+    if (without_gain >= hopeless_rounds || round >= bounded_rounds)
       co_return fail(Code::no_space, "the pool is full");
   }
   co_return Result<>{};
@@ -228,6 +229,11 @@ Task<void> Reclaimer::prepare_ahead() {
 bool Reclaimer::more_to_gain() const {
   const SpaceCounts counts = pool_.space.counts();
   if (pool_.space.available(Claim::user) * low_part >= counts.total) return false;
+  return gain_pending();
+}
+
+// The mover's batches gain by themselves, and what is dead is free two checkpoints later.
+bool Reclaimer::gain_pending() const {
   if (pool_.checkpointer.has_swaps()) return true;
   for (const Segment& s : pool_.space.segments())
     if (s.dead_in != 0 && s.use == SegmentUse::sealed) return true;

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "base/task.h"
 #include "base/waiters.h"
+#include "engine/image.h"
 #include "engine/space/space.h"
 
 namespace lamina {
@@ -20,6 +21,8 @@ class Reclaimer {
  public:
   explicit Reclaimer(PoolState& pool) : pool_(pool) {}
 
+  // Frees what may be freed now (A4); what was retired, at any time.
+  Task<Result<>> free_dead();
   // After each committed checkpoint: frees what may be freed, then looks for more.
   Task<Result<>> after_checkpoint();
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
@@ -38,8 +41,9 @@ class Reclaimer {
 
  private:
   Task<Result<>> round();
+  void find_dead_nodes(const Image& image);
   bool worth_walking(uint64_t hinted_dead) const;
-  Task<Result<>> free_dead();
+  bool gain_pending() const;
   Task<Result<>> stamp_and_release(std::vector<Segment> dead);
 
   PoolState& pool_;

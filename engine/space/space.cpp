@@ -4,15 +4,27 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/space/moved_layout.h"
 
 namespace lamina {
 namespace {
 
-constexpr uint64_t log_set_aside = 3;      // erases, removes, renames: they must always work (D5)
-constexpr uint64_t mover_set_aside = 3;    // one being filled, one more, and one for luck's sake
-constexpr uint64_t checkpoint_minimum = 4; // two copies, each may cross a segment's end
+constexpr uint64_t log_set_aside = 3;       // erases, removes, renames: they must always work (D5)
+constexpr uint64_t mover_set_aside = 3;     // one being filled, one more, and one for luck's sake
+constexpr uint64_t checkpoint_minimum = 4;  // two copies, each may cross a segment's end
+// A recovery names a chain before what the crash left is free; and each crash in a row, while it
+// opens and before a checkpoint, leaves one segment of it.
+constexpr uint64_t recovery_set_aside = chain_length;
+// Of what data can lie in: fuller than this and cleaning copies five times what it gains.
 constexpr uint64_t kept_back_percent = 7;
-constexpr uint64_t kept_back_minimum = 12;
+// Segments that never hold users' data at rest: what the log is in and has named, two of nodes that
+// are filled and two that are, and what is set aside above users where the maps are small.
+constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +
+                                 mover_set_aside + 2 * checkpoint_minimum;
+static_assert(never_users >= 12);
+// Copies of the maps that may have to lie on the medium at once: two each of K_old, K_new and the
+// checkpoint in progress, and what is set aside for the next.
+constexpr uint64_t node_copies = 8;
 
 }  // namespace
 
@@ -40,7 +52,9 @@ size_t Space::position(BlobId id) const {
   return 0;
 }
 
-JournalBlob& Space::blob(BlobId id) const { return *blobs_[position(id)]; }
+JournalBlob& Space::blob(BlobId id) const {
+  return *blobs_[position(id)];
+}
 
 Segment* Space::row(Generation generation) {
   const auto found = by_generation_.find(raw(generation));
@@ -63,8 +77,8 @@ uint64_t Space::set_aside_above(Claim claim) const {
   uint64_t total = 0;
   for (const auto& rows : rows_) total += rows.size();
   const uint64_t segment_bytes = uint64_t{segment_blocks_} * block_size;
-  const uint64_t checkpoint = std::min(
-      checkpoint_minimum + 4 * div_up(node_bytes_, segment_bytes), std::max(checkpoint_minimum, total / 4));
+  const uint64_t checkpoint = std::min(checkpoint_minimum + 4 * div_up(node_bytes_, segment_bytes),
+                                       std::max(checkpoint_minimum, total / 4));
   switch (claim) {
     case Claim::checkpoint:
       return 0;
@@ -84,7 +98,9 @@ uint64_t Space::available(Claim claim) const {
   return free > aside ? free - aside : 0;
 }
 
-bool Space::may_take(Claim claim) const { return available(claim) > 0; }
+bool Space::may_take(Claim claim) const {
+  return available(claim) > 0;
+}
 
 std::optional<uint32_t> Space::pick_free(size_t position) {
   for (auto* set : {&free_prepared_[position], &free_fresh_[position]}) {
@@ -157,6 +173,14 @@ void Space::seal_recovered(Generation generation, uint32_t used_blocks) {
 void Space::settle(Generation generation, Sequence settled) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation)) segment->settled = settled;
+}
+
+void Space::settle_nodes(CheckpointNumber number) {
+  Lock lock(mutex_);
+  for (auto& rows : rows_)
+    for (Segment& s : rows)
+      if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed && s.settled == 0)
+        s.settled = number;
 }
 
 void Space::mark_dead(Generation generation, CheckpointNumber in) {
@@ -352,15 +376,16 @@ void Space::set_node_bytes(uint64_t bytes) {
 }
 
 uint64_t Space::capacity_blocks() const {
-  Lock lock(mutex_);
   uint64_t blocks = 0;
-  for (size_t at = 0; at < blobs_.size(); ++at) {
-    const uint64_t count = rows_[at].size();
-    const uint64_t kept = std::max(kept_back_minimum, count * kept_back_percent / 100);
-    blocks += (count > kept ? count - kept : 0) * blobs_[at]->segment_blocks();
-  }
-  // Headers, summaries and checksums are not the users' either: some 2 % at random 4 KiB.
-  return blocks - blocks / 50;
+  for (const auto& blob : blobs_)
+    blocks += uint64_t{blob->segment_count()} * moved_payload_blocks(blob->segment_blocks());
+  const uint64_t fixed = never_users * segment_blocks_;
+  return blocks > fixed ? (blocks - fixed) * (100 - kept_back_percent) / 100 : 0;
+}
+
+uint64_t Space::metadata_blocks() const {
+  Lock lock(mutex_);
+  return node_copies * node_bytes_ / block_size;
 }
 
 }  // namespace lamina

@@ -33,8 +33,9 @@ struct Segment {
   SegmentName name{};
   SegmentUse use = SegmentUse::free;
   SegmentClass kind = SegmentClass::log;
-  // The segment is settled for every image whose cut is at or past this (A5); 0: not yet.
-  Sequence settled = 0;
+  // The segment is settled for every image whose cut is at or past this (A5); of nodes, whose number
+  // is: they have none of the log's. 0: not yet.
+  uint64_t settled = 0;
   // A walk found nothing that refers to it in that checkpoint's image; 0: not found dead.
   CheckpointNumber dead_in = 0;
   int64_t live_blocks = 0;  // hint: data blocks that maps refer to
@@ -78,6 +79,8 @@ class Space final : public LiveCounts {
   // By recovery: it may have been sealed before the crash.
   void seal_recovered(Generation generation, uint32_t used_blocks);
   void settle(Generation generation, Sequence settled);
+  // Every sealed segment of nodes is settled in that checkpoint, which is being published.
+  void settle_nodes(CheckpointNumber number);
   void mark_dead(Generation generation, CheckpointNumber in);
   void mark_stuck(Generation generation);
   // The result of a walk: exact counts at its image. What was added since is kept.
@@ -117,6 +120,8 @@ class Space final : public LiveCounts {
 
   // What users can ever store, blocks: the reserve is kept back (D5), never shown.
   uint64_t capacity_blocks() const;
+  // Of that, what the maps may come to take.
+  uint64_t metadata_blocks() const;
 
  private:
   Segment* row(Generation generation) REQUIRES(mutex_);

@@ -38,8 +38,8 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
 
   const uint32_t blocks = blob.segment_blocks();
   MetadataPlace place{name->blob, name->index, generation, blocks - 1};
-  auto length = back_summary_blocks(victim->memory_.blocks(blocks - 1, 1), pool.identity.secret,
-                                    place);
+  auto length =
+      back_summary_blocks(victim->memory_.blocks(blocks - 1, 1), pool.identity.secret, place);
   if (!length) co_return forward_error(length);
   place.block = blocks - *length;
   auto summary = unpack_summary(victim->memory_.blocks(place.block, *length), pool.identity.secret,
@@ -55,8 +55,10 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
     victim->sums_[i] = value.load();
   }
   for (Entry& entry : summary->entries) {
-    if (entry.kind == EntryKind::write) victim->data_.push_back(std::move(entry));
-    else if (is_fact(entry)) victim->facts_.push_back(std::move(entry));
+    if (entry.kind == EntryKind::write)
+      victim->data_.push_back(std::move(entry));
+    else if (is_fact(entry))
+      victim->facts_.push_back(std::move(entry));
   }
   std::sort(victim->data_.begin(), victim->data_.end(),
             [](const Entry& a, const Entry& b) { return a.offset < b.offset; });

@@ -4,7 +4,10 @@
 
 #include <cstring>
 
+#include "base/buffer.h"
+#include "blobs/segment.h"
 #include "blobs/sim_disk.h"
+#include "blobs/summary.h"
 #include "engine/pool.h"
 
 namespace lamina {
@@ -44,17 +47,17 @@ class PoolOnSimulatedDisk : public testing::Test {
   template <class T>
   T wait(Task<T> task) {
     T out{};
-    EXPECT_TRUE(executor_.run_until(std::move(task), out));
+    EXPECT_TRUE(executor_->run_until(std::move(task), out));
     return out;
   }
   void SetUp() override {
-    auto blobs = blobs_on(medium_, executor_, true);
+    auto blobs = blobs_on(medium_, *executor_, true);
     auto made = wait(Pool::format(blobs, {}));
     ASSERT_TRUE(made) << made.error().message;
     open();
   }
   void open() {
-    auto opened = wait(Pool::open(blobs_on(medium_, executor_, false), {}));
+    auto opened = wait(Pool::open(blobs_on(medium_, *executor_, false), {}));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);
   }
@@ -77,7 +80,7 @@ class PoolOnSimulatedDisk : public testing::Test {
     EXPECT_EQ(0, std::memcmp(got.data(), expected.data(), got.size()));
   }
 
-  SimExecutor executor_{1};
+  std::unique_ptr<SimExecutor> executor_ = std::make_unique<SimExecutor>(1);
   SimMedium medium_{"disk", pool_bytes};
   std::unique_ptr<Pool> pool_;
 };
@@ -106,14 +109,80 @@ TEST_F(PoolOnSimulatedDisk, OverwritingForEverFillsNothing) {
   ASSERT_TRUE(device);
   std::vector<uint8_t> versions(24 * mib / block_size);
   for (int i = 0; i < 40000; ++i) {  // two and a half times the pool
-    const uint64_t block = executor_.random()() % versions.size();
+    const uint64_t block = executor_->random()() % versions.size();
     const auto data = pattern(block_size, ++versions[block]);
     auto written = wait(pool_->write(device->id, block * block_size, data));
     ASSERT_TRUE(written) << i << ": " << written.error().message;
   }
   remount();
   for (size_t block = 0; block < versions.size(); ++block)
-    if (versions[block]) expect_content(device->id, block * block_size, pattern(block_size, versions[block]));
+    if (versions[block])
+      expect_content(device->id, block * block_size, pattern(block_size, versions[block]));
+}
+
+// D10, D5: each crash while it opens abandons what the log had named; a full pool has nothing to
+// spare for that.
+TEST_F(PoolOnSimulatedDisk, AFullPoolOpensAfterAnyNumberOfCrashesWhileItOpened) {
+  auto device = wait(pool_->create("vm1", 64 * mib, {}));
+  ASSERT_TRUE(device);
+  for (uint64_t at = 0;; at += 256 * kib) {
+    auto written = wait(pool_->write(device->id, at, pattern(256 * kib, 1)));
+    if (written) continue;
+    ASSERT_EQ(written.error().code, Code::no_space);
+    break;
+  }
+  auto second = wait(pool_->create("vm1", 1 * mib, {}));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::exists);
+  std::mt19937_64 random(1);
+  for (uint64_t life = 0; life < 200; ++life) {
+    pool_.reset();
+    medium_.power_cut(random);
+    executor_ = std::make_unique<SimExecutor>(life);
+    auto blobs = blobs_on(medium_, *executor_, false);
+    if (life % 8 != 0) executor_->crash_after(1 + random() % 60);
+    Result<std::unique_ptr<Pool>> opened;
+    if (!executor_->run_until(Pool::open(std::move(blobs), {}), opened)) continue;
+    ASSERT_TRUE(opened) << life << ": " << opened.error().message;
+    pool_ = std::move(*opened);
+  }
+  pool_.reset();
+  medium_.power_cut(random);
+  executor_ = std::make_unique<SimExecutor>(1);
+  open();
+  auto erased = wait(pool_->erase(device->id, 0, 32 * mib));
+  ASSERT_TRUE(erased) << erased.error().message;
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  EXPECT_TRUE(wait(pool_->write(device->id, 0, pattern(1 * mib, 2))));
+}
+
+// Both copies of a node lie in segments that are sealed together: a power cut that tore two headers
+// just written again would hide them from everybody who looks for them by scanning (B3).
+TEST_F(PoolOnSimulatedDisk, SealingNodesLeavesTheirSegmentsHeadersAlone) {
+  const auto device = wait(pool_->create("vm1", 1 * mib, {}));
+  SimExecutor nobody(0);
+  SimMedium alike("alike", pool_bytes);  // for where segments lie
+  const auto blobs = blobs_on(alike, nobody, true);
+  int sealed = 0;
+  for (int i = 0; i < 150 && sealed < 2; ++i) {  // as many nodes, and the tables with each
+    ASSERT_TRUE(wait(pool_->write(device->id, 0, pattern(block_size, static_cast<uint8_t>(i)))));
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+    sealed = 0;
+    for (uint32_t index = 0; index < blobs[0]->segment_count(); ++index) {
+      Buffer block(block_size);
+      medium_.read(blobs[0]->offset(index, 0), block.span());
+      const auto header = unpack_segment_header(block.span());
+      if (!header || header->kind != SegmentClass::nodes || header->state == SegmentState::retired)
+        continue;
+      EXPECT_EQ(header->state, SegmentState::open);
+      const uint32_t last = header->blocks - 1;
+      medium_.read(blobs[0]->offset(index, last), block.span());
+      if (back_summary_blocks(block.span(), header->secret,
+                              {header->blob, index, header->generation, last}))
+        ++sealed;
+    }
+  }
+  EXPECT_GE(sealed, 2);
 }
 
 }  // namespace

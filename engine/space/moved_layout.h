@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// How much of a segment of class moved holds payload: what the mover can count on, and so what
+// users can ever store.
+// Thread-safety: pure functions.
+#pragma once
+
+#include <cstdint>
+
+#include "blobs/segment.h"
+#include "blobs/summary.h"
+#include "blobs/summary_format.h"
+
+namespace lamina {
+
+// Of summary, kept for each block: one entry, mostly.
+inline constexpr size_t moved_entry_bytes_a_block = 14;
+
+// Blocks kept for the front summary, and for the back one (B4).
+inline uint32_t moved_summary_blocks(uint32_t segment_blocks) {
+  return summary_blocks(size_t{segment_blocks} * moved_entry_bytes_a_block);
+}
+
+inline uint32_t moved_payload_blocks(uint32_t segment_blocks) {
+  const uint32_t summary = moved_summary_blocks(segment_blocks);
+  return segment_blocks - payload_begin(SegmentClass::moved, segment_blocks, summary) - summary;
+}
+
+// Entries that its summaries have room for at least.
+inline uint32_t moved_summary_entries(uint32_t segment_blocks) {
+  const size_t bytes =
+      sizeof(SummaryFormat::room) + size_t{moved_summary_blocks(segment_blocks) - 1} * block_size;
+  return static_cast<uint32_t>(bytes / moved_entry_bytes_a_block);
+}
+
+}  // namespace lamina
