@@ -7,10 +7,10 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t pool_part = 16;      // of a small pool: a checkpoint each sixteenth of it
-constexpr uint64_t free_part = 4;       // of what is free for users
-constexpr uint64_t log_minimum = 4;     // segments: checkpoints are not worth it more often
-constexpr int follow_up_limit = 8;      // checkpoints in a row to get space back
+constexpr uint64_t pool_part = 16;   // of a small pool: a checkpoint each sixteenth of it
+constexpr uint64_t free_part = 4;    // of what is free for users
+constexpr uint64_t log_minimum = 4;  // segments: checkpoints are not worth it more often
+constexpr int follow_up_limit = 8;   // checkpoints in a row to get space back
 
 }  // namespace
 

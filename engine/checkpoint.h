@@ -69,13 +69,13 @@ class Checkpointer {
   };
   void resume(const Resume& at);
 
-  Sequence cut() const;                        // of the newest committed one
-  CheckpointNumber number() const;             // of the newest committed one
-  CheckpointNumber oldest_backed() const;      // K_old's
+  Sequence cut() const;                    // of the newest committed one
+  CheckpointNumber number() const;         // of the newest committed one
+  CheckpointNumber oldest_backed() const;  // K_old's
   // Of K_old or K_new.
   std::set<Generation> tables_segments(CheckpointNumber number) const;
-  uint64_t metadata_bytes() const;             // nodes + tables of the newest, one copy
-  uint64_t extents() const;                    // in all trees of the newest
+  uint64_t metadata_bytes() const;  // nodes + tables of the newest, one copy
+  uint64_t extents() const;         // in all trees of the newest
   uint64_t mapped_blocks() const;
 
  private:

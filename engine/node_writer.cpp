@@ -9,8 +9,8 @@
 
 namespace lamina {
 namespace {
-constexpr uint32_t pending_limit = 64;  // blocks that wait to be written together
-constexpr size_t node_entry_bytes = 64; // bound of a packed entry of kind node
+constexpr uint32_t pending_limit = 64;   // blocks that wait to be written together
+constexpr size_t node_entry_bytes = 64;  // bound of a packed entry of kind node
 }  // namespace
 
 NodeWriter::NodeWriter(const PoolIdentity& identity, const Settings& settings, Space& space,
@@ -25,8 +25,8 @@ bool NodeWriter::takes_one_more(const Head& head) const {
   return head.next_block + 1 + summary_blocks(head.entry_bytes + node_entry_bytes) <= head.blocks();
 }
 
-// Written once: sealing leaves it alone, since committed nodes lie in the segment already and a power
-// cut that tears the headers of both heads would hide both copies from a scan (B3).
+// Written once: sealing leaves it alone, since committed nodes lie in the segment already and a
+// power cut that tears the headers of both heads would hide both copies from a scan (B3).
 void NodeWriter::fill_header(Head& head) {
   SegmentHeader header;
   header.pool = identity_.pool;
@@ -110,8 +110,9 @@ Task<Result<>> NodeWriter::seal(Head& head) {
   const uint32_t length = summary_blocks(head.entry_bytes);
   const uint32_t at = head.blocks() - length;
   LAMINA_CHECK(head.next_block <= at);
-  pack_summary(summary, identity_.secret, {head.name.blob, head.name.index, head.name.generation, at},
-               true, head.memory.blocks(at, length));
+  pack_summary(summary, identity_.secret,
+               {head.name.blob, head.name.index, head.name.generation, at}, true,
+               head.memory.blocks(at, length));
   IoBatch batch;
   batch.write(blob.disk(), blob.offset(head.name.index, at), head.memory.blocks(at, length));
   co_await batch;

@@ -80,7 +80,9 @@ Task<Result<>> Pool::flush(DeviceId id) {
   co_return co_await s.log.flush(through);
 }
 
-Task<Result<>> Pool::sync() { co_return co_await checkpoint(); }
+Task<Result<>> Pool::sync() {
+  co_return co_await checkpoint();
+}
 
 Task<Result<>> Pool::checkpoint() {
   PoolState& s = *state_;

@@ -64,21 +64,21 @@ struct BlobStatus {
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
-  std::string health;     // "ok", "read-only: <why>", ...
+  std::string health;  // "ok", "read-only: <why>", ...
   bool read_only = false;
-  uint64_t size = 0;      // what users can ever store, bytes; the reserve is not in it
+  uint64_t size = 0;  // what users can ever store, bytes; the reserve is not in it
   uint64_t used = 0, free = 0;
   uint64_t extents = 0;
-  uint64_t metadata_bytes = 0;   // maps + node table + device table + checkpoints, one copy
-  uint64_t record_bytes = 0;     // record headers written since open
-  uint64_t summary_bytes = 0;    // summaries and checksums written since open
-  uint64_t log_bytes = 0;        // to roll forward after a crash now
-  uint64_t tail_bytes = 0;       // not known to be durable
+  uint64_t metadata_bytes = 0;  // maps + node table + device table + checkpoints, one copy
+  uint64_t record_bytes = 0;    // record headers written since open
+  uint64_t summary_bytes = 0;   // summaries and checksums written since open
+  uint64_t log_bytes = 0;       // to roll forward after a crash now
+  uint64_t tail_bytes = 0;      // not known to be durable
   uint64_t layer_bytes = 0, node_cache_bytes = 0;
-  uint64_t written_user = 0;     // payload bytes taken from users since open
-  uint64_t written_medium = 0;   // bytes written to disks since open, all causes
+  uint64_t written_user = 0;    // payload bytes taken from users since open
+  uint64_t written_medium = 0;  // bytes written to disks since open, all causes
   uint64_t written_log = 0, written_nodes = 0, written_moved = 0;  // of them
-  uint64_t flushes = 0;          // of disks, since open
+  uint64_t flushes = 0;                                            // of disks, since open
   uint64_t checkpoints = 0;
   CheckpointNumber checkpoint = 0;
   Epoch epoch = 0;
@@ -124,15 +124,15 @@ class Pool {
   Task<Result<>> close();
 
   // --- names. `name` is checked: UTF-8, 1..255 bytes, no control characters or '/', not ".lamina*"
-  Result<DeviceInfo> find(std::string_view name);          // not_found
-  Result<DeviceInfo> info(DeviceId id);                    // not_found
-  std::vector<DeviceInfo> list();                          // in order of id
+  Result<DeviceInfo> find(std::string_view name);  // not_found
+  Result<DeviceInfo> info(DeviceId id);            // not_found
+  std::vector<DeviceInfo> list();                  // in order of id
   Task<Result<DeviceInfo>> create(std::string name, uint64_t size_bytes, Attributes attributes);
-  Task<Result<>> remove(std::string name);                 // the name; the device at last close
+  Task<Result<>> remove(std::string name);  // the name; the device at last close
   // `replace` false: exists when the new name is taken. exchange is not offered (invalid).
   Task<Result<>> rename(std::string from, std::string to, bool replace);
   // Open files keep a removed device alive. Every open() is matched by a close_device().
-  Result<> open_device(DeviceId id, bool for_writing);     // read_only
+  Result<> open_device(DeviceId id, bool for_writing);  // read_only
   Task<Result<>> close_device(DeviceId id, bool for_writing);
 
   // --- attributes

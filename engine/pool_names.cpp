@@ -27,8 +27,7 @@ DeviceInfo info_of(const Devices& devices, const Device& d) {
   info.origin = d.origin;
   if (const DevicePtr origin = devices.find(d.origin)) info.origin_name = origin->name;
   const ThinMap::Size size = d.map->size();
-  info.mapped_bytes =
-      std::min(size.mapped_blocks * block_size, round_up(d.size_bytes, block_size));
+  info.mapped_bytes = std::min(size.mapped_blocks * block_size, round_up(d.size_bytes, block_size));
   info.extents = size.extents;
   info.reserved_bytes = d.reserved_blocks * block_size;
   return info;
@@ -38,8 +37,11 @@ bool valid_utf8(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {
     const auto c = static_cast<unsigned char>(text[i]);
-    const size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3
-                          : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    const size_t length = c < 0x80                ? 1
+                          : c >= 0xc2 && c < 0xe0 ? 2
+                          : c >= 0xe0 && c < 0xf0 ? 3
+                          : c >= 0xf0 && c < 0xf5 ? 4
+                                                  : 0;
     if (length == 0 || i + length > text.size()) return false;
     for (size_t k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -72,7 +74,8 @@ Entry drop_of(const Device& device) {
 }  // namespace
 
 Result<> check_device_name(std::string_view name) {
-  if (name.size() > max_name_bytes) return fail(Code::name_too_long, "a name has at most 255 bytes");
+  if (name.size() > max_name_bytes)
+    return fail(Code::name_too_long, "a name has at most 255 bytes");
   const bool control = std::any_of(name.begin(), name.end(), [](char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '/';
   });

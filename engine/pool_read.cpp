@@ -22,8 +22,7 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
   for (const Extent& extent : resolved.extents) {
     if (at < extent.begin)
       std::memset(into.data() + (at - range.begin).bytes(), 0, (extent.begin - at).bytes());
-    const auto part =
-        into.subspan((extent.begin - range.begin).bytes(), extent.length().bytes());
+    const auto part = into.subspan((extent.begin - range.begin).bytes(), extent.length().bytes());
     at = extent.end;
     if (extent.kind == ExtentKind::lost)
       co_return fail(Code::io, "the range is lost (see .lamina/lost)");
@@ -57,10 +56,9 @@ void PoolState::report_unreadable(const ThinMap& map, BlockRange range) {
     if (!known && devices.lost.size() < lost_limit) devices.lost.push_back(lost);
   }
   if (!known)
-    settings.log(Settings::Severity::error,
-                 "'" + device_name + "' cannot be read at byte " +
-                     std::to_string(range.begin.byte_offset()) + ", " +
-                     std::to_string(range.length().bytes()) + " bytes");
+    settings.log(Settings::Severity::error, "'" + device_name + "' cannot be read at byte " +
+                                                std::to_string(range.begin.byte_offset()) + ", " +
+                                                std::to_string(range.length().bytes()) + " bytes");
 }
 
 Task<Result<size_t>> Pool::read(DeviceId id, uint64_t offset, std::span<std::byte> into) {

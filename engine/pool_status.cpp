@@ -36,8 +36,9 @@ PoolStatus Pool::status() {
   status.uuid = s.identity.pool;
   auto health = s.log.health();
   status.read_only = s.settings.read_only || !health;
-  status.health = !health ? "read-only: " + health.error().message
-                          : s.settings.read_only ? "read-only: mounted so" : "ok";
+  status.health = !health                ? "read-only: " + health.error().message
+                  : s.settings.read_only ? "read-only: mounted so"
+                                         : "ok";
   {
     Lock order(s.log.order());
     status.devices = s.devices.count();

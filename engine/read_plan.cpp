@@ -25,7 +25,9 @@ ReadPlan::Page* ReadPlan::page_of(Address address) {
   return nullptr;
 }
 
-Task<Result<>> ReadPlan::run(PoolState& pool) { return fetch(pool, true); }
+Task<Result<>> ReadPlan::run(PoolState& pool) {
+  return fetch(pool, true);
+}
 
 Task<Result<>> ReadPlan::run_again(PoolState& pool) {
   pages_.clear();

@@ -14,10 +14,10 @@ namespace lamina {
 
 struct Settings {
   // Memory, bytes.
-  uint64_t nodes_bytes = 256 * mib;   // node cache
-  uint64_t layers_bytes = 64 * mib;   // changes not merged yet; a checkpoint starts well before
-  uint64_t tail_bytes = 64 * mib;     // written but not known to be durable
-  uint64_t sums_bytes = 64 * mib;     // cached payload checksums
+  uint64_t nodes_bytes = 256 * mib;  // node cache
+  uint64_t layers_bytes = 64 * mib;  // changes not merged yet; a checkpoint starts well before
+  uint64_t tail_bytes = 64 * mib;    // written but not known to be durable
+  uint64_t sums_bytes = 64 * mib;    // cached payload checksums
   uint64_t flush_after_ns = 1'000'000'000;
   uint64_t checkpoint_log_bytes = 1 * gib;  // of log, after which a checkpoint starts
   bool verify_reads = true;                 // else only what the mover carries is verified

@@ -97,8 +97,8 @@ Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Journ
                                        " of the pool is missing: it was part of it when it was "
                                        "last open; name its disk in the pool file");
     if (blob->segment_count() < member.segment_count)
-      return fail(Code::invalid, blob->disk().name() +
-                                     " is smaller than it was when the pool was last open");
+      return fail(Code::invalid,
+                  blob->disk().name() + " is smaller than it was when the pool was last open");
   }
   for (const auto& blob : blobs) {
     const bool member = std::any_of(slot.members.begin(), slot.members.end(),

@@ -18,10 +18,8 @@ class Writer {
  public:
   void number(uint64_t value) { put_varint(out, value); }
   template <class Enum>
-    requires std::is_enum_v<Enum>
-  void number(Enum value) {
-    put_varint(out, raw(value));
-  }
+  requires std::is_enum_v<Enum>
+  void number(Enum value) { put_varint(out, raw(value)); }
   void text(std::string_view value) {
     number(value.size());
     const auto* p = reinterpret_cast<const std::byte*>(value.data());
@@ -70,7 +68,9 @@ class Reader {
   bool bad_ = false;
 };
 
-void put(Writer& w, const Attributes& a) { w.text(pack_attributes(a, false)); }
+void put(Writer& w, const Attributes& a) {
+  w.text(pack_attributes(a, false));
+}
 
 Attributes get_attributes(Reader& r) {
   auto value = unpack_attributes(r.text(128));

@@ -79,8 +79,8 @@ Task<Result<ThinMap::Resolved>> ThinMap::resolve(NodeStore& nodes, BlockRange ra
     size_t taken = 0;
     for (const BlockRange& gap : found.gaps) {
       const size_t before = found.extents.size();
-      auto result = co_await lookup(nodes, found.image->nodes, found.root, gap, found.extents,
-                                    limit - taken);
+      auto result =
+          co_await lookup(nodes, found.image->nodes, found.root, gap, found.extents, limit - taken);
       if (!result) co_return forward_error(result);
       taken += found.extents.size() - before;
       if (taken >= limit) {

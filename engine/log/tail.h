@@ -19,10 +19,10 @@ namespace lamina {
 
 struct TailSegment {
   SegmentName name;
-  Epoch epoch = 0;    // in which it was opened
-  uint64_t ordinal = 0;  // of the log's segments in this life
-  Buffer memory;      // all blocks of the segment
-  SegmentSums sums;   // of the blocks written so far
+  Epoch epoch = 0;               // in which it was opened
+  uint64_t ordinal = 0;          // of the log's segments in this life
+  Buffer memory;                 // all blocks of the segment
+  SegmentSums sums;              // of the blocks written so far
   uint32_t next_block = 0;       // where the next record begins
   Sequence first = 0, last = 0;  // of the entries in it; 0 while there are none
   std::vector<Entry> entries;    // for the summary
