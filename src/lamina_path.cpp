@@ -54,9 +54,9 @@ Code code_of(int error_number) {
 }
 
 std::string advice(int error_number) {
+  if (is_dead_mount(error_number))
+    return "; the daemon behind it is gone: `lamina umount` it, then mount it again";
   switch (error_number) {
-    case ENOTCONN:
-      return "; the daemon behind it is gone: `lamina umount` it, then mount it again";
     case ENOSPC:
       return "; the pool is full: remove or discard something";
     case EROFS:

@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <string>
 
 #include "base/result.h"
@@ -31,6 +32,12 @@ Result<> set_control(const LaminaPath& where, const std::string& key, const std:
 
 // A file of the read-only directory .lamina in the mount.
 Result<std::string> read_report(const LaminaPath& mount, const std::string& name);
+
+// Whether the error of a call on a mount says that no daemon is behind it, or that it is just
+// going.
+inline bool is_dead_mount(int error_number) {
+  return error_number == ENOTCONN || error_number == ECONNABORTED;
+}
 
 // `what` failed on `path` with `error_number`: the message and the code.
 std::unexpected<Error> system_error(const std::string& what, const std::string& path,

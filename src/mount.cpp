@@ -13,6 +13,7 @@
 #include "config/pool_config.h"
 #include "daemon.h"
 #include "daemon_log.h"
+#include "lamina_path.h"
 #include "mount_options.h"
 #include "mount_table.h"
 #include "serve_pool.h"
@@ -33,13 +34,13 @@ Result<std::string> checked_mount_point(const std::string& typed) {
   std::array<char, PATH_MAX> resolved{};
   if (realpath(typed.c_str(), resolved.data()) == nullptr) {
     if (errno == ENOENT) return cannot("there is no such directory; `mkdir` makes it");
-    if (errno == ENOTCONN)
+    if (is_dead_mount(errno))
       return cannot("a mount whose daemon died is there; `lamina umount` it first");
     return cannot(std::strerror(errno));
   }
   struct stat status {};
   if (stat(resolved.data(), &status) != 0) {
-    if (errno == ENOTCONN)
+    if (is_dead_mount(errno))
       return cannot("a mount whose daemon died is there; `lamina umount` it first");
     return cannot(std::strerror(errno));
   }
