@@ -13,7 +13,9 @@ std::unexpected<Error> cannot_follow(const char* what) {
   return fail(Code::corrupt, std::string("an entry of the log cannot follow: ") + what);
 }
 
-uint64_t blocks_of(uint64_t bytes) { return div_up(bytes, block_size); }
+uint64_t blocks_of(uint64_t bytes) {
+  return div_up(bytes, block_size);
+}
 
 }  // namespace
 
@@ -36,8 +38,12 @@ Result<UnpackedAttributes> unpack_attributes(std::string_view value) {
   if (!in.empty() || v[0] > 07777 || v[1] > UINT32_MAX || v[2] > UINT32_MAX || v[6] > 1)
     return fail(Code::corrupt, "attributes are out of range");
   UnpackedAttributes out;
-  out.attributes = {static_cast<uint32_t>(v[0]), static_cast<uint32_t>(v[1]),
-                    static_cast<uint32_t>(v[2]), v[3], v[4], v[5]};
+  out.attributes = {static_cast<uint32_t>(v[0]),
+                    static_cast<uint32_t>(v[1]),
+                    static_cast<uint32_t>(v[2]),
+                    v[3],
+                    v[4],
+                    v[5]};
   out.read_only = v[6] != 0;
   return out;
 }

@@ -18,6 +18,25 @@
 
 namespace lamina {
 
+// What a device wrote into the segment that the log is in, and into the one before.
+class RecentBytes {
+ public:
+  void add(uint64_t ordinal, uint64_t bytes) {
+    if (ordinal != ordinal_) {
+      before_ = ordinal == ordinal_ + 1 ? now_ : 0;
+      now_ = 0;
+      ordinal_ = ordinal;
+    }
+    now_ += bytes;
+  }
+  uint64_t at(uint64_t ordinal) const {
+    return ordinal == ordinal_ ? now_ + before_ : ordinal == ordinal_ + 1 ? now_ : 0;
+  }
+
+ private:
+  uint64_t ordinal_ = 0, now_ = 0, before_ = 0;
+};
+
 struct Device {
   explicit Device(DeviceId device_id) : id(device_id) {}
 
@@ -35,6 +54,7 @@ struct Device {
 
   // Of this life only.
   Sequence last_change = 0;  // newest entry that concerns it: what its flush has to wait for
+  RecentBytes recent;
   uint32_t open = 0, open_for_writing = 0;
   RangeLocks locks;
 };

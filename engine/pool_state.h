@@ -50,7 +50,8 @@ class PoolState final : public BlockSource {
     std::string payload;  // of attribute values too long for a record
   };
   // Numbers, logs and applies in one step what `build` gives under the order lock; waits for room
-  // first. An error of `build` is passed on, and nothing has happened; an empty list: nothing to do.
+  // first. An error of `build` is passed on, and nothing has happened; an empty list: nothing to
+  // do.
   using Build = std::function<Result<std::vector<StepEntry>>()>;
   Task<Result<>> step(Claim claim, uint32_t payload_blocks, Build build);
   // Under the lock, with room made sure of: one entry of a step that was begun.
@@ -60,6 +61,9 @@ class PoolState final : public BlockSource {
   // --- data (engine/pool_read.cpp, pool_write.cpp)
   // Whole blocks, aligned memory. What cannot be read is listed.
   Task<Result<>> read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into);
+  Task<Result<>> read_to_change(const Device& device, DeviceBlock block, std::span<std::byte> into);
+  Task<bool> all_zero_before(const Device& device, uint64_t size_bytes);
+  Log::Pace pace_of(const Device& device) const REQUIRES(log.order());
   void report_unreadable(const ThinMap& map, BlockRange range);
   struct Write {
     DevicePtr device;

@@ -47,6 +47,30 @@ Task<Result<DevicePtr>> writable_device(PoolState& s, DeviceId id) {
 
 }  // namespace
 
+// Half a segment of the last two: more, and it fills the log rather than uses it.
+Log::Pace PoolState::pace_of(const Device& device) const {
+  const uint64_t segment = uint64_t{space.segment_blocks()} * block_size;
+  return device.recent.at(log.ordinal()) * 2 > segment ? Log::Pace::streaming : Log::Pace::steady;
+}
+
+// The block of a read-modify-write. What lies behind the device's end inside it is nobody's and
+// goes with the change (C3).
+Task<Result<>> PoolState::read_to_change(const Device& device, DeviceBlock block,
+                                         std::span<std::byte> into) {
+  uint64_t size = 0;
+  {
+    Lock order(log.order());
+    size = device.size_bytes;
+  }
+  const std::shared_ptr<ThinMap> map = device.map;
+  const BlockRange one{block, block + BlockCount{1}};
+  LAMINA_CO_TRY(co_await read_blocks(*map, one, into));
+  const uint64_t begin = block.byte_offset();
+  if (size > begin && size < begin + block_size)
+    std::memset(into.data() + (size - begin), 0, begin + block_size - size);
+  co_return Result<>{};
+}
+
 Task<Result<>> PoolState::write_blocks(Write w) {
   while (!w.data.empty()) {
     const Run run = first_run(w.data, log.step_blocks());
@@ -60,11 +84,13 @@ Task<Result<>> PoolState::write_blocks(Write w) {
     if (w.device->reserved_blocks > 0 && payload > 0)
       reserved = co_await count_reserved(*w.device->map, range);
     bool wait_for_lock = false, done = false;
+    Log::Pace pace = Log::Pace::steady;
     {
       Lock order(log.order());
+      pace = pace_of(*w.device);
       if (!w.holds_range && !w.device->locks.free(range)) {
         wait_for_lock = true;
-      } else if (log.has_room(payload, w.claim)) {
+      } else if (log.has_room(payload, w.claim, pace)) {
         log.begin(3 * range_entry_bytes, payload, w.claim);
         const uint64_t end = std::min(w.end_bytes, range.end.byte_offset());
         if (end > w.device->size_bytes) {  // F7: one step
@@ -84,6 +110,7 @@ Task<Result<>> PoolState::write_blocks(Write w) {
         log_and_apply(std::move(entry),
                       run.zero ? std::span<const std::byte>{} : w.data.first(bytes));
         counters.written_user += bytes;
+        w.device->recent.add(log.ordinal(), bytes);
         unmerged_blocks += payload;
         w.data = w.data.subspan(bytes);
         w.begin = range.end;
@@ -95,7 +122,7 @@ Task<Result<>> PoolState::write_blocks(Write w) {
       co_await w.device->locks.acquire(range);
       w.device->locks.release(range);
     } else if (!done) {
-      auto room = co_await log.wait_for_room(payload, w.claim);
+      auto room = co_await log.wait_for_room(payload, w.claim, pace);
       if (!room) co_return room;
     }
   }
@@ -184,16 +211,14 @@ Task<Result<>> Pool::write(DeviceId id, uint64_t offset, std::span<const std::by
     co_return co_await s.write_blocks(std::move(write));
   }
   Buffer whole(range.length().bytes());
-  const BlockRange first{range.begin, range.begin + BlockCount{1}};
-  const BlockRange last{range.end - BlockCount{1}, range.end};
+  const DeviceBlock last = range.end - BlockCount{1};
   const bool head = offset % block_size != 0 || range.length().value == 1;
   if (head) {
-    auto read = co_await s.read_blocks(*device->map, first, whole.blocks(0, 1));
+    auto read = co_await s.read_to_change(*device, range.begin, whole.blocks(0, 1));
     if (!read) co_return read;
   }
-  if (*end % block_size != 0 && !(head && last == first)) {
-    auto read =
-        co_await s.read_blocks(*device->map, last, whole.blocks(range.length().value - 1, 1));
+  if (*end % block_size != 0 && !(head && last == range.begin)) {
+    auto read = co_await s.read_to_change(*device, last, whole.blocks(range.length().value - 1, 1));
     if (!read) co_return read;
   }
   std::memcpy(whole.data() + offset % block_size, from.data(), from.size());
@@ -240,7 +265,7 @@ Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
     const BlockRange one{DeviceBlock{edge.begin / block_size},
                          DeviceBlock{edge.begin / block_size + 1}};
     Buffer block(block_size);
-    auto read = co_await s.read_blocks(*device->map, one, block.span());
+    auto read = co_await s.read_to_change(*device, one.begin, block.span());
     if (!read) co_return read;
     auto cleared = block.span().subspan(edge.begin % block_size, edge.end - edge.begin);
     if (all_zero(cleared)) continue;
@@ -272,6 +297,15 @@ Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
   });
 }
 
+// Whether what would be left of the last block holds nothing: then it goes as a whole. Nothing
+// hangs on it, so what cannot be read is left as it is.
+Task<bool> PoolState::all_zero_before(const Device& device, uint64_t size_bytes) {
+  Buffer block(block_size);
+  const DeviceBlock last{size_bytes / block_size};
+  auto read = co_await read_to_change(device, last, block.span());
+  co_return read.has_value() && all_zero(block.span().first(size_bytes % block_size));
+}
+
 Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
   PoolState& s = *state_;
   if (size_bytes > max_device_bytes) co_return fail(Code::too_big, "a device has at most 1 PiB");
@@ -289,7 +323,11 @@ Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
   HeldRange held(device->locks, locked);
   { Lock order(s.log.order()); }
   if (size_bytes > size) LAMINA_CO_TRY(co_await s.zero_behind_end(device));
-  const BlockRange gone{DeviceBlock{div_up(size_bytes, block_size)}, device_end};
+  BlockRange gone{DeviceBlock{div_up(size_bytes, block_size)}, device_end};
+  if (size_bytes < size && size_bytes % block_size != 0) {
+    const bool nothing_left = co_await s.all_zero_before(*device, size_bytes);
+    if (nothing_left) gone.begin = gone.begin - BlockCount{1};
+  }
   uint64_t reserved = 0;
   if (device->reserved_blocks > 0 && size_bytes < size)
     reserved = co_await s.count_reserved(*device->map, gone);

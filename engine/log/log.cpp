@@ -42,46 +42,48 @@ bool Log::current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_op
   return end + summary <= static_cast<uint32_t>(current_->memory.size() / block_size);
 }
 
-uint64_t Log::entry_limit() const { return settings_.layers_bytes / 2 / layer_bytes_per_entry; }
+uint64_t Log::entry_limit() const {
+  return settings_.layers_bytes / 2 / layer_bytes_per_entry;
+}
 
-Log::Room Log::room(uint32_t payload_blocks, Claim claim) {
+Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
   if (last_ - cut_last_ >= entry_limit()) return Room::after_merge;
   if (current_takes(worst_step_bytes, payload_blocks, false)) return Room::yes;
   const size_t held_limit = std::max<size_t>(
       held_minimum, settings_.tail_bytes / (uint64_t{space_.segment_blocks()} * block_size));
-  if (held_.size() >= held_limit) return Room::after_flush;
+  const size_t kept_for_others = pace == Pace::streaming ? 1 : 0;
+  if (held_.size() >= held_limit - kept_for_others) return Room::after_flush;
   // A3: what is written next must not be where a recovery would go on.
-  if (current_->ordinal + 1 - durable_ordinal_ >= chain_length) return Room::after_flush;
+  if (current_->ordinal + 1 - durable_ordinal_ >= chain_length - kept_for_others)
+    return Room::after_flush;
   if (!space_.may_take(claim)) return Room::after_space;
   return Room::yes;
 }
 
-bool Log::has_room(uint32_t payload_blocks, Claim claim) {
-  return !failed_ && room(payload_blocks, claim) == Room::yes;
+bool Log::has_room(uint32_t payload_blocks, Claim claim, Pace pace) {
+  return !failed_ && room(payload_blocks, claim, pace) == Room::yes;
 }
 
-Task<Result<>> Log::wait_for_room(uint32_t payload_blocks, Claim claim) {
+Task<Result<>> Log::wait_for_room(uint32_t payload_blocks, Claim claim, Pace pace) {
   for (;;) {
     Room found = Room::yes;
-    Sequence through = 0;
+    Completion completion;
     {
       Lock lock(order_);
       if (failed_) co_return fail(Code::read_only, why_.message);
-      found = room(payload_blocks, claim);
-      through = last_;
+      found = room(payload_blocks, claim, pace);
+      if (found == Room::after_flush) {
+        // Segments become durable one after the other, and sealed: it may be time at each change.
+        start_flush(last_);
+        ++want_room_;
+        changed_.add(completion);
+      }
     }
     if (found == Room::yes) co_return Result<>{};
     if (found == Room::after_flush) {
-      LAMINA_CO_TRY(co_await flush(through));
-      // Durable already, so it is the sealing of older segments that is awaited.
-      Completion completion;
-      {
-        Lock lock(order_);
-        if (failed_ || room(payload_blocks, claim) != Room::after_flush || last_ != through)
-          continue;
-        changed_.add(completion);
-      }
       co_await completion;
+      Lock lock(order_);
+      --want_room_;
     } else if (found == Room::after_merge) {
       LAMINA_CO_TRY(co_await merge());
     } else {
@@ -203,8 +205,8 @@ void Log::close_record() {
   record->segment = segment;
   record->end = record_block_ + 1 + static_cast<uint32_t>(previous_.checksums.size());
   record->last = closed_ = previous_.first + previous_.entries.size() - 1;
-  const uint32_t begin =
-      payload_begin(SegmentClass::log, static_cast<uint32_t>(segment->memory.size() / block_size), 0);
+  const uint32_t begin = payload_begin(
+      SegmentClass::log, static_cast<uint32_t>(segment->memory.size() / block_size), 0);
   const bool first_in_segment = record_block_ == begin;
   record->begin = first_in_segment ? 0 : record_block_;
   segment->next_block = record->end;
@@ -230,10 +232,8 @@ void Log::close_record() {
   ++background_;
   spawn(write_record(std::move(record)));
   // So that the segments ahead need not wait for it (A3), and not so often that it slows a stream.
-  if (first_in_segment && segment->ordinal - durable_ordinal_ >= chain_length / 2) {
-    ++background_;
-    spawn(flush_and_forget(closed_));
-  }
+  if (first_in_segment && segment->ordinal - durable_ordinal_ >= chain_length / 2)
+    start_flush(closed_);
   if (on_record) on_record(since_cut_, last_ - cut_last_);
 }
 
@@ -272,8 +272,8 @@ void Log::maybe_seal(const std::shared_ptr<TailSegment>& segment) {
 
 Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
   JournalBlob& blob = space_.blob(segment->name.blob);
-  auto result = co_await seal_log_segment(identity_, blob, *segment, settings_.background->wall_ns(),
-                                          counters_);
+  auto result = co_await seal_log_segment(identity_, blob, *segment,
+                                          settings_.background->wall_ns(), counters_);
   Lock lock(order_);
   if (result) {
     unflushed_.insert(segment->name.blob);
@@ -368,6 +368,14 @@ Task<Result<>> Log::flush_all_disks() {
   co_return result;
 }
 
+// Whether a flush now would let the log go on (A3), though not all that it should cover is written.
+bool Log::segment_to_make_durable() const {
+  return std::any_of(held_.begin(), held_.end(), [this](const auto& segment) {
+    return segment->ordinal > durable_ordinal_ && segment->first != 0 && segment->first <= written_;
+  });
+}
+
+// Makes at least something durable that was not; who wants more comes again.
 Task<Result<>> Log::flush_round() {
   Sequence goal = 0;
   {
@@ -381,8 +389,9 @@ Task<Result<>> Log::flush_round() {
     {
       Lock lock(order_);
       if (failed_) co_return fail(Code::io, why_.message);
-      if (written_ >= goal || mutated(Mutation::ack_before_record)) {
-        goal = std::max(goal, written_);
+      if (written_ >= goal || (want_room_ > 0 && segment_to_make_durable()) ||
+          mutated(Mutation::ack_before_record)) {
+        goal = mutated(Mutation::ack_before_record) ? goal : written_;
         blobs = std::exchange(unflushed_, {});
         break;
       }
@@ -416,10 +425,18 @@ Task<Result<>> Log::flush_disks(std::set<BlobId> blobs, Sequence goal) {
   co_return Result<>{};
 }
 
+void Log::start_flush(Sequence through) {
+  if (flush_started_) return;
+  flush_started_ = true;
+  ++background_;
+  spawn(flush_and_forget(through));
+}
+
 Task<void> Log::flush_and_forget(Sequence through) {
-  co_await Yield{};  // it is spawned under the lock
+  co_await Yield{};                                        // it is spawned under the lock
   [[maybe_unused]] auto result = co_await flush(through);  // a failure is the pool's, and kept
   Lock lock(order_);
+  flush_started_ = false;
   --background_;
   changed_.wake_all();
 }

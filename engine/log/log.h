@@ -75,9 +75,14 @@ class Log {
   // the lock; then, without letting go of it, begin() and add() each entry.
   static constexpr uint32_t max_step_blocks = 256;  // of payload, and a quarter of a segment
   uint32_t step_blocks() const;
-  bool has_room(uint32_t payload_blocks, Claim claim) REQUIRES(order_);
+  // A device that streams stops a segment earlier behind a slow disk than one that does not, so
+  // that it never stands in the other's way.
+  enum class Pace : uint8_t { steady, streaming };
+  bool has_room(uint32_t payload_blocks, Claim claim, Pace pace = Pace::steady) REQUIRES(order_);
   // Waits until has_room() may be true. Error: read_only; no_space where reclaiming is hopeless.
-  Task<Result<>> wait_for_room(uint32_t payload_blocks, Claim claim);
+  Task<Result<>> wait_for_room(uint32_t payload_blocks, Claim claim, Pace pace = Pace::steady);
+  // Counts the segments that the log was in, by which a device knows its pace.
+  uint64_t ordinal() const REQUIRES(order_) { return current_->ordinal; }
   void begin(size_t packed_bytes, uint32_t payload_blocks, Claim claim) REQUIRES(order_);
   // Numbers the entry, places its payload (padded with zeroes to whole blocks); the result says
   // where. The reference is good until the next call.
@@ -137,7 +142,8 @@ class Log {
   };
   enum class Room : uint8_t { yes, after_flush, after_space, after_merge };
 
-  Room room(uint32_t payload_blocks, Claim claim) REQUIRES(order_);
+  Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
+  bool segment_to_make_durable() const REQUIRES(order_);
   bool current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_open_record) const
       REQUIRES(order_);
   std::shared_ptr<TailSegment> open_segment(const SegmentName& name) REQUIRES(order_);
@@ -151,6 +157,7 @@ class Log {
 
   Task<void> write_record(std::shared_ptr<InFlight> record);
   Task<void> seal(std::shared_ptr<TailSegment> segment);
+  void start_flush(Sequence through) REQUIRES(order_);
   Task<void> flush_and_forget(Sequence through);
   Task<void> take_turn();
   void end_turn();
@@ -189,11 +196,13 @@ class Log {
   Sequence closed_ GUARDED_BY(order_) = 0;         // in closed records
   Sequence written_ GUARDED_BY(order_) = 0;        // and written, all up to it
   Sequence durable_ GUARDED_BY(order_) = 0;
-  Sequence witnessed_ GUARDED_BY(order_) = 0;      // some header says it was durable (B5)
+  Sequence witnessed_ GUARDED_BY(order_) = 0;        // some header says it was durable (B5)
   uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;  // of the newest segment with a durable record
-  uint64_t since_cut_ GUARDED_BY(order_) = 0;      // bytes
-  Sequence cut_last_ GUARDED_BY(order_) = 0;       // the last entry before the newest cut
+  uint64_t since_cut_ GUARDED_BY(order_) = 0;        // bytes
+  Sequence cut_last_ GUARDED_BY(order_) = 0;         // the last entry before the newest cut
   bool flushing_ GUARDED_BY(order_) = false;
+  bool flush_started_ GUARDED_BY(order_) = false;  // one that nobody awaits
+  uint32_t want_room_ GUARDED_BY(order_) = 0;      // who wait for segments to become durable
   bool timer_runs_ GUARDED_BY(order_) = false;
   bool stopping_ GUARDED_BY(order_) = false;
   bool failed_ GUARDED_BY(order_) = false;

@@ -9,9 +9,9 @@ needs python3
 model="python3 $(dirname "$0")/model_operations.py"
 
 pool 2G
-first=${LAMINA_SEED:-$RANDOM}
+first=${LAMINA_SEED:-1}
 rounds=3 count=700
-[ -z "$long" ] || rounds=60 count=3000
+[ -z "$long" ] || first=${LAMINA_SEED:-$RANDOM} rounds=60 count=3000
 
 for ((seed = first; seed < first + rounds; seed++)); do
   step "seed $seed, two at once"
