@@ -179,7 +179,7 @@ class FileDisk::Request final : public RingHandler {
 };
 
 void FileDisk::Request::queue() {
-  io_uring_sqe* const sqe = UringLoop::current().sqe(*this);
+  io_uring_sqe* const sqe = UringLoop::current().disk_sqe(*this);
   const int fd = disk_.fd_.get();
   const uint64_t at = disk_.offset_ + operation_.offset + done_;
   const uint64_t left = operation_.length - done_;

@@ -23,6 +23,9 @@ namespace {
 // Rounds of what coroutines post to their own thread before completions are looked at again: a
 // chain of resumptions costs no system call, a loop of Yields starves nobody.
 constexpr int rounds_per_turn = 64;
+// Operations of disks that are submitted together. Fewer cost more system calls than the disk's
+// idle time is worth.
+constexpr unsigned disk_batch = 8;
 
 thread_local UringLoop* running_loop = nullptr;
 
@@ -122,12 +125,13 @@ struct UringLoop::State {
     if (ring_exists) io_uring_queue_exit(&ring);
   }
 
-  void mark_quiet();
+  void before_submitting();
   bool stop_now() const { return stoppable && stopping.load(std::memory_order_acquire); }
 
   io_uring ring{};
   const char* setup_name = "";
   std::vector<io_uring_sqe*> quiet;  // queued, not submitted
+  unsigned disk_queued = 0;          // of disks, likewise
   bool ring_exists = false;
   bool enabled = false;  // bound to its thread
   Doorbell doorbell;
@@ -194,6 +198,13 @@ io_uring_sqe* UringLoop::sqe(RingHandler& handler) {
   return entry;
 }
 
+io_uring_sqe* UringLoop::disk_sqe(RingHandler& handler) {
+  State& s = *state_;
+  if (s.disk_queued >= disk_batch && s.enabled) submit_queued();
+  ++s.disk_queued;
+  return sqe(handler);
+}
+
 io_uring_sqe* UringLoop::quiet_sqe(RingHandler& handler) {
   io_uring_sqe* const entry = sqe(handler);
   state_->quiet.push_back(entry);
@@ -201,9 +212,10 @@ io_uring_sqe* UringLoop::quiet_sqe(RingHandler& handler) {
 }
 
 // The flag is set as the last thing, because io_uring_prep_*() clear flags.
-void UringLoop::State::mark_quiet() {
+void UringLoop::State::before_submitting() {
   for (io_uring_sqe* const entry : quiet) entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
   quiet.clear();
+  disk_queued = 0;
 }
 
 // Makes room in the submission queue in the middle of a turn. The kernel may want completions
@@ -211,7 +223,7 @@ void UringLoop::State::mark_quiet() {
 void UringLoop::submit_queued() {
   State& s = *state_;
   LAMINA_CHECK(s.enabled);  // before that, a thousand entries are enough for anybody
-  s.mark_quiet();
+  s.before_submitting();
   const int result = io_uring_submit(&s.ring);
   if (result > 0) return;
   LAMINA_CHECK(result == -EBUSY || result == -EAGAIN || result == -EINTR);
@@ -227,7 +239,7 @@ void UringLoop::submit_queued() {
 // Submits, and waits for a completion or the next timer if there is nothing else to do.
 void UringLoop::enter() {
   State& s = *state_;
-  s.mark_quiet();
+  s.before_submitting();
   int result;
   if (!s.ready.empty() || !s.stashed.empty() || s.stop_now()) {
     result = io_uring_submit_and_get_events(&s.ring);
@@ -315,7 +327,7 @@ void UringLoop::run_while_not(const bool& done) {
     s.enabled = true;
   }
   while (!done && !s.stop_now()) turn();
-  s.mark_quiet();
+  s.before_submitting();
   (void)io_uring_submit(&s.ring);
   set_current(before);
   running_loop = nullptr;

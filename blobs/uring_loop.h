@@ -54,6 +54,9 @@ class UringLoop final : public Executor {
   // An entry whose success is not reported; a failure goes to `handler`. The place an entry is in
   // is valid until the next turn or the next sqe(): prepare it at once.
   io_uring_sqe* quiet_sqe(RingHandler& handler);
+  // The same for an operation of a disk. A few of them go out without waiting for the end of the
+  // turn: a disk that gets thirty at once answers thirty at once, and rests in between.
+  io_uring_sqe* disk_sqe(RingHandler& handler);
   io_uring& ring();
   // How the ring was set up: "defer_taskrun" (Linux 6.1), "coop_taskrun" (5.19) or "plain".
   const char* setup_name() const;
