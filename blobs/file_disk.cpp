@@ -140,7 +140,11 @@ class FileDisk final : public Disk {
   class Request;
   static Task<void> discard_blocks(BlockDiscarder& discarder, DiskOperation& operation,
                                    uint64_t offset);
-  bool written(uint64_t offset, uint64_t length) const;
+  // The first part of [begin, end) that the file system has not written yet; empty: there is none.
+  struct Unwritten {
+    uint64_t begin, end;
+  };
+  Unwritten first_unwritten(uint64_t begin, uint64_t end) const;
 
   const std::string path_;
   const Descriptor fd_;
@@ -179,10 +183,18 @@ class FileDisk::Request final : public RingHandler {
 };
 
 void FileDisk::Request::queue() {
+  uint64_t end = operation_.length;  // of what goes out now
+  if (operation_.kind == DiskOperation::Kind::prepare) {
+    const uint64_t base = disk_.offset_ + operation_.offset;
+    const Unwritten part = disk_.first_unwritten(base + done_, base + operation_.length);
+    if (part.begin == part.end) return queue_end(0);
+    done_ = part.begin - base;
+    end = std::min(part.end - base, done_ + prepare_piece);
+  }
   io_uring_sqe* const sqe = UringLoop::current().disk_sqe(*this);
   const int fd = disk_.fd_.get();
   const uint64_t at = disk_.offset_ + operation_.offset + done_;
-  const uint64_t left = operation_.length - done_;
+  const uint64_t left = end - done_;
   const auto bytes = static_cast<unsigned>(std::min(left, largest_transfer));
   switch (operation_.kind) {
     case DiskOperation::Kind::read:
@@ -199,7 +211,7 @@ void FileDisk::Request::queue() {
                               static_cast<off_t>(at), static_cast<off_t>(left));
       break;
     case DiskOperation::Kind::prepare:
-      io_uring_prep_write(sqe, fd, zeroes(), std::min<unsigned>(bytes, prepare_piece), at);
+      io_uring_prep_write(sqe, fd, zeroes(), bytes, at);
       break;
   }
   if (retried_) sqe->flags |= IOSQE_ASYNC;
@@ -229,9 +241,12 @@ void FileDisk::Request::complete(int32_t result, uint32_t) {
 
 // Whether the file has real blocks there: not a hole, not allocated but unwritten, which file
 // systems report as one.
-bool FileDisk::written(uint64_t offset, uint64_t length) const {
-  const off_t hole = lseek(fd_.get(), static_cast<off_t>(offset), SEEK_HOLE);
-  return hole >= 0 && static_cast<uint64_t>(hole) >= offset + length;
+FileDisk::Unwritten FileDisk::first_unwritten(uint64_t begin, uint64_t end) const {
+  const off_t hole = lseek(fd_.get(), static_cast<off_t>(begin), SEEK_HOLE);
+  if (hole < 0) return {begin, end};
+  if (static_cast<uint64_t>(hole) >= end) return {end, end};
+  const off_t data = lseek(fd_.get(), hole, SEEK_DATA);
+  return {static_cast<uint64_t>(hole), data < 0 ? end : std::min(end, static_cast<uint64_t>(data))};
 }
 
 Task<void> FileDisk::discard_blocks(BlockDiscarder& discarder, DiskOperation& operation,
@@ -255,8 +270,7 @@ void FileDisk::submit(DiskOperation& operation) {
   const uint64_t at = offset_ + operation.offset;
   if (operation.kind == DiskOperation::Kind::discard && traits_.block_device)
     return spawn(discard_blocks(discarder_, operation, at));
-  if (operation.kind == DiskOperation::Kind::prepare &&
-      (traits_.block_device || written(at, operation.length)))
+  if (operation.kind == DiskOperation::Kind::prepare && traits_.block_device)
     return request->queue_end(0);
   request->queue();
 }

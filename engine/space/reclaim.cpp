@@ -13,12 +13,13 @@
 namespace lamina {
 namespace {
 
-constexpr size_t prepared_ahead = 4;     // free segments of a file kept allocated and written
-constexpr uint64_t keep_allocated = 16;  // and how many at least before holes are punched again
-constexpr uint64_t low_part = 4;         // space is short below this part of the pool
-constexpr uint64_t walk_part = 32;       // dead by the hints, of the pool: worth a walk
-constexpr int hopeless_rounds = 4;       // checkpoints without a segment gained or about to be
-constexpr int bounded_rounds = 64;       // then others have had what there was (D2)
+constexpr size_t prepared_ahead = 4;  // free segments of a file kept allocated and written
+// Of log: free segments of a file that stay allocated before holes are punched again.
+constexpr uint64_t kept_checkpoints = 3;
+constexpr uint64_t low_part = 10;   // space is short below this part of the pool
+constexpr uint64_t walk_part = 32;  // dead by the hints, of the pool: worth a walk
+constexpr int hopeless_rounds = 4;  // checkpoints without a segment gained or about to be
+constexpr int bounded_rounds = 64;  // then others have had what there was (D2)
 
 bool holds_data(const Segment& s) {
   return s.kind == SegmentClass::log || s.kind == SegmentClass::moved;
@@ -88,8 +89,10 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   // A block device is told. On a file segments stay allocated while few are free: punching would
   // bring the host file system's allocation back at every flush.
   const SpaceCounts counts = pool_.space.counts();
-  const uint64_t keep = std::max(keep_allocated, counts.total / 8);
-  uint64_t kept = counts.free;
+  const uint64_t log =
+      pool_.settings.checkpoint_log_bytes / (uint64_t{pool_.space.segment_blocks()} * block_size);
+  const uint64_t keep = std::max(counts.total / 8, kept_checkpoints * log);
+  uint64_t kept = pool_.space.prepared();
   IoBatch discards;
   for (const Segment& s : dead) {
     JournalBlob& blob = pool_.space.blob(s.name.blob);
