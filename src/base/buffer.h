@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that can be handed to O_DIRECT: aligned to a block by construction, move-only.
+// Memory that can be handed to O_DIRECT: aligned to a block by construction, move-only. Large ones
+// lie in huge pages where the kernel has them, so that I/O need not look up a page per block.
 // Ownership: frees what it holds. Thread-safety: like any value.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +23,10 @@ class Buffer {
   // Rounds `bytes` up to whole blocks; contents are undefined (pages are touched on first use).
   explicit Buffer(size_t bytes)
       : bytes_(round_up(bytes, block_size)),
-        data_(static_cast<std::byte*>(::operator new(bytes_, std::align_val_t{block_size}))) {}
+        data_(static_cast<std::byte*>(::operator new(bytes_, alignment(bytes_))),
+              Free(alignment(bytes_))) {
+    if (bytes_ >= huge_page) (void)madvise(data_.get(), bytes_, MADV_HUGEPAGE);  // a hint
+  }
 
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
@@ -37,8 +43,15 @@ class Buffer {
   explicit operator bool() const { return data_ != nullptr; }
 
  private:
+  static constexpr size_t huge_page = 2 * mib;
+  static std::align_val_t alignment(size_t bytes) {
+    return std::align_val_t{bytes >= huge_page ? huge_page : block_size};
+  }
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{block_size}); }
+    Free() noexcept : alignment(std::align_val_t{block_size}) {}
+    explicit Free(std::align_val_t of) noexcept : alignment(of) {}
+    std::align_val_t alignment;
+    void operator()(std::byte* p) const { ::operator delete(p, alignment); }
   };
   size_t bytes_ = 0;
   std::unique_ptr<std::byte, Free> data_;
