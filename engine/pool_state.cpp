@@ -4,6 +4,11 @@
 #include <algorithm>
 
 namespace lamina {
+namespace {
+
+constexpr uint64_t slow_segment_ns = 50'000'000;  // to fill one, where it is synced in small pieces
+
+}  // namespace
 
 PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settings the_settings,
                      const PoolIdentity& the_identity, std::string the_name)
@@ -22,6 +27,10 @@ PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settin
   log.merge = [this] { return checkpointer.run(); };
   log.on_record = [this](uint64_t bytes, uint64_t entries) {
     if (checkpoint_due(bytes, entries)) start_checkpoint();
+  };
+  log.on_segment = [this](uint64_t in_ns) {
+    // A log that streams would only be slowed, and its flushes are few.
+    if (in_ns >= slow_segment_ns) start_preparing();
   };
   log.on_failure = [this](const Error& why) {
     settings.log(Settings::Severity::error, "the pool is read-only from now on: " + why.message);

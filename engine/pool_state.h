@@ -63,7 +63,8 @@ class PoolState final : public BlockSource {
   Task<Result<>> read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into);
   Task<Result<>> read_to_change(const Device& device, DeviceBlock block, std::span<std::byte> into);
   Task<bool> all_zero_before(const Device& device, uint64_t size_bytes);
-  Log::Pace pace_of(const Device& device) const REQUIRES(log.order());
+  std::shared_ptr<ThinMap> map_of(const Device& device);
+  Log::Pace pace_of(const Device& device) REQUIRES(log.order());
   void report_unreadable(const ThinMap& map, BlockRange range);
   struct Write {
     DevicePtr device;

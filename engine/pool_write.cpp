@@ -47,8 +47,14 @@ Task<Result<DevicePtr>> writable_device(PoolState& s, DeviceId id) {
 
 }  // namespace
 
+// O_TRUNC gives a device another map at any moment; this one stays as long as its holder.
+std::shared_ptr<ThinMap> PoolState::map_of(const Device& device) {
+  Lock order(log.order());
+  return device.map;
+}
+
 // Half a segment of the last two: more, and it fills the log rather than uses it.
-Log::Pace PoolState::pace_of(const Device& device) const {
+Log::Pace PoolState::pace_of(const Device& device) {
   const uint64_t segment = uint64_t{space.segment_blocks()} * block_size;
   return device.recent.at(log.ordinal()) * 2 > segment ? Log::Pace::streaming : Log::Pace::steady;
 }
@@ -77,12 +83,15 @@ Task<Result<>> PoolState::write_blocks(Write w) {
     const BlockRange range{w.begin, w.begin + BlockCount{run.blocks}};
     const uint32_t payload = run.zero ? 0 : run.blocks;
     if (payload > 0 && !admits(payload)) {
-      auto admitted = co_await admit(*w.device->map, range);
+      const std::shared_ptr<ThinMap> map = map_of(*w.device);
+      auto admitted = co_await admit(*map, range);
       if (!admitted) co_return admitted;
     }
     uint64_t reserved = 0;
-    if (w.device->reserved_blocks > 0 && payload > 0)
-      reserved = co_await count_reserved(*w.device->map, range);
+    if (w.device->reserved_blocks > 0 && payload > 0) {
+      const std::shared_ptr<ThinMap> map = map_of(*w.device);
+      reserved = co_await count_reserved(*map, range);
+    }
     bool wait_for_lock = false, done = false;
     Log::Pace pace = Log::Pace::steady;
     {

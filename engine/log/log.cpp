@@ -16,6 +16,9 @@ constexpr size_t held_minimum = 4;  // segments of tail: fewer and the chain rul
 constexpr size_t spare_limit = 4;   // segments' memory kept for reuse, so that pages stay mapped
 // What one entry may take in a layer: its extent, and the halves of one that it splits.
 constexpr uint64_t layer_bytes_per_entry = 64;
+// Records that go out early after a sync. One would do for whoever syncs after each write; without
+// a sync each costs a header.
+constexpr uint32_t early_records = 2;
 // A packed entry's bound, for steps of one entry with short names.
 constexpr size_t worst_step_bytes = 1024;
 
@@ -138,6 +141,11 @@ const Entry& Log::add(Entry entry, std::span<const std::byte> payload) {
   segment.entries.push_back(entry);
   body_.entries.push_back(std::move(entry));
   start_timer();
+  if (early_left_ > 0 && !early_started_ && in_flight_.empty()) {
+    early_started_ = true;
+    ++background_;
+    spawn(write_early());
+  }
   return body_.entries.back();
 }
 
@@ -159,6 +167,7 @@ std::shared_ptr<TailSegment> Log::open_segment(const SegmentName& name) {
   sums_.pin(name.generation, segment->sums);
   tail_.add(segment);
   segment->ordinal = current_ ? current_->ordinal + 1 : 1;
+  segment->opened_ns = settings_.background->now_ns();
   held_.push_back(segment);
   return segment;
 }
@@ -172,6 +181,7 @@ void Log::switch_segment(Claim claim) {
   std::shift_left(next_.begin(), next_.end(), 1);
   next_.back() = *taken;
   maybe_seal(before);
+  if (on_segment) on_segment(current_->opened_ns - before->opened_ns);
 }
 
 void Log::close_record() {
@@ -235,6 +245,23 @@ void Log::close_record() {
   if (first_in_segment && segment->ordinal - durable_ordinal_ >= chain_length / 2)
     start_flush(closed_);
   if (on_record) on_record(since_cut_, last_ - cut_last_);
+}
+
+void Log::expect_sync() {
+  Lock lock(order_);
+  early_left_ = early_records;
+}
+
+Task<void> Log::write_early() {
+  co_await Yield{};  // until the step has ended, and what else has come with it
+  Lock lock(order_);
+  early_started_ = false;
+  --background_;
+  if (early_left_ > 0 && !body_.entries.empty() && !failed_ && !stopping_) {
+    --early_left_;
+    close_record();
+  }
+  changed_.wake_all();
 }
 
 Task<void> Log::write_record(std::shared_ptr<InFlight> record) {

@@ -90,6 +90,9 @@ class Log {
 
   // Everything up to `through` is durable when it returns; at once if it is already.
   Task<Result<>> flush(Sequence through);
+  // Somebody syncs after his writes: so that the next flush finds the next few written already,
+  // they go out at once where the disk has nothing else of the log to do.
+  void expect_sync();
   Sequence last() const REQUIRES(order_) { return last_; }
   // Of the segment that the entry added last lies in.
   Generation current_generation() const REQUIRES(order_) { return current_->name.generation; }
@@ -130,6 +133,9 @@ class Log {
   // Called with the lock held whenever a record is closed: bytes and entries since the last cut.
   // Must not wait. Set once before use.
   std::function<void(uint64_t bytes, uint64_t entries)> on_record;
+  // Called with the lock held whenever the log goes on in another segment: how long it was in the
+  // one before. Must not wait. Set once before use.
+  std::function<void(uint64_t in_ns)> on_segment;
   // Called with the lock held at the first failure. Set once before use.
   std::function<void(const Error&)> on_failure;
 
@@ -155,6 +161,7 @@ class Log {
   void release_durable() REQUIRES(order_);
   void start_timer() REQUIRES(order_);
 
+  Task<void> write_early();
   Task<void> write_record(std::shared_ptr<InFlight> record);
   Task<void> seal(std::shared_ptr<TailSegment> segment);
   void start_flush(Sequence through) REQUIRES(order_);
@@ -200,6 +207,8 @@ class Log {
   uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;  // of the newest segment with a durable record
   uint64_t since_cut_ GUARDED_BY(order_) = 0;        // bytes
   Sequence cut_last_ GUARDED_BY(order_) = 0;         // the last entry before the newest cut
+  uint32_t early_left_ GUARDED_BY(order_) = 0;       // records that may still go out by themselves
+  bool early_started_ GUARDED_BY(order_) = false;
   bool flushing_ GUARDED_BY(order_) = false;
   bool flush_started_ GUARDED_BY(order_) = false;  // one that nobody awaits
   uint32_t want_room_ GUARDED_BY(order_) = 0;      // who wait for segments to become durable

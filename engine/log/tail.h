@@ -21,6 +21,7 @@ struct TailSegment {
   SegmentName name;
   Epoch epoch = 0;               // in which it was opened
   uint64_t ordinal = 0;          // of the log's segments in this life
+  uint64_t opened_ns = 0;        // when the log came to it
   Buffer memory;                 // all blocks of the segment
   SegmentSums sums;              // of the blocks written so far
   uint32_t next_block = 0;       // where the next record begins

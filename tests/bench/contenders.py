@@ -85,7 +85,7 @@ class FileSystem:
         self.name = name
         need(mkfs[0])
         image = folder.path / f"{name}.img"
-        make_file(image, plan.data * 3 // 2 + 512)
+        make_file(image, plan.pool)  # as much room to write past what is there as lamina has
         self._loop = attach(image)
         folder.later(sh, "losetup", "-d", self._loop)
         sh(*mkfs, self._loop)

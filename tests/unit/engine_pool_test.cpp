@@ -120,6 +120,37 @@ TEST_F(PoolOnSimulatedDisk, OverwritingForEverFillsNothing) {
       expect_content(device->id, block * block_size, pattern(block_size, versions[block]));
 }
 
+// What nobody can see is no data: shrinking, zeroing and overwriting up to the end take it along.
+TEST_F(PoolOnSimulatedDisk, BytesBehindTheEndDoNotMakeABlockData) {
+  const auto device = wait(pool_->create("vm1", 0, {}));
+  ASSERT_TRUE(device);
+  const auto mapped = [&] {
+    const auto ranges = wait(pool_->map(device->id, DeviceBlock{0}, 100));
+    uint64_t blocks = 0;
+    for (const MappedRange& range : *ranges)
+      if (range.state == RangeState::data) blocks += range.range.length().value;
+    return blocks;
+  };
+  const std::vector<std::byte> byte(1, std::byte{7}), zero(1);
+  ASSERT_TRUE(wait(pool_->write(device->id, 4095, byte)));
+  EXPECT_EQ(mapped(), 1U);
+  ASSERT_TRUE(wait(pool_->resize(device->id, 4095)));
+  EXPECT_EQ(mapped(), 0U);
+
+  ASSERT_TRUE(wait(pool_->write(device->id, 4000, byte)));
+  ASSERT_TRUE(wait(pool_->write(device->id, 4090, byte)));
+  ASSERT_TRUE(wait(pool_->resize(device->id, 4001)));  // the other one is behind the end now
+  EXPECT_EQ(mapped(), 1U);
+  ASSERT_TRUE(wait(pool_->write(device->id, 4000, zero)));
+  EXPECT_EQ(mapped(), 0U);
+
+  ASSERT_TRUE(wait(pool_->write(device->id, 4000, byte)));
+  ASSERT_TRUE(wait(pool_->write(device->id, 4090, byte)));
+  ASSERT_TRUE(wait(pool_->resize(device->id, 4001)));
+  ASSERT_TRUE(wait(pool_->erase(device->id, 3999, 2)));
+  EXPECT_EQ(mapped(), 0U);
+}
+
 // D10, D5: each crash while it opens abandons what the log had named; a full pool has nothing to
 // spare for that.
 TEST_F(PoolOnSimulatedDisk, AFullPoolOpensAfterAnyNumberOfCrashesWhileItOpened) {
