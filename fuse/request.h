@@ -78,7 +78,7 @@ struct Request {
   // At most as much as there is room for; requests whose reply may be long ask for a length first.
   void answer_bytes(std::string_view bytes) {
     LAMINA_CHECK(bytes.size() <= room.size());
-    std::memcpy(room.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(room.data(), bytes.data(), bytes.size());
     reply_bytes = bytes.size();
   }
 };

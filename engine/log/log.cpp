@@ -77,7 +77,7 @@ Task<Result<>> Log::wait_for_room(uint32_t payload_blocks, Claim claim, Pace pac
       found = room(payload_blocks, claim, pace);
       if (found == Room::after_flush) {
         // Segments become durable one after the other, and sealed: it may be time at each change.
-        start_flush(last_);
+        if (durable_ < last_) start_flush(last_);
         ++want_room_;
         changed_.add(completion);
       }
@@ -397,9 +397,10 @@ Task<Result<>> Log::flush_all_disks() {
 
 // Whether a flush now would let the log go on (A3), though not all that it should cover is written.
 bool Log::segment_to_make_durable() const {
-  return std::any_of(held_.begin(), held_.end(), [this](const auto& segment) {
-    return segment->ordinal > durable_ordinal_ && segment->first != 0 && segment->first <= written_;
-  });
+  for (const auto& segment : held_)
+    if (segment->ordinal > durable_ordinal_ && segment->first != 0 && segment->first <= written_)
+      return true;
+  return false;
 }
 
 // Makes at least something durable that was not; who wants more comes again.

@@ -44,7 +44,8 @@ END
   umount_pool
 }
 
-seed=${LAMINA_SEED:-$RANDOM}
+seed=${LAMINA_SEED:-1}
+[ -z "$long" ] || seed=${LAMINA_SEED:-$RANDOM}
 for name in "${used[@]}"; do
   step "without $name (seed $seed)"
   try "$name" "$seed"

@@ -80,7 +80,7 @@ void Content::fill(std::span<std::byte> block) const {
 }
 
 bool Content::matches(std::span<const std::byte> block) const {
-  if (kind_ == Kind::zero) return all_zero(block);
+  if (block.empty() || kind_ == Kind::zero) return all_zero(block);
   if (kind_ == Kind::bytes) return std::memcmp(block.data(), bytes_->data(), block.size()) == 0;
   Bytes expected;
   fill(std::span(expected).first(block.size()));

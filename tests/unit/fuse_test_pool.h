@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,8 +94,8 @@ class MountedPool : public testing::Test {
     request.header.nodeid = inode;
     request.header.uid = caller_uid_;
     request.header.len = static_cast<uint32_t>(sizeof request.header + body.size());
-    std::vector<std::byte> copy(body.size());
-    std::memcpy(copy.data(), body.data(), body.size());
+    const auto bytes = std::as_bytes(std::span(body));
+    const std::vector<std::byte> copy(bytes.begin(), bytes.end());
     request.body = copy;
     Buffer room(1 * mib);
     request.room = room.span();
