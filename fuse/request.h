@@ -44,7 +44,7 @@ struct Request {
   // The string at `offset` of the body, without the zero that must end it; sets `ok` to false
   // where there is none. `offset` moves behind it.
   std::string_view text(size_t& offset, bool& ok) const {
-    if (offset <= body.size()) {
+    if (offset < body.size()) {
       const char* begin = reinterpret_cast<const char*>(body.data()) + offset;
       const size_t length = strnlen(begin, body.size() - offset);
       if (length < body.size() - offset) {
