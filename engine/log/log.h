@@ -73,7 +73,9 @@ class Log {
 
   // A step: entries that one record must hold together. First make sure of room, outside or under
   // the lock; then, without letting go of it, begin() and add() each entry.
-  static constexpr uint32_t max_step_blocks = 256;  // of payload, and a quarter of a segment
+  // Of payload, and a quarter of a segment. So small that several share a header where one writes
+  // much at once.
+  static constexpr uint32_t max_step_blocks = 128;
   uint32_t step_blocks() const;
   // A device that streams stops a segment earlier behind a slow disk than one that does not, so
   // that it never stands in the other's way.
