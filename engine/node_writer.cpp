@@ -17,10 +17,6 @@ NodeWriter::NodeWriter(const PoolIdentity& identity, const Settings& settings, S
                        Counters& counters)
     : identity_(identity), settings_(settings), space_(space), counters_(counters) {}
 
-std::array<Generation, 2> NodeWriter::open() const {
-  return {heads_[0].name.generation, heads_[1].name.generation};
-}
-
 bool NodeWriter::takes_one_more(const Head& head) const {
   return head.next_block + 1 + summary_blocks(head.entry_bytes + node_entry_bytes) <= head.blocks();
 }

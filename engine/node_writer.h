@@ -38,8 +38,6 @@ class NodeWriter {
 
   // Blobs written to since this was last asked.
   std::set<BlobId> take_written() { return std::exchange(written_, {}); }
-  // Generations that are open here, not to be freed.
-  std::array<Generation, 2> open() const;
 
  private:
   struct Head {

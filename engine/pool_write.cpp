@@ -64,11 +64,12 @@ Log::Pace PoolState::pace_of(const Device& device) {
 Task<Result<>> PoolState::read_to_change(const Device& device, DeviceBlock block,
                                          std::span<std::byte> into) {
   uint64_t size = 0;
+  std::shared_ptr<ThinMap> map;
   {
     Lock order(log.order());
     size = device.size_bytes;
+    map = device.map;
   }
-  const std::shared_ptr<ThinMap> map = device.map;
   const BlockRange one{block, block + BlockCount{1}};
   LAMINA_CO_TRY(co_await read_blocks(*map, one, into));
   const uint64_t begin = block.byte_offset();

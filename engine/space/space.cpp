@@ -77,8 +77,9 @@ uint64_t Space::set_aside_above(Claim claim) const {
   uint64_t total = 0;
   for (const auto& rows : rows_) total += rows.size();
   const uint64_t segment_bytes = uint64_t{segment_blocks_} * block_size;
-  const uint64_t checkpoint = std::min(checkpoint_minimum + 4 * div_up(node_bytes_, segment_bytes),
-                                       std::max(checkpoint_minimum, total / 4));
+  const uint64_t checkpoint =
+      recovery_set_aside + std::min(checkpoint_minimum + 4 * div_up(node_bytes_, segment_bytes),
+                                    std::max(checkpoint_minimum, total / 4));
   switch (claim) {
     case Claim::checkpoint:
       return 0;
