@@ -61,9 +61,9 @@ class UringLoop final : public Executor {
   // How the ring was set up: "defer_taskrun" (Linux 6.1), "coop_taskrun" (5.19) or "plain".
   const char* setup_name() const;
 
-  // Turns until stop(): submit and wait for one completion, deliver all there are, run what was
-  // posted, fire timers. Makes itself Executor::current() meanwhile. What is queued when it ends
-  // is submitted. May be called again; a stop() that came before counts.
+  // Turns until stop(): submit and wait for one completion, deliver all there are but of disks only
+  // a few, run what was posted, fire timers. Makes itself Executor::current() meanwhile. What is
+  // queued when it ends is submitted. May be called again; a stop() that came before counts.
   void run();
   void stop();
   // Turns until `task` has ended, stop() or not; for programs and tests that do one thing. What

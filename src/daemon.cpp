@@ -2,6 +2,7 @@
 #include "daemon.h"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,12 @@ void say(int to_parent, const std::string& words) {
 }
 
 }  // namespace
+
+void Daemon::close_inherited() {
+  // Where the kernel does not know the call (before 5.9), what was inherited stays.
+  [[maybe_unused]] const long closed =
+      syscall(SYS_close_range, unsigned{STDERR_FILENO + 1}, ~0u, 0u);
+}
 
 Result<std::optional<Daemon>> Daemon::start(Parent& parent) {
   std::array<int, 2> ends{};

@@ -15,6 +15,10 @@ namespace lamina {
 
 class Daemon {
  public:
+  // Before the program opens anything: a daemon holds nothing of whoever started it, be it the lock
+  // of a script (`flock`) or the end of a pipe that somebody reads until it closes.
+  static void close_inherited();
+
   // In the child: a Daemon. In the parent: nothing, once the child has spoken; what it said.
   struct Parent {
     bool ready = false;

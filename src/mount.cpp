@@ -79,6 +79,7 @@ Result<ExitCode> serve(const PoolConfig& config, const MountOptions& options,
 }
 
 Result<ExitCode> mount_pool(const OptionsOfMount& typed) {
+  if (!typed.foreground) Daemon::close_inherited();
   const auto options = parse_mount_options(typed.lists, geteuid() == 0);
   if (!options) {
     std::fprintf(stderr, "lamina mount: %s\n", options.error().message.c_str());

@@ -17,6 +17,14 @@ mount_pool
 grep -qa "mount" "/proc/$(daemon_pid)/cmdline" || fail "the command line of the daemon"
 [ "$(readlink "/proc/$(daemon_pid)/cwd")" = / ] || fail "the daemon pins a folder"
 
+step "the daemon holds nothing of who started it"
+umount_pool
+exec 9>"$work/lock"
+flock 9
+mount_pool
+exec 9>&-
+flock --nonblock "$work/lock" true || fail "the daemon holds a lock of whoever mounted"
+
 step "create, ls"
 "$lamina" create "$mnt/vm1" 1G
 "$lamina" create "$mnt/größe" 1536
