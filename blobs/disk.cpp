@@ -19,6 +19,7 @@ const char* verb(DiskOperation::Kind kind) {
     case DiskOperation::Kind::read:
       return "reading";
     case DiskOperation::Kind::write:
+    case DiskOperation::Kind::write_through:
       return "writing";
     case DiskOperation::Kind::flush:
       return "flushing";
@@ -92,6 +93,12 @@ DiskOperation& IoBatch::read(Disk& disk, uint64_t offset, std::span<std::byte> i
 DiskOperation& IoBatch::write(Disk& disk, uint64_t offset, std::span<const std::byte> from) {
   // Only read through this pointer: the kind says so.
   return start(disk, DiskOperation::Kind::write, offset, from.size(),
+               const_cast<std::byte*>(from.data()));
+}
+
+DiskOperation& IoBatch::write_through(Disk& disk, uint64_t offset,
+                                      std::span<const std::byte> from) {
+  return start(disk, DiskOperation::Kind::write_through, offset, from.size(),
                const_cast<std::byte*>(from.data()));
 }
 

@@ -3,7 +3,8 @@
 // raw partition or file. Implementations: FileDisk (io_uring), SimDisk (simulated, crashes).
 // Thread-safety: submit() from any thread that has an Executor; the operation completes on that
 //   executor, never from inside submit(). The caller orders overlapping writes.
-// Durability: a write is durable once a flush that was submitted after it completed has completed.
+// Durability: a write is durable once a flush that was submitted after it completed has completed,
+//   or at its own completion where it was asked to go through.
 //   Until then a crash may keep it, drop it or tear it at 512 bytes, in any order.
 // Units: bytes; offsets, lengths and memory are multiples of a block.
 #pragma once
@@ -37,10 +38,11 @@ class IoBatch;
 // once, as the last thing it does with it.
 struct DiskOperation {
   enum class Kind : uint8_t {
-    read,     // fills `data`
-    write,    // of `data`
-    flush,    // everything that completed before is durable once this completes
-    discard,  // contents of [offset, offset+length) become undefined; not a promise of zeroes
+    read,           // fills `data`
+    write,          // of `data`
+    write_through,  // durable, it alone, once it completes
+    flush,          // everything that completed before is durable once this completes
+    discard,        // contents of [offset, offset+length) become undefined; not a promise of zeroes
     prepare,  // like discard, but leaves space allocated and written, so that later writes to a
               // file's blocks cost its file system no journal; a no-op on block devices
   };
@@ -87,6 +89,7 @@ class IoBatch {
   // Asserts that offset, length and memory are multiples of a block.
   DiskOperation& read(Disk& disk, uint64_t offset, std::span<std::byte> into);
   DiskOperation& write(Disk& disk, uint64_t offset, std::span<const std::byte> from);
+  DiskOperation& write_through(Disk& disk, uint64_t offset, std::span<const std::byte> from);
   DiskOperation& flush(Disk& disk);
   DiskOperation& discard(Disk& disk, uint64_t offset, uint64_t length);
   DiskOperation& prepare(Disk& disk, uint64_t offset, uint64_t length);

@@ -171,6 +171,7 @@ class FileDisk::Request final : public RingHandler {
   bool transfers() const {
     return operation_.kind == DiskOperation::Kind::read ||
            operation_.kind == DiskOperation::Kind::write ||
+           operation_.kind == DiskOperation::Kind::write_through ||
            operation_.kind == DiskOperation::Kind::prepare;
   }
 
@@ -202,6 +203,11 @@ void FileDisk::Request::queue() {
       break;
     case DiskOperation::Kind::write:
       io_uring_prep_write(sqe, fd, operation_.data + done_, bytes, at);
+      break;
+    case DiskOperation::Kind::write_through:
+      // One request where a write and a flush are two, with a wait in between.
+      io_uring_prep_write(sqe, fd, operation_.data + done_, bytes, at);
+      sqe->rw_flags = RWF_DSYNC;
       break;
     case DiskOperation::Kind::flush:
       io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);

@@ -105,6 +105,17 @@ void SimCache::complete_write(Ticket ticket) {
   complete_write_at(ticket, writes_.at(ticket).offset);
 }
 
+void SimCache::complete_write_through(Ticket ticket) {
+  const uint64_t first = block_of(writes_.at(ticket).offset);
+  const uint64_t end = first + block_of(writes_.at(ticket).bytes.size());
+  complete_write(ticket);
+  for (uint64_t block = first; block < end; ++block) {
+    // The newest there is; with it goes everything older.
+    const auto cached = unflushed_.extract(block);
+    durable_[block] = cached.mapped().back().page;
+  }
+}
+
 void SimCache::complete_write_at(Ticket ticket, uint64_t offset) {
   const auto write = writes_.extract(ticket);
   write.mapped().offset = offset;

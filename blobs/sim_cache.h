@@ -36,8 +36,9 @@ class SimCache {
   Ticket begin_write(uint64_t offset, std::span<const std::byte> bytes);
   std::span<const std::byte> written_bytes(Ticket ticket) const;
   bool write_under_way(uint64_t offset, uint64_t length) const;
-  // How a write ends: as it should, somewhere else, not at all, in random parts.
+  // How a write ends: as it should, durably, somewhere else, not at all, in random parts.
   void complete_write(Ticket ticket);
+  void complete_write_through(Ticket ticket);
   void complete_write_at(Ticket ticket, uint64_t offset);
   void lose_write(Ticket ticket);
   void tear_write(Ticket ticket, Random& random);

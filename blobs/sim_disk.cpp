@@ -63,6 +63,7 @@ void SimDisk::submit(DiskOperation& operation) {
     case DiskOperation::Kind::read:
       return submit_read(operation);
     case DiskOperation::Kind::write:
+    case DiskOperation::Kind::write_through:
       return submit_write(operation);
     case DiskOperation::Kind::flush:
       return submit_flush(operation);
@@ -94,9 +95,8 @@ void SimDisk::check_write(const DiskOperation& operation) {
   if (medium_.cache.write_under_way(operation.offset, operation.length))
     medium_.violation("a write at byte " + std::to_string(operation.offset) +
                       " overlaps one that is under way");
-  const std::string violation =
-      medium_.streams.write(operation.offset, operation.length,
-                            [this, &operation] { return same_as_before(operation); });
+  const std::string violation = medium_.streams.write(
+      operation.offset, operation.length, [this, &operation] { return same_as_before(operation); });
   if (!violation.empty()) medium_.violation(violation);
 }
 
@@ -106,7 +106,11 @@ void SimDisk::submit_write(DiskOperation& operation) {
   check_write(operation);
   const auto ticket =
       medium_.cache.begin_write(operation.offset, {operation.data, operation.length});
-  const bool failing = fails(writes_, faults_.fail_write_at);
+  bool failing = fails(writes_, faults_.fail_write_at);
+  if (operation.kind == DiskOperation::Kind::write_through) {
+    ++medium_.flushes;
+    if (fails(flushes_, faults_.fail_flush_at)) failing = true;
+  }
   executor_.complete_later(operation, [this, &operation, ticket, failing] {
     return finish_write(operation, ticket, failing);
   });
@@ -127,6 +131,8 @@ int SimDisk::finish_write(const DiskOperation& operation, SimCache::Ticket ticke
   } else if (with_probability(faults_.misdirect_write)) {
     const uint64_t places = ((size_ - operation.length) >> block_shift) + 1;
     cache.complete_write_at(ticket, (executor_.random()() % places) << block_shift);
+  } else if (operation.kind == DiskOperation::Kind::write_through && !faults_.lie_about_flushes) {
+    cache.complete_write_through(ticket);
   } else {
     cache.complete_write(ticket);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blobs/uring_loop.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <deque>
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include "base/check.h"
@@ -29,6 +31,11 @@ constexpr int rounds_per_turn = 64;
 constexpr unsigned disk_batch = 4;
 // In a user_data, of which handlers leave the lowest bit free: an operation of a disk.
 constexpr uint64_t disk_tag = 1;
+
+// Polling begins with so much, and doubles.
+constexpr uint64_t first_poll_ns = 10'000;
+constexpr uint64_t serving_poll_limit_ns = 200'000;
+constexpr int pauses_per_look = 16;
 
 thread_local UringLoop* running_loop = nullptr;
 
@@ -88,7 +95,8 @@ struct Setup {
 };
 constexpr std::array<Setup, 3> setups = {{
     {"defer_taskrun", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                          IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL},
+                          IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED |
+                          IORING_SETUP_SUBMIT_ALL},
     {"coop_taskrun", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED},
     {"plain", IORING_SETUP_R_DISABLED},
 }};
@@ -131,6 +139,7 @@ struct UringLoop::State {
 
   void before_submitting();
   void take_completions();
+  void adapt_polling(uint64_t waited_ns);
   bool stop_now() const { return stoppable && stopping.load(std::memory_order_acquire); }
 
   io_uring ring{};
@@ -148,6 +157,7 @@ struct UringLoop::State {
   std::deque<Delivery> ended_on_disks;
   std::vector<Delivery> arrived, delivering;
 
+  uint64_t poll_limit_ns = 0, poll_ns = 0;
   bool stoppable = false;  // in run(), not in run_until()
   std::atomic<bool> stopping = false;
   std::atomic<bool> any_remote = false;
@@ -157,6 +167,7 @@ struct UringLoop::State {
 
 Result<std::unique_ptr<UringLoop>> UringLoop::create(Options options) {
   auto state = std::make_unique<State>();
+  state->poll_limit_ns = options.poll_limit_ns;
   int result = -EINVAL;
   for (size_t i = options.skip_setups; i < setups.size(); ++i) {
     state->setup_name = setups[i].name;
@@ -220,6 +231,13 @@ io_uring_sqe* UringLoop::quiet_sqe(RingHandler& handler) {
   return entry;
 }
 
+void UringLoop::State::adapt_polling(uint64_t waited_ns) {
+  if (waited_ns > poll_limit_ns)
+    poll_ns = 0;
+  else
+    poll_ns = std::min(poll_limit_ns, std::max(2 * poll_ns, first_poll_ns));
+}
+
 // The flag is set as the last thing, because io_uring_prep_*() clear flags.
 void UringLoop::State::before_submitting() {
   for (io_uring_sqe* const entry : quiet) entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -240,6 +258,37 @@ void UringLoop::submit_queued() {
   s.take_completions();
 }
 
+UringLoop::Options UringLoop::serving(uint32_t loops) {
+  Options options;
+  if (std::thread::hardware_concurrency() > loops) options.poll_limit_ns = serving_poll_limit_ns;
+  return options;
+}
+
+// Whether a completion came while it looked. Whoever wants the processor gets it in between.
+bool UringLoop::poll(uint64_t since_ns) {
+  State& s = *state_;
+  while (now_ns() - since_ns < s.poll_ns) {
+    if ((IO_URING_READ_ONCE(*s.ring.sq.kflags) & IORING_SQ_TASKRUN) != 0)
+      io_uring_get_events(&s.ring);
+    if (io_uring_cq_ready(&s.ring) > 0) return true;
+    for (int i = 0; i < pauses_per_look; ++i) __builtin_ia32_pause();
+    sched_yield();
+  }
+  return false;
+}
+
+// Submits what is queued; until a completion or `deadline_ns`.
+int UringLoop::sleep_until(uint64_t deadline_ns) {
+  io_uring& ring = state_->ring;
+  if (deadline_ns == UINT64_MAX) return io_uring_submit_and_wait(&ring, 1);
+  const uint64_t now = now_ns();
+  const uint64_t wait = deadline_ns > now ? deadline_ns - now : 0;
+  __kernel_timespec timeout{static_cast<int64_t>(wait / 1'000'000'000),
+                            static_cast<long long>(wait % 1'000'000'000)};
+  io_uring_cqe* entry;
+  return io_uring_submit_and_wait_timeout(&ring, &entry, 1, &timeout, nullptr);
+}
+
 // Submits, and waits for a completion or the next timer if there is nothing else to do.
 void UringLoop::enter() {
   State& s = *state_;
@@ -247,15 +296,15 @@ void UringLoop::enter() {
   int result;
   if (!s.ready.empty() || !s.arrived.empty() || !s.ended_on_disks.empty() || s.stop_now()) {
     result = io_uring_submit_and_get_events(&s.ring);
-  } else if (s.timers.empty()) {
-    result = io_uring_submit_and_wait(&s.ring, 1);
   } else {
-    const uint64_t now = now_ns(), deadline = s.timers.front().deadline_ns;
-    const uint64_t wait = deadline > now ? deadline - now : 0;
-    __kernel_timespec timeout{static_cast<int64_t>(wait / 1'000'000'000),
-                              static_cast<long long>(wait % 1'000'000'000)};
-    io_uring_cqe* entry;
-    result = io_uring_submit_and_wait_timeout(&s.ring, &entry, 1, &timeout, nullptr);
+    const uint64_t began = now_ns();
+    const uint64_t deadline = s.timers.empty() ? UINT64_MAX : s.timers.front().deadline_ns;
+    if (s.poll_ns > 0 && deadline - began > s.poll_ns) {
+      result = io_uring_submit_and_get_events(&s.ring);
+      if (io_uring_cq_ready(&s.ring) > 0 || poll(began)) return;
+    }
+    result = sleep_until(deadline);
+    s.adapt_polling(now_ns() - began);
   }
   // EBUSY and EAGAIN: the kernel wants completions taken, or memory: the next turn tries again.
   LAMINA_CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY ||

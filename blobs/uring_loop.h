@@ -39,10 +39,17 @@ class UringLoop final : public Executor {
   struct Options {
     // Of the submission queue; the completion queue has four times as many.
     uint32_t entries = 1024;
+    // A loop that was lately woken soon looks around for a while before it sleeps, at most so long:
+    // waking a sleeper takes longer than most requests. After a longer sleep it sleeps at once.
+    // 0: never. The idea is that of KVM's and QEMU's adaptive polling.
+    uint64_t poll_limit_ns = 0;
     // How many of the preferred ways to set a ring up are passed over, as if the kernel were
     // older: for tests.
     uint32_t skip_setups = 0;
   };
+  // For loops that serve requests, of which there are so many: they poll if there is a processor
+  // besides, on which what they wait for can go on.
+  static Options serving(uint32_t loops);
   // Error unsupported: io_uring is forbidden (sysctl kernel.io_uring_disabled, seccomp) or too old;
   // the message says which and what to do.
   static Result<std::unique_ptr<UringLoop>> create(Options options);
@@ -86,6 +93,8 @@ class UringLoop final : public Executor {
   void run_while_not(const bool& done);
   void turn();
   void enter();
+  int sleep_until(uint64_t deadline_ns);
+  bool poll(uint64_t since_ns);
   void deliver();
   void take_remote();
   void fire_timers();

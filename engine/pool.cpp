@@ -77,7 +77,7 @@ Task<Result<>> Pool::flush(DeviceId id) {
     through = device->last_change;
   }
   if (s.settings.read_only) co_return Result<>{};
-  if (s.log.durable() < through) s.log.expect_sync();
+  s.log.expect_sync(through);
   co_return co_await s.log.flush(through);
 }
 

@@ -56,8 +56,8 @@ class ReactorThread {
  public:
   using Make = std::function<Result<std::unique_ptr<Reactor>>(UringLoop&)>;
 
-  static Result<std::unique_ptr<ReactorThread>> start(const Make& make) {
-    std::unique_ptr<ReactorThread> self(new ReactorThread);
+  static Result<std::unique_ptr<ReactorThread>> start(const Make& make, uint32_t reactors) {
+    std::unique_ptr<ReactorThread> self(new ReactorThread(reactors));
     std::promise<Result<>> started;
     std::future<Result<>> outcome = started.get_future();
     self->thread_ = std::thread([&started, &make, raw = self.get()] {
@@ -82,13 +82,13 @@ class ReactorThread {
   void serve() { spawn(serve(reactor_.get())); }
 
  private:
-  ReactorThread() = default;
+  explicit ReactorThread(uint32_t reactors) : reactors_(reactors) {}
   static Task<void> serve(Reactor* reactor) {
     co_await GoTo{reactor->loop()};
     reactor->start();
   }
   Result<> prepare(const Make& make) {
-    Result<std::unique_ptr<UringLoop>> loop = UringLoop::create({});
+    Result<std::unique_ptr<UringLoop>> loop = UringLoop::create(UringLoop::serving(reactors_));
     if (!loop) return forward_error(loop);
     loop_ = std::move(*loop);
     Result<std::unique_ptr<Reactor>> reactor = make(*loop_);
@@ -97,6 +97,7 @@ class ReactorThread {
     return {};
   }
 
+  const uint32_t reactors_;  // all there are
   std::unique_ptr<UringLoop> loop_;
   std::unique_ptr<Reactor> reactor_;  // nothing is delivered to it once the loop has stopped
   std::thread thread_;
@@ -153,7 +154,7 @@ Result<> Server::State::prepare() {
   first = std::move(*made);
   for (uint32_t i = 1; i < options.reactors; ++i) {
     const ReactorThread::Make make = [this](UringLoop& on) { return make_reactor(on); };
-    Result<std::unique_ptr<ReactorThread>> other = ReactorThread::start(make);
+    Result<std::unique_ptr<ReactorThread>> other = ReactorThread::start(make, options.reactors);
     if (!other) return forward_error(other);
     others.push_back(std::move(*other));
   }

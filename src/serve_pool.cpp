@@ -109,7 +109,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
                     const std::function<void()>& on_ready) {
   block_signals();
   const ProcessStatus process = prepare_process();
-  auto loop = UringLoop::create({});
+  auto loop = UringLoop::create(UringLoop::serving(reactors_of(config, options)));
   if (!loop) return forward_error(loop);
   auto background = BackgroundLoop::start();
   if (!background) return forward_error(background);

@@ -184,7 +184,7 @@ void Log::switch_segment(Claim claim) {
   if (on_segment) on_segment(current_->opened_ns - before->opened_ns);
 }
 
-void Log::close_record() {
+void Log::close_record(bool through) {
   if (body_.entries.empty()) return;
   auto segment = current_;
   RecordHeader header;
@@ -213,6 +213,7 @@ void Log::close_record() {
 
   auto record = std::make_shared<InFlight>();
   record->segment = segment;
+  record->through = through;
   record->end = record_block_ + 1 + static_cast<uint32_t>(previous_.checksums.size());
   record->last = closed_ = previous_.first + previous_.entries.size() - 1;
   const uint32_t begin = payload_begin(
@@ -247,8 +248,11 @@ void Log::close_record() {
   if (on_record) on_record(since_cut_, last_ - cut_last_);
 }
 
-void Log::expect_sync() {
+void Log::expect_sync(Sequence through) {
   Lock lock(order_);
+  if (through <= synced_) return;
+  early_flush_ = through - synced_ == 1;
+  synced_ = through;
   early_left_ = early_records;
 }
 
@@ -259,7 +263,10 @@ Task<void> Log::write_early() {
   --background_;
   if (early_left_ > 0 && !body_.entries.empty() && !failed_ && !stopping_) {
     --early_left_;
-    close_record();
+    if (early_flush_ && !flushing_)
+      start_flush(last_);
+    else
+      close_record();
   }
   changed_.wake_all();
 }
@@ -269,13 +276,17 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
   JournalBlob& blob = space_.blob(segment.name.blob);
   const uint64_t bytes = uint64_t{record->end - record->begin} * block_size;
   IoBatch batch;
-  batch.write(blob.disk(), blob.offset(segment.name.index, record->begin),
-              segment.memory.blocks(record->begin, record->end - record->begin));
+  const auto memory = segment.memory.blocks(record->begin, record->end - record->begin);
+  const uint64_t offset = blob.offset(segment.name.index, record->begin);
+  if (record->through)
+    batch.write_through(blob.disk(), offset, memory);
+  else
+    batch.write(blob.disk(), offset, memory);
   co_await batch;
   counters_.written_log += bytes;
   counters_.record_headers += block_size;
   Lock lock(order_);
-  unflushed_.insert(segment.name.blob);
+  if (!record->through) unflushed_.insert(segment.name.blob);
   record->written = true;
   if (!batch.ok()) {
     auto result = batch.result();
@@ -406,9 +417,13 @@ bool Log::segment_to_make_durable() const {
 // Makes at least something durable that was not; who wants more comes again.
 Task<Result<>> Log::flush_round() {
   Sequence goal = 0;
+  bool through = false;
   {
     Lock lock(order_);
-    close_record();
+    // Where the open record is all that is not durable, writing and flushing it are one.
+    through = !body_.entries.empty() && in_flight_.empty() && unflushed_.empty() &&
+              !mutated(Mutation::drop_flush);
+    close_record(through);
     goal = closed_;
   }
   std::set<BlobId> blobs;
@@ -417,6 +432,11 @@ Task<Result<>> Log::flush_round() {
     {
       Lock lock(order_);
       if (failed_) co_return fail(Code::io, why_.message);
+      if (through && written_ >= goal) {
+        ++counters_.flushes;
+        made_durable(goal);
+        co_return Result<>{};
+      }
       if (written_ >= goal || (want_room_ > 0 && segment_to_make_durable()) ||
           mutated(Mutation::ack_before_record)) {
         goal = mutated(Mutation::ack_before_record) ? goal : written_;
@@ -445,12 +465,16 @@ Task<Result<>> Log::flush_disks(std::set<BlobId> blobs, Sequence goal) {
     fail_locked(result.error());
   }
   if (failed_) co_return fail(Code::io, why_.message);
+  made_durable(goal);
+  co_return Result<>{};
+}
+
+void Log::made_durable(Sequence goal) {
   durable_ = std::max(durable_, goal);
   for (const auto& segment : held_)
     if (segment->first != 0 && segment->first <= durable_)
       durable_ordinal_ = std::max(durable_ordinal_, segment->ordinal);
   release_durable();
-  co_return Result<>{};
 }
 
 void Log::start_flush(Sequence through) {

@@ -92,9 +92,10 @@ class Log {
 
   // Everything up to `through` is durable when it returns; at once if it is already.
   Task<Result<>> flush(Sequence through);
-  // Somebody syncs after his writes: so that the next flush finds the next few written already,
-  // they go out at once where the disk has nothing else of the log to do.
-  void expect_sync();
+  // Somebody syncs what he wrote, all up to `through`. He will do so again: so that the next flush
+  // finds the next few entries written already, they go out at once where the disk has nothing else
+  // of the log to do, and durably where he syncs each of them.
+  void expect_sync(Sequence through);
   Sequence last() const REQUIRES(order_) { return last_; }
   // Of the segment that the entry added last lies in.
   Generation current_generation() const REQUIRES(order_) { return current_->name.generation; }
@@ -146,6 +147,7 @@ class Log {
     std::shared_ptr<TailSegment> segment;
     uint32_t begin = 0, end = 0;  // blocks
     Sequence last = 0;
+    bool through = false;  // durable as soon as it is written
     bool written = false;
   };
   enum class Room : uint8_t { yes, after_flush, after_space, after_merge };
@@ -158,8 +160,9 @@ class Log {
   Result<> name_next() REQUIRES(order_);
   void switch_segment(Claim claim) REQUIRES(order_);
   void open_record() REQUIRES(order_);
-  void close_record() REQUIRES(order_);
+  void close_record(bool through = false) REQUIRES(order_);
   void maybe_seal(const std::shared_ptr<TailSegment>& segment) REQUIRES(order_);
+  void made_durable(Sequence goal) REQUIRES(order_);
   void release_durable() REQUIRES(order_);
   void start_timer() REQUIRES(order_);
 
@@ -211,6 +214,8 @@ class Log {
   Sequence cut_last_ GUARDED_BY(order_) = 0;         // the last entry before the newest cut
   uint32_t early_left_ GUARDED_BY(order_) = 0;       // records that may still go out by themselves
   bool early_started_ GUARDED_BY(order_) = false;
+  bool early_flush_ GUARDED_BY(order_) = false;
+  Sequence synced_ GUARDED_BY(order_) = 0;  // the newest that somebody has asked for
   bool flushing_ GUARDED_BY(order_) = false;
   bool flush_started_ GUARDED_BY(order_) = false;  // one that nobody awaits
   uint32_t want_room_ GUARDED_BY(order_) = 0;      // who wait for segments to become durable

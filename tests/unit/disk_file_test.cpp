@@ -76,6 +76,13 @@ Task<Result<>> write(Disk& disk, uint64_t offset, const Buffer& from) {
   co_return batch.result();
 }
 
+Task<Result<>> write_through(Disk& disk, uint64_t offset, const Buffer& from) {
+  IoBatch batch;
+  batch.write_through(disk, offset, from.span());
+  co_await batch;
+  co_return batch.result();
+}
+
 Task<Result<>> read(Disk& disk, uint64_t offset, Buffer& into) {
   IoBatch batch;
   batch.read(disk, offset, into.span());
@@ -111,13 +118,15 @@ TEST_F(ADiskFile, ReadsWhatWasWrittenAlsoAfterReopening) {
   const Buffer data = filled(mib, 5);
   ASSERT_TRUE(loop_->run_until(write(*disk, mib, data)));
   ASSERT_TRUE(loop_->run_until(flush(*disk)));
+  ASSERT_TRUE(loop_->run_until(write_through(*disk, 2 * mib, data)));
   disk.reset();
   disk = open();
-  Buffer found(3 * mib);
+  Buffer found(4 * mib);
   ASSERT_TRUE(loop_->run_until(read(*disk, 0, found)));
   EXPECT_TRUE(all_zero(found.span().first(mib)));
   EXPECT_EQ(std::memcmp(found.data() + mib, data.data(), mib), 0);
-  EXPECT_TRUE(all_zero(found.span().subspan(2 * mib)));
+  EXPECT_EQ(std::memcmp(found.data() + 2 * mib, data.data(), mib), 0);
+  EXPECT_TRUE(all_zero(found.span().subspan(3 * mib)));
 }
 
 Task<Result<>> write_all(Disk& disk, const std::vector<Buffer>& blocks) {

@@ -29,6 +29,13 @@ Task<Result<>> write(Disk& disk, uint64_t offset, const Buffer& from) {
   co_return batch.result();
 }
 
+Task<Result<>> write_through(Disk& disk, uint64_t offset, const Buffer& from) {
+  IoBatch batch;
+  batch.write_through(disk, offset, from.span());
+  co_await batch;
+  co_return batch.result();
+}
+
 Task<Result<>> flush(Disk& disk) {
   IoBatch batch;
   batch.flush(disk);
@@ -106,6 +113,22 @@ TEST_F(AnOpenSimDisk, AFlushedWriteSurvivesEveryPowerCut) {
     cut_power();
     EXPECT_EQ(pieces(0, 4096), std::vector<int>(8, 5));
   }
+}
+
+TEST_F(AnOpenSimDisk, AWriteThatGoesThroughSurvivesAndMakesNothingElseDurable) {
+  const Buffer before = filled(4096, 5), through = filled(4096, 6);
+  int dropped = 0;
+  for (int i = 0; i < 100; ++i) {
+    const Buffer old = filled(4096, 1);
+    ASSERT_TRUE(wait(write(*disk_, 0, old)));
+    ASSERT_TRUE(wait(flush(*disk_)));
+    ASSERT_TRUE(wait(write(*disk_, 0, before)));
+    ASSERT_TRUE(wait(write_through(*disk_, 4096, through)));
+    cut_power();
+    EXPECT_EQ(pieces(4096, 4096), std::vector<int>(8, 6));
+    dropped += pieces(0, 4096) == std::vector<int>(8, 1);
+  }
+  EXPECT_GT(dropped, 10);
 }
 
 TEST_F(AnOpenSimDisk, AnUnflushedWriteIsKeptDroppedOrTornAt512Bytes) {

@@ -20,8 +20,10 @@
 namespace lamina {
 namespace {
 
-std::unique_ptr<UringLoop> make_loop(uint32_t entries = 64, uint32_t skip_setups = 0) {
+std::unique_ptr<UringLoop> make_loop(uint32_t entries = 64, uint32_t skip_setups = 0,
+                                     uint64_t poll_limit_ns = 0) {
   UringLoop::Options options;
+  options.poll_limit_ns = poll_limit_ns;
   options.entries = entries;
   options.skip_setups = skip_setups;
   auto loop = UringLoop::create(options);
@@ -232,6 +234,36 @@ TEST(UringLoop, WorksTheSameAsOnOlderKernels) {
     loop->run_until(signal_from_elsewhere(thread, resumed_on));
     EXPECT_EQ(resumed_on, std::this_thread::get_id());
     thread.join();
+  }
+}
+
+Task<void> wake_soon_and_often(UringLoop& loop) {
+  for (int i = 0; i < 100; ++i) {
+    Counter counter;
+    co_await queue_nops(loop, counter, 1);
+    co_await Sleep{1'000};
+  }
+}
+
+TEST(UringLoop, ThatPollsServesTheSameAndSleepsWhereNothingComesSoon) {
+  const char* const names[] = {"defer_taskrun", "coop_taskrun", "plain"};
+  for (uint32_t skipped = 0; skipped < 3; ++skipped) {
+    SCOPED_TRACE(names[skipped]);
+    const auto loop = make_loop(8, skipped, 200'000);
+    loop->run_until(wake_soon_and_often(*loop));
+    std::thread thread;
+    std::thread::id resumed_on;
+    loop->run_until(signal_from_elsewhere(thread, resumed_on));
+    EXPECT_EQ(resumed_on, std::this_thread::get_id());
+    thread.join();
+    const auto used_ns = [] {
+      timespec used{};
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+      return used.tv_sec * 1'000'000'000 + used.tv_nsec;
+    };
+    const auto before = used_ns();
+    EXPECT_EQ(loop->run_until(sleep_and_answer(100'000'000, 42)), 42);
+    EXPECT_LT(used_ns() - before, 20'000'000);
   }
 }
 
