@@ -31,6 +31,7 @@ Result<RequestSlots> RequestSlots::create(size_t bytes) {
   if (memory == MAP_FAILED)
     return fail(Code::no_memory, "cannot reserve memory for requests; lower memory.requests");
   slots.memory_ = static_cast<std::byte*>(memory);
+  (void)madvise(memory, slots.bytes_, MADV_HUGEPAGE);  // a hint: fewer pages for the kernel to pin
   for (uint32_t i = slots.large_count_; i-- > 0;) slots.free_large_.push_back(i);
   for (uint32_t i = slots.small_count_; i-- > 0;) slots.free_small_.push_back(i);
   return slots;

@@ -13,7 +13,6 @@ namespace lamina {
 namespace {
 
 constexpr size_t held_minimum = 4;  // segments of tail: fewer and the chain rule would stall it
-constexpr size_t spare_limit = 4;   // segments' memory kept for reuse, so that pages stay mapped
 // What one entry may take in a layer: its extent, and the halves of one that it splits.
 constexpr uint64_t layer_bytes_per_entry = 64;
 // Records that go out early after a sync. One would do for whoever syncs after each write; without
@@ -49,13 +48,17 @@ uint64_t Log::entry_limit() const {
   return settings_.layers_bytes / 2 / layer_bytes_per_entry;
 }
 
+// Of segments whose memory there is.
+size_t Log::held_limit() const {
+  return std::max<size_t>(
+      held_minimum, settings_.tail_bytes / (uint64_t{space_.segment_blocks()} * block_size));
+}
+
 Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
   if (last_ - cut_last_ >= entry_limit()) return Room::after_merge;
   if (current_takes(worst_step_bytes, payload_blocks, false)) return Room::yes;
-  const size_t held_limit = std::max<size_t>(
-      held_minimum, settings_.tail_bytes / (uint64_t{space_.segment_blocks()} * block_size));
   const size_t kept_for_others = pace == Pace::streaming ? 1 : 0;
-  if (held_.size() >= held_limit - kept_for_others) return Room::after_flush;
+  if (held_.size() >= held_limit() - kept_for_others) return Room::after_flush;
   // A3: what is written next must not be where a recovery would go on.
   if (current_->ordinal + 1 - durable_ordinal_ >= chain_length - kept_for_others)
     return Room::after_flush;
@@ -333,7 +336,7 @@ void Log::release_durable() {
     tail_.remove(segment.name.generation);
     sums_.unpin(segment.name.generation);
     // A reader may still be copying from it, then the memory goes with that reader.
-    if (held_.front().use_count() == 1 && spare_.size() < spare_limit)
+    if (held_.front().use_count() == 1 && spare_.size() + held_.size() <= held_limit())
       spare_.push_back(std::move(segment.memory));
     held_.pop_front();
   }

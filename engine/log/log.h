@@ -152,6 +152,7 @@ class Log {
   };
   enum class Room : uint8_t { yes, after_flush, after_space, after_merge };
 
+  size_t held_limit() const;
   Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
   bool segment_to_make_durable() const REQUIRES(order_);
   bool current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_open_record) const
@@ -189,7 +190,7 @@ class Log {
   std::shared_ptr<TailSegment> current_ GUARDED_BY(order_);
   SegmentChain next_ GUARDED_BY(order_);
   std::deque<std::shared_ptr<TailSegment>> held_ GUARDED_BY(order_);  // in the tail, oldest first
-  std::vector<Buffer> spare_ GUARDED_BY(order_);                      // memory of segments, kept
+  std::vector<Buffer> spare_ GUARDED_BY(order_);  // memory of segments, kept mapped for the next
   // The open record; no entries: none is open.
   RecordBody body_ GUARDED_BY(order_);
   size_t body_packed_ GUARDED_BY(order_) = 0;
