@@ -41,7 +41,9 @@ class SimDisk final : public Disk {
     return p > 0 && std::uniform_real_distribution<double>(0, 1)(executor_.random()) < p;
   }
   // Counts one more call and says whether it is the one that is to fail.
-  bool fails(uint64_t& calls, uint64_t at) const { return ++calls == at || faults_.dead; }
+  bool fails(uint64_t& calls, uint64_t at, uint64_t every = 0) const {
+    return ++calls == at || (every > 0 && calls % every == 0) || faults_.dead;
+  }
   void complete_with(DiskOperation& operation, int error) {
     executor_.complete_later(operation, [error] { return error; });
   }
@@ -106,10 +108,13 @@ void SimDisk::submit_write(DiskOperation& operation) {
   check_write(operation);
   const auto ticket =
       medium_.cache.begin_write(operation.offset, {operation.data, operation.length});
-  bool failing = fails(writes_, faults_.fail_write_at);
+  bool failing = fails(writes_, faults_.fail_write_at, faults_.fail_write_every) ||
+                 with_probability(faults_.fail_write);
   if (operation.kind == DiskOperation::Kind::write_through) {
     ++medium_.flushes;
-    if (fails(flushes_, faults_.fail_flush_at)) failing = true;
+    const bool flush_fails = fails(flushes_, faults_.fail_flush_at, faults_.fail_flush_every) ||
+                             with_probability(faults_.fail_flush);
+    failing = failing || flush_fails;
   }
   executor_.complete_later(operation, [this, &operation, ticket, failing] {
     return finish_write(operation, ticket, failing);
@@ -142,7 +147,8 @@ int SimDisk::finish_write(const DiskOperation& operation, SimCache::Ticket ticke
 
 void SimDisk::submit_flush(DiskOperation& operation) {
   ++medium_.flushes;
-  const bool failing = fails(flushes_, faults_.fail_flush_at);
+  const bool failing = fails(flushes_, faults_.fail_flush_at, faults_.fail_flush_every) ||
+                       with_probability(faults_.fail_flush);
   const auto point = medium_.cache.flush_point();
   executor_.complete_later(operation, [this, failing, point] {
     if (failing) {

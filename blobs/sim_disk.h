@@ -22,9 +22,11 @@ struct SimFaults {
   // The n-th call from now: EIO (prepare: ENOSPC). A write that fails leaves its range old, new or
   // mixed.
   uint64_t fail_write_at = 0, fail_read_at = 0, fail_flush_at = 0, fail_prepare_at = 0;
-  bool dead = false;                           // everything fails from now on
-  bool lie_about_flushes = false;              // they succeed and make nothing durable
-  double lose_write = 0, misdirect_write = 0;  // probabilities; the write seems to succeed
+  uint64_t fail_write_every = 0, fail_flush_every = 0;  // so many calls
+  bool dead = false;                                    // everything fails from now on
+  bool lie_about_flushes = false;                       // they succeed and make nothing durable
+  double fail_write = 0, fail_flush = 0;                // probabilities, of each call
+  double lose_write = 0, misdirect_write = 0;           // likewise; the write seems to succeed
 };
 void set_faults(Disk& sim_disk, const SimFaults& faults);
 
