@@ -43,7 +43,8 @@ Task<void> PoolState::background_checkpoint() {
     if (!result || !reclaimer.more_to_gain()) break;
     result = co_await checkpointer.run(true);
   }
-  if (!result && result.error().code != Code::no_space) log.fail_with(result.error());
+  if (!result && result.error().code != Code::no_space)
+    log.fail_with(result.error(), identity.epoch);
   co_await reclaimer.prepare_ahead();
   Lock lock(background_mutex_);
   checkpoint_started_ = false;

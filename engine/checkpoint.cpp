@@ -16,6 +16,11 @@ namespace {
 // A node segment with fewer live nodes than this part of what it could hold is emptied.
 constexpr uint64_t sparse_percent = 50;
 
+std::vector<EpochCut> newest_cuts(const std::vector<EpochCut>& all) {
+  const size_t skip = all.size() > slot_max_cuts ? all.size() - slot_max_cuts : 0;
+  return {all.begin() + static_cast<std::ptrdiff_t>(skip), all.end()};
+}
+
 }  // namespace
 
 uint32_t generation_quota(uint64_t segments) {
@@ -33,6 +38,41 @@ struct Checkpointer::Cut {
   Tables tables;
 };
 
+namespace {
+
+// What merges change in the counts of segments, until it is true.
+class ChangedCounts final : public LiveCounts {
+ public:
+  void data(Generation generation, int64_t blocks) override {
+    changes_[raw(generation)].blocks += blocks;
+  }
+  void home(Generation generation, int64_t extents) override {
+    changes_[raw(generation)].homes += extents;
+  }
+  void add_to(std::vector<Segment>& rows) const {
+    for (Segment& s : rows) {
+      const auto found = changes_.find(raw(s.name.generation));
+      if (found == changes_.end()) continue;
+      s.live_blocks += found->second.blocks;
+      s.homes += found->second.homes;
+    }
+  }
+  void add_to(LiveCounts& counts) const {
+    for (const auto& [generation, change] : changes_) {
+      counts.data(Generation{generation}, change.blocks);
+      counts.home(Generation{generation}, change.homes);
+    }
+  }
+
+ private:
+  struct Change {
+    int64_t blocks = 0, homes = 0;
+  };
+  std::unordered_map<uint32_t, Change> changes_;
+};
+
+}  // namespace
+
 // What the checkpoint makes: nothing of it is true before its slot.
 struct Checkpointer::Made final : NodeSink {
   Made(PoolState& the_pool, CheckpointNumber the_number, uint64_t the_next_node)
@@ -46,6 +86,7 @@ struct Checkpointer::Made final : NodeSink {
   const CheckpointNumber number;
   uint64_t next_node;
   NodeTable nodes;
+  ChangedCounts counts;
   std::vector<ImageMap> maps;
 };
 
@@ -97,7 +138,7 @@ Task<Result<>> Checkpointer::run(bool force, bool clean) {
     wanted = pool_.log.last();
   }
   for (;;) {
-    // After a failure layers are left as they were cut: nothing can be merged any more.
+    // Of a read-only pool layers are left as they were cut: nothing can be merged any more.
     LAMINA_CO_TRY(pool_.log.health());
     Completion completion;
     {
@@ -111,8 +152,12 @@ Task<Result<>> Checkpointer::run(bool force, bool clean) {
     }
     co_await completion;
   }
-  auto result = co_await once(clean);
-  if (!result) pool_.log.fail_with(result.error());
+  Result<> result;
+  do {
+    result = co_await pool_.log.wait_until_works();
+    if (!result) break;  // read-only
+    result = co_await once(clean);
+  } while (!result);
   Lock lock(mutex_);
   running_ = false;
   ended_.wake_all();
@@ -141,10 +186,12 @@ void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber 
   unreachable_in_ = seen_in;
 }
 
-Checkpointer::Cut Checkpointer::take_cut() {
-  Cut cut;
+// Error: something is being survived just now.
+Result<> Checkpointer::take_cut(Cut& cut) {
   Lock order(pool_.log.order());
+  if (!pool_.log.works()) return fail(Code::io, "the log is being written again (A19)");
   cut.log = pool_.log.cut();
+  cut_under_way_ = true;
   Devices& devices = pool_.devices;
   Tables& t = cut.tables;
   t.epoch = pool_.identity.epoch;
@@ -178,22 +225,58 @@ Checkpointer::Cut Checkpointer::take_cut() {
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
   cut.swaps = std::exchange(swaps_, {});
+  if (cut.swaps.epoch != t.epoch) {
+    // Nobody knows whether the copies are on their disks. No pointer to them will be published, so
+    // they are settled, and a walk finds them dead (A5).
+    for (const Generation target : cut.swaps.targets) pool_.space.settle(target, t.cut);
+    cut.swaps = {};
+  }
   cut.unreachable = std::exchange(unreachable_, {});
   cut.unreachable_in = unreachable_in_;
-  return cut;
+  return {};
+}
+
+bool Checkpointer::abandon() {
+  if (!cut_under_way_) return false;
+  cut_under_way_ = false;
+  pool_.devices.for_each([](const DevicePtr& device) { device->map->thaw(); });
+  pool_.unmerged_blocks += pool_.merging_blocks.exchange(0);
+  return true;
+}
+
+// After a failure: what take_cut() took. What the maps were frozen for is abandon()'s.
+void Checkpointer::give_back(Cut& cut, const Made& made) {
+  Lock lock(mutex_);
+  next_number_ = made.number + 1;
+  next_node_ = std::max(next_node_, made.next_node);
+  if (swaps_.empty()) swaps_ = std::move(cut.swaps);
+  if (unreachable_.empty()) {
+    unreachable_ = std::move(cut.unreachable);
+    unreachable_in_ = cut.unreachable_in;
+  }
 }
 
 Task<Result<>> Checkpointer::once(bool clean) {
-  Cut cut = take_cut();
-  CheckpointNumber number = 0, before = 0;
+  Cut cut;
+  // Nothing has been taken yet: try again.
+  if (auto taken = take_cut(cut); !taken) co_return taken;
+  CheckpointNumber number = 0;
   uint64_t next_node = 0;
   {
     Lock lock(mutex_);
     number = next_number_;
-    before = number_;
     next_node = next_node_;
   }
   Made made(pool_, number, next_node);
+  auto result = co_await make(cut, made, clean);
+  if (result) co_return result;
+  give_back(cut, made);
+  pool_.log.fail_with(result.error(), cut.tables.epoch);
+  co_return result;
+}
+
+Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
+  const CheckpointNumber number = made.number, before = this->number();
   made.nodes = pool_.newest_image()->nodes;
   cut.tables.number = number;
   for (const NodeId id : cut.unreachable)
@@ -209,7 +292,7 @@ Task<Result<>> Checkpointer::once(bool clean) {
   Slot slot;
   slot.number = number;
   slot.oldest_backed = before == 0 ? number : before;
-  slot.epoch = pool_.identity.epoch;
+  slot.epoch = cut.tables.epoch;
   slot.cut = cut.log.last;
   slot.clean = clean;
   slot.log_segment = cut.log.segment;
@@ -219,9 +302,10 @@ Task<Result<>> Checkpointer::once(bool clean) {
   slot.durable_through = pool_.log.durable();
   LAMINA_CO_TRY(co_await write_tables(cut, made, slot));
   LAMINA_CO_TRY(co_await pool_.writer.write_out());
-  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
+  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(cut.tables.epoch));
+  slot.recent_cuts = newest_cuts(cut.tables.epochs);
   LAMINA_CO_TRY(co_await write_slot(slot));
-  publish(cut, made);
+  if (!publish(cut, made)) co_return fail(Code::io, "its epoch is over (A19)");
   ++pool_.counters.checkpoints;
   BackedCheckpoints backed;
   {
@@ -251,7 +335,11 @@ Task<Result<>> Checkpointer::once(bool clean) {
 }
 
 Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
-  for (size_t i = 0; i < cut.maps.size(); ++i) LAMINA_CO_TRY(co_await merge_one(cut, made, i));
+  for (size_t i = 0; i < cut.maps.size(); ++i) {
+    if (pool_.identity.epoch != cut.tables.epoch)
+      co_return fail(Code::io, "its epoch is over (A19)");
+    LAMINA_CO_TRY(co_await merge_one(cut, made, i));
+  }
   co_return Result<>{};
 }
 
@@ -273,7 +361,7 @@ Task<Result<>> Checkpointer::merge_one(Cut& cut, Made& made, size_t at) {
     input.checkpoint = made.number;
     input.changes = cut.layers[at].get();
     input.swaps = swaps;
-    auto output = co_await merge(pool_.nodes, made.nodes, input, made, pool_.space);
+    auto output = co_await merge(pool_.nodes, made.nodes, input, made, made.counts);
     if (!output) co_return forward_error(output);
     row.root = output->root;
     row.mapped_blocks = output->mapped_blocks;
@@ -334,6 +422,7 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   t.next_node = NodeId{made.next_node};
   t.nodes = made.nodes;
   t.segments = pool_.space.segments();
+  made.counts.add_to(t.segments);
   for (Segment& s : t.segments)
     for (const Generation target : cut.swaps.targets)
       if (s.name.generation == target) s.settled = t.cut;
@@ -377,9 +466,6 @@ Task<Result<>> Checkpointer::write_slot(const Slot& named) {
   for (const auto& blob : pool_.blobs)
     slot.members.push_back({blob->id(), blob->superblock().blob_uuid, blob->superblock().kind,
                             blob->superblock().tier, blob->segment_count()});
-  const auto& epochs = pool_.epochs;
-  const size_t skip = epochs.size() > slot_max_cuts ? epochs.size() - slot_max_cuts : 0;
-  slot.recent_cuts.assign(epochs.begin() + static_cast<std::ptrdiff_t>(skip), epochs.end());
   slot.wall_ns = pool_.settings.background->wall_ns();
   std::vector<Buffer> blocks;
   IoBatch writes;
@@ -394,32 +480,37 @@ Task<Result<>> Checkpointer::write_slot(const Slot& named) {
   }
   co_await writes;
   LAMINA_CO_TRY(writes.result());
-  co_return co_await pool_.log.flush_all_disks();
+  co_return co_await pool_.log.flush_all_disks(slot.epoch);
 }
 
-void Checkpointer::publish(Cut& cut, Made& made) {
+// False: the epoch has ended, and the cut was abandoned.
+bool Checkpointer::publish(Cut& cut, Made& made) {
   auto image = std::make_shared<Image>();
   image->number = made.number;
   image->cut = cut.log.last;
   image->nodes = std::move(made.nodes);
   image->maps = made.maps;
-  for (const Generation target : cut.swaps.targets) pool_.space.settle(target, cut.log.last);
-  pool_.space.settle_nodes(made.number);
   ImagePtr shared = std::move(image);
+  made.nodes = shared->nodes;
   std::set<MapId> in_cut;
   for (const ImageMap& m : shared->maps) in_cut.insert(m.map);
   {
     Lock order(pool_.log.order());
+    if (pool_.identity.epoch != cut.tables.epoch) return false;
+    cut_under_way_ = false;
     pool_.devices.set_image(shared);
     // A map made since the cut has no tree yet; it lets go of the image that it began from.
     pool_.devices.for_each([&](const DevicePtr& d) {
       if (!in_cut.contains(d->map->id())) d->map->publish(shared, {d->map->id()}, false);
     });
+    for (size_t i = 0; i < cut.maps.size(); ++i)
+      cut.maps[i]->publish(shared, shared->maps[i], cut.layers[i] != nullptr);
   }
-  for (size_t i = 0; i < cut.maps.size(); ++i)
-    cut.maps[i]->publish(shared, shared->maps[i], cut.layers[i] != nullptr);
-  made.nodes = shared->nodes;
+  for (const Generation target : cut.swaps.targets) pool_.space.settle(target, cut.log.last);
+  pool_.space.settle_nodes(made.number);
+  made.counts.add_to(pool_.space);
   pool_.add_image(std::move(shared));
+  return true;
 }
 
 Sequence Checkpointer::cut() const {

@@ -12,6 +12,14 @@
 // A crash before the end of 4 leaves K_new and K_old as they were: nothing that they name has been
 // written to (the writer takes free segments only, and frees none before 5).
 //
+// Where any of it fails, or anything else does that was to be durable, the epoch ends (A19), and
+// with it a checkpoint that is not published yet, wherever it is: what was frozen is thawed, its
+// number and its node ids are not used again, its segments of nodes take no more, and what the
+// mover had copied is given up. Its work goes on unseen until it asks for a flush, which it does
+// not get, since its epoch is over; then the next attempt begins. A slot that it may have written
+// all the same tells the truth: all that it names was durable before, and nothing of it is used
+// again before a newer one is K_old.
+//
 // Thread-safety: all methods from any thread; the work runs where it is awaited.
 #pragma once
 
@@ -35,6 +43,7 @@ class PoolState;
 // Pointers that the mover wants changed at the next checkpoint, by map, sorted by place; and what
 // the checkpoint publishes with them: the segments that they lead to (settled then, A5).
 struct PendingSwaps {
+  Epoch epoch = 0;  // that was written in: they end with it
   std::vector<std::pair<MapId, std::vector<Swap>>> maps;
   std::vector<Generation> targets;
   bool empty() const { return maps.empty() && targets.empty(); }
@@ -45,13 +54,18 @@ class Checkpointer {
   explicit Checkpointer(PoolState& pool);
 
   // A checkpoint whose cut lies after the beginning of this call. `force`: also where nothing has
-  // changed since the last one. `clean`: the slot says that nothing follows.
+  // changed since the last one. `clean`: the slot says that nothing follows. Failures that the pool
+  // survives are tried again here; the error is what made it read-only.
   Task<Result<>> run(bool force = false, bool clean = false);
   bool running() const;
 
   // To be published with the next checkpoint. One batch at a time.
   void add_swaps(PendingSwaps swaps);
   bool has_swaps() const;
+
+  // The epoch ends, and with it the checkpoint under way; whether there is one. Under the order
+  // lock.
+  bool abandon();
 
   // Nodes that a walk of image `seen_in` could not reach: they leave the table at the next
   // checkpoint, unless they were written since.
@@ -81,16 +95,19 @@ class Checkpointer {
  private:
   struct Cut;
   struct Made;
-  Cut take_cut();
+  Result<> take_cut(Cut& cut);
   Task<Result<>> once(bool clean);
+  Task<Result<>> make(Cut& cut, Made& made, bool clean);
+  void give_back(Cut& cut, const Made& made);
   Task<Result<>> merge_all(Cut& cut, Made& made);
   Task<Result<>> merge_one(Cut& cut, Made& made, size_t at);
   Task<Result<>> rewrite_sparse_nodes(Made& made);
   Task<Result<>> write_tables(Cut& cut, Made& made, Slot& slot);
   Task<Result<>> write_slot(const Slot& slot);
-  void publish(Cut& cut, Made& made);
+  bool publish(Cut& cut, Made& made);
 
   PoolState& pool_;
+  bool cut_under_way_ = false;  // guarded by the order lock
   mutable Mutex mutex_;
   bool running_ GUARDED_BY(mutex_) = false;
   Waiters ended_ GUARDED_BY(mutex_);

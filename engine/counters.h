@@ -17,8 +17,9 @@ struct Counters {
   std::atomic<uint64_t> written_summaries{0};  // summaries, checksums and segment headers
   std::atomic<uint64_t> written_slots{0};
   std::atomic<uint64_t> written_stamps{0};
-  std::atomic<uint64_t> flushes{0};      // count
-  std::atomic<uint64_t> checkpoints{0};  // count
+  std::atomic<uint64_t> flushes{0};            // count
+  std::atomic<uint64_t> checkpoints{0};        // count
+  std::atomic<uint64_t> survived_failures{0};  // count (A19)
 
   uint64_t written_medium() const {
     return written_log + written_nodes + written_moved + written_summaries + written_slots +

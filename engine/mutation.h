@@ -17,6 +17,13 @@ enum class Mutation : uint8_t {
   reuse_without_walk,      // a settled segment is retired without being found dead by a walk (A4)
   ack_before_record,       // a flush completes before its records are on the medium
   ignore_durable_through,  // roll-forward takes corruption below it for a torn tail (A2, B1)
+  trust_second_flush,      // a failed flush is tried again, and believed (A19)
+  trust_old_seals,         // what a failed flush should have covered is not sealed again (A19)
+  keep_old_places,         // the maps are not pointed at what was written again (A19)
+  forget_layers,           // what an abandoned checkpoint should have merged is gone (A19)
+  trust_old_epoch,         // what was written before a failure is flushed after it, and believed
+  append_to_old_nodes,     // nodes of a new epoch go into segments that the old one opened (A3)
+  cut_not_alone,           // the rest of an epoch is written before its cut is durable (A19)
 };
 
 #ifdef LAMINA_MUTATIONS

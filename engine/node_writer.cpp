@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "blobs/segment.h"
 #include "blobs/summary.h"
+#include "engine/mutation.h"
 
 namespace lamina {
 namespace {
@@ -16,6 +17,20 @@ constexpr size_t node_entry_bytes = 64;  // bound of a packed entry of kind node
 NodeWriter::NodeWriter(const PoolIdentity& identity, const Settings& settings, Space& space,
                        Counters& counters)
     : identity_(identity), settings_(settings), space_(space), counters_(counters) {}
+
+// What the epoch before left open stays as a crash would leave it; nodes of committed checkpoints
+// may lie in it.
+void NodeWriter::follow_epoch() {
+  const Epoch epoch = identity_.epoch;
+  if (epoch_ == epoch) return;
+  if (mutated(Mutation::append_to_old_nodes) && epoch_ != 0) return;
+  epoch_ = epoch;
+  for (Head& head : heads_) {
+    if (!head.is_open()) continue;
+    space_.seal(head.name.generation, head.next_block);
+    head.name = {};
+  }
+}
 
 bool NodeWriter::takes_one_more(const Head& head) const {
   return head.next_block + 1 + summary_blocks(head.entry_bytes + node_entry_bytes) <= head.blocks();
@@ -32,7 +47,7 @@ void NodeWriter::fill_header(Head& head) {
   header.generation = head.name.generation;
   header.kind = SegmentClass::nodes;
   header.state = SegmentState::open;
-  header.epoch = identity_.epoch;
+  header.epoch = epoch_;
   header.blocks = head.blocks();
   header.wall_ns = settings_.background->wall_ns();
   pack_segment_header(header, head.memory.blocks(0, 1));
@@ -53,6 +68,7 @@ Result<> NodeWriter::open_head(Head& head, BlobId avoid) {
 }
 
 Task<Result<NodeWriter::Places>> NodeWriter::append(std::optional<Entry> line) {
+  follow_epoch();
   Places places;
   for (size_t i = 0; i < heads_.size(); ++i) {
     Head& head = heads_[i];
@@ -101,7 +117,7 @@ Task<Result<>> NodeWriter::seal(Head& head) {
   LAMINA_CO_TRY(co_await write_pending(head));
   JournalBlob& blob = space_.blob(head.name.blob);
   Summary summary;
-  summary.epoch = identity_.epoch;
+  summary.epoch = epoch_;
   summary.entries = std::exchange(head.entries, {});
   const uint32_t length = summary_blocks(head.entry_bytes);
   const uint32_t at = head.blocks() - length;
@@ -120,6 +136,7 @@ Task<Result<>> NodeWriter::seal(Head& head) {
 }
 
 Task<Result<>> NodeWriter::seal_all() {
+  follow_epoch();
   for (Head& head : heads_)
     if (head.is_open()) LAMINA_CO_TRY(co_await seal(head));
   co_return Result<>{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Appends nodes and pages of tables to segments of class nodes, each block twice, in two segments,
-// on two disks where there are two. Nothing of it is true before the slot that names it.
+// on two disks where there are two. Nothing of it is true before the slot that names it. When an
+// epoch ends nothing is added to a segment that it opened (A3).
 // Thread-safety: one checkpoint at a time. Durability: write_out() writes, the caller flushes.
 #pragma once
 
@@ -49,6 +50,7 @@ class NodeWriter {
     bool is_open() const { return name.generation != Generation::none; }
     uint32_t blocks() const { return static_cast<uint32_t>(memory.size() / block_size); }
   };
+  void follow_epoch();
   bool takes_one_more(const Head& head) const;
   Result<> open_head(Head& head, BlobId avoid);
   Task<Result<>> write_pending(Head& head);
@@ -60,6 +62,7 @@ class NodeWriter {
   Space& space_;
   Counters& counters_;
   std::array<Head, 2> heads_;
+  Epoch epoch_ = 0;  // in which the heads were opened
   std::set<BlobId> written_;
 };
 

@@ -6,7 +6,9 @@
 //   or flush_after at the latest; after a crash the pool is a prefix of the order of entries that
 //   holds everything acknowledged as durable (promises 1 and 2).
 // Errors: codes of base/result.h, named at each method; every method that changes something may
-//   also fail with read_only (the pool has turned read-only; status() says why), no_space, io.
+//   also fail with read_only (the pool has turned read-only; status() says why), no_space, io. A
+//   write or flush of a disk that fails once is survived: whoever waits for it waits a little
+//   longer (A19).
 #pragma once
 
 #include <cstdint>
@@ -83,6 +85,7 @@ struct PoolStatus {
   CheckpointNumber checkpoint = 0;
   Epoch epoch = 0;
   uint64_t recovered_entries = 0;  // rolled forward when it was opened
+  uint64_t survived_failures = 0;  // of writes and flushes, since open (A19)
   uint64_t devices = 0;
   std::vector<BlobStatus> blobs;
   std::string mover_state, mover_policy;

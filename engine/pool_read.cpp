@@ -2,7 +2,6 @@
 // Reads: look up and pin, then one submission of data and checksums, then verify.
 #include <algorithm>
 #include <cstring>
-#include <list>
 
 #include "base/check.h"
 #include "engine/pool_state.h"
@@ -11,13 +10,31 @@
 namespace lamina {
 
 Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into) {
-  ThinMap::Resolved resolved;
-  if (!map.try_resolve(nodes, range, resolved)) {
-    auto found = co_await map.resolve(nodes, range, SIZE_MAX);
-    if (!found) co_return forward_error(found);
-    resolved = std::move(*found);
+  for (;;) {
+    const uint64_t rewritten = log.tail().rewritten();
+    ThinMap::Resolved resolved;
+    if (!map.try_resolve(nodes, range, resolved)) {
+      auto found = co_await map.resolve(nodes, range, SIZE_MAX);
+      if (!found) co_return forward_error(found);
+      resolved = std::move(*found);
+    }
+    ReadPlan plan;
+    auto planned = plan_read(resolved, range, into, plan);
+    // Where an entry was that has been written again meanwhile, nothing counts any more (A19).
+    if (log.tail().rewritten() != rewritten) continue;
+    if (!planned || plan.empty()) co_return planned;
+    auto result = co_await plan.run(*this);
+    if (result) co_return result;
+    // Once more, past every cache: what was wrong on the way may be right on the medium.
+    result = co_await plan.run_again(*this);
+    if (!result) report_unreadable(map, plan.bad());
+    co_return result;
   }
-  ReadPlan plan;
+}
+
+// Fills in what needs no disk; the rest goes into the plan.
+Result<> PoolState::plan_read(const ThinMap::Resolved& resolved, BlockRange range,
+                              std::span<std::byte> into, ReadPlan& plan) {
   DeviceBlock at = range.begin;
   for (const Extent& extent : resolved.extents) {
     if (at < extent.begin)
@@ -25,22 +42,15 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
     const auto part = into.subspan((extent.begin - range.begin).bytes(), extent.length().bytes());
     at = extent.end;
     if (extent.kind == ExtentKind::lost)
-      co_return fail(Code::io, "the range is lost (see .lamina/lost)");
+      return fail(Code::io, "the range is lost (see .lamina/lost)");
     if (extent.kind == ExtentKind::zero)
       std::memset(part.data(), 0, part.size());
     else if (!log.tail().copy(extent.address, part))
-      LAMINA_CO_TRY(plan.add(*this, extent.begin, extent.address, part));
+      LAMINA_TRY(plan.add(*this, extent.begin, extent.address, part));
   }
   if (at < range.end)
     std::memset(into.data() + (at - range.begin).bytes(), 0, (range.end - at).bytes());
-  if (plan.empty()) co_return Result<>{};
-  auto result = co_await plan.run(*this);
-  if (!result) {
-    // Once more, past every cache: what was wrong on the way may be right on the medium.
-    result = co_await plan.run_again(*this);
-    if (!result) report_unreadable(map, plan.bad());
-  }
-  co_return result;
+  return {};
 }
 
 void PoolState::report_unreadable(const ThinMap& map, BlockRange range) {

@@ -32,6 +32,15 @@ PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settin
     // A log that streams would only be slowed, and its flushes are few.
     if (in_ns >= slow_segment_ns) start_preparing();
   };
+  log.on_cut = [this](Sequence cut) { return end_epoch(cut); };
+  log.on_rewritten = [this](std::span<const Rewritten> places) { point_at(places); };
+  log.on_survived = [this](const Error& why, uint64_t entries) {
+    settings.log(Settings::Severity::warning,
+                 why.message + "; the pool goes on: " + std::to_string(entries) +
+                     " changes that were not durable yet have been written again elsewhere");
+    // As after a crash, so that failures in a row do not add up (D10).
+    start_checkpoint();
+  };
   log.on_failure = [this](const Error& why) {
     settings.log(Settings::Severity::error, "the pool is read-only from now on: " + why.message);
   };
@@ -73,6 +82,17 @@ CheckpointNumber PoolState::oldest_held() const {
   for (const auto& weak : images_)
     if (const ImagePtr image = weak.lock()) oldest = std::min(oldest, image->number);
   return oldest;
+}
+
+bool PoolState::end_epoch(Sequence cut) {
+  epochs.push_back({identity.epoch, cut});
+  identity.epoch = identity.epoch + 1;
+  return checkpointer.abandon();
+}
+
+void PoolState::point_at(std::span<const Rewritten> places) {
+  for (const Rewritten& place : places)
+    if (ThinMap* map = devices.find_map(place.map)) map->swap(place.swap);
 }
 
 Task<Result<>> PoolState::make_empty(const Attributes& root) {

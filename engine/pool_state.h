@@ -27,6 +27,8 @@
 
 namespace lamina {
 
+class ReadPlan;
+
 class PoolState final : public BlockSource {
  public:
   PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settings the_settings,
@@ -61,6 +63,8 @@ class PoolState final : public BlockSource {
   // --- data (engine/pool_read.cpp, pool_write.cpp)
   // Whole blocks, aligned memory. What cannot be read is listed.
   Task<Result<>> read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into);
+  Result<> plan_read(const ThinMap::Resolved& resolved, BlockRange range, std::span<std::byte> into,
+                     ReadPlan& plan);
   Task<Result<>> read_to_change(const Device& device, DeviceBlock block, std::span<std::byte> into);
   Task<bool> all_zero_before(const Device& device, uint64_t size_bytes);
   std::shared_ptr<ThinMap> map_of(const Device& device);
@@ -96,6 +100,10 @@ class PoolState final : public BlockSource {
   void start_preparing();
   Task<void> prepare_in_background();
 
+  // --- surviving failures (A19), under the order lock
+  bool end_epoch(Sequence cut);
+  void point_at(std::span<const Rewritten> places);
+
   // The first checkpoint of a new pool.
   Task<Result<>> make_empty(const Attributes& root);
 
@@ -112,7 +120,7 @@ class PoolState final : public BlockSource {
   NodeWriter writer;
   Checkpointer checkpointer;
   Reclaimer reclaimer;
-  std::vector<EpochCut> epochs;  // of recovery; immutable afterwards
+  std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
   uint64_t recovered_entries = 0;
   std::function<void(DeviceId)> changed;
 

@@ -66,6 +66,7 @@ PoolStatus Pool::status() {
   status.checkpoint = s.checkpointer.number();
   status.epoch = s.identity.epoch;
   status.recovered_entries = s.recovered_entries;
+  status.survived_failures = c.survived_failures;
   const std::vector<Segment> used = s.space.segments();
   for (const auto& blob : s.blobs) status.blobs.push_back(blob_status(s, *blob, used));
   status.mover_state = s.reclaimer.moving() ? "moving" : "idle";

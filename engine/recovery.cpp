@@ -324,7 +324,7 @@ Task<Result<>> Recovery::run() {
   }
   LAMINA_CO_TRY(co_await write_again(forward));
   // What was read must not go away any more once something is written because of it.
-  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
+  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(pool_.identity.epoch));
   // D10: what came to nothing is free before the new epoch takes anything, what only the cut makes
   // void right behind it; so that crashes in a row, on a pool that is full, never run out.
   if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
@@ -339,6 +339,7 @@ Task<Result<>> Recovery::run() {
   if (chosen_.fell_back || again) LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
   auto room = co_await pool_.reclaimer.make_room(Claim::log);
   if (!room && room.error().code != Code::no_space) co_return room;
+  pool_.log.serve();
   co_return Result<>{};
 }
 

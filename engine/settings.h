@@ -27,7 +27,8 @@ struct Settings {
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
   // outlive the pool.
   Executor* background = nullptr;
-  // Tells of things a person should see: a damaged superblock copy, a pool that turned read-only.
+  // Tells of things a person should see: a damaged superblock copy, a failure that was survived, a
+  // pool that turned read-only.
   enum class Severity : uint8_t { info, warning, error };
   std::function<void(Severity, const std::string&)> log = [](Severity, const std::string&) {};
 };

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "engine/maps/tree.h"
+#include "engine/mutation.h"
 
 namespace lamina {
 namespace {
@@ -127,12 +128,25 @@ void ThinMap::publish(ImagePtr image, const ImageMap& made, bool merged) {
   if (merged) old = std::move(frozen_);
 }
 
-void ThinMap::swap(BlockRange range, Address from, Address to, bool home) {
+void ThinMap::thaw() {
+  std::shared_ptr<const Layer> old;  // freed after the lock
   Lock lock(mutex_);
-  if (home)
-    top_->swap_home(range, from.generation, to.generation);
+  if (!frozen_) return;
+  auto merged = std::make_shared<Layer>();
+  if (!mutated(Mutation::forget_layers))
+    frozen_->for_each([&](const Extent& extent) { merged->insert(extent); });
+  top_->for_each([&](const Extent& extent) { merged->insert(extent); });
+  top_ = std::move(merged);
+  old = std::move(frozen_);
+}
+
+void ThinMap::swap(const Swap& swap) {
+  Lock lock(mutex_);
+  LAMINA_CHECK(!frozen_);
+  if (swap.home)
+    top_->swap_home(swap.range, swap.from.generation, swap.to.generation);
   else
-    top_->swap_address(range, from, to);
+    top_->swap_address(swap.range, swap.from, swap.to);
 }
 
 ThinMap::Size ThinMap::size() const {

@@ -12,6 +12,7 @@
 #include "engine/image.h"
 #include "engine/maps/layer.h"
 #include "engine/maps/node_store.h"
+#include "engine/maps/tree.h"
 
 namespace lamina {
 
@@ -42,12 +43,14 @@ class ThinMap {
   bool freeze();
   // The frozen layer that a checkpoint merges (one at a time), null if there is none.
   std::shared_ptr<const Layer> frozen() const;
+  // The checkpoint came to nothing: what was frozen is part of the top layer again.
+  void thaw();
   NodeId root() const;
   // Readers move to the new tree and the merged layer goes.
   void publish(ImagePtr image, const ImageMap& made, bool merged);
 
-  // The mover's swap in what is not merged yet.
-  void swap(BlockRange range, Address from, Address to, bool home);
+  // What the top layer says is elsewhere now (A19); nothing is frozen.
+  void swap(const Swap& swap);
 
   struct Size {
     uint64_t mapped_blocks = 0;  // tree and layers: at most so many

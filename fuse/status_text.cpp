@@ -158,6 +158,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"checkpoint", status.checkpoint},
       {"epoch", status.epoch},
       {"recovered_entries", status.recovered_entries},
+      {"survived_failures", status.survived_failures},
       {"blobs", blobs},
       {"mover",
        {{"state", status.mover_state},
@@ -190,6 +191,8 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("moved_bytes_total", "counter", "Moved by cleaning", status.moved_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
   m.one("checkpoints_total", "counter", "Checkpoints", status.checkpoints);
+  m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
+        status.survived_failures);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);

@@ -54,6 +54,9 @@ void print_for_people(const Json& status) {
   std::printf("written   %s by users, %s to the medium\n", size_at(status, "written_user").c_str(),
               size_at(status, "written_medium").c_str());
   std::printf("lost      %s ranges\n", text_at(status, "lost_ranges").c_str());
+  if (status.value("survived_failures", uint64_t{0}) > 0)
+    std::printf("survived  %s failed writes or flushes of disks\n",
+                text_at(status, "survived_failures").c_str());
   for (const char* key : {"mover", "walk", "kernel", "process"})
     if (status.contains(key)) std::printf("%-9s %s\n", key, joined(status[key]).c_str());
   if (status.contains("blobs")) std::printf("\n%s", blob_table(*status.find("blobs")).c_str());

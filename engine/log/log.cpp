@@ -18,8 +18,6 @@ constexpr uint64_t layer_bytes_per_entry = 64;
 // Records that go out early after a sync. One would do for whoever syncs after each write; without
 // a sync each costs a header.
 constexpr uint32_t early_records = 2;
-// A packed entry's bound, for steps of one entry with short names.
-constexpr size_t worst_step_bytes = 1024;
 
 }  // namespace
 
@@ -50,8 +48,8 @@ uint64_t Log::entry_limit() const {
 
 // Of segments whose memory there is.
 size_t Log::held_limit() const {
-  return std::max<size_t>(
-      held_minimum, settings_.tail_bytes / (uint64_t{space_.segment_blocks()} * block_size));
+  return std::max<size_t>(held_minimum,
+                          settings_.tail_bytes / (uint64_t{space_.segment_blocks()} * block_size));
 }
 
 Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
@@ -67,16 +65,18 @@ Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
 }
 
 bool Log::has_room(uint32_t payload_blocks, Claim claim, Pace pace) {
-  return !failed_ && room(payload_blocks, claim, pace) == Room::yes;
+  return works() && room(payload_blocks, claim, pace) == Room::yes;
 }
 
 Task<Result<>> Log::wait_for_room(uint32_t payload_blocks, Claim claim, Pace pace) {
   for (;;) {
+    auto working = co_await wait_until_works();
+    if (!working) co_return fail(Code::read_only, working.error().message);
     Room found = Room::yes;
     Completion completion;
     {
       Lock lock(order_);
-      if (failed_) co_return fail(Code::read_only, why_.message);
+      if (!works()) continue;
       found = room(payload_blocks, claim, pace);
       if (found == Room::after_flush) {
         // Segments become durable one after the other, and sealed: it may be time at each change.
@@ -111,17 +111,30 @@ void Log::begin(size_t packed_bytes, uint32_t payload_blocks, Claim claim) {
       switch_segment(claim);
   }
   if (body_.entries.empty()) open_record();
+  current_->steps.push_back(static_cast<uint32_t>(current_->entries.size()));
 }
 
 void Log::open_record() {
   record_block_ = current_->next_block;
-  body_.first = last_ + 1;
   body_packed_ = 0;
 }
 
 const Entry& Log::add(Entry entry, std::span<const std::byte> payload) {
-  TailSegment& segment = *current_;
   entry.sequence = ++last_;
+  const Entry& added = put(std::move(entry), payload, nullptr);
+  start_timer();
+  if (early_left_ > 0 && !early_started_ && in_flight_.empty()) {
+    early_started_ = true;
+    ++background_;
+    spawn(write_early());
+  }
+  return added;
+}
+
+// Places a numbered entry behind the ones before. `sums`: of its payload, where they are known.
+const Entry& Log::put(Entry entry, std::span<const std::byte> payload, const uint32_t* sums) {
+  TailSegment& segment = *current_;
+  if (body_.entries.empty()) body_.first = entry.sequence;
   const auto blocks = static_cast<uint32_t>(div_up(payload.size(), block_size));
   const uint32_t offset = record_block_ + 1 + static_cast<uint32_t>(body_.checksums.size());
   if (blocks > 0) {
@@ -131,7 +144,8 @@ const Entry& Log::add(Entry entry, std::span<const std::byte> payload) {
     const size_t padding = uint64_t{blocks} * block_size - payload.size();
     if (padding > 0) std::memset(to + payload.size(), 0, padding);
     for (uint32_t i = 0; i < blocks; ++i) {
-      const uint32_t sum = payload_checksum({to + uint64_t{i} * block_size, block_size});
+      const uint32_t sum =
+          sums ? sums[i] : payload_checksum({to + uint64_t{i} * block_size, block_size});
       (*segment.sums)[offset + i] = sum;
       body_.checksums.push_back(sum);
     }
@@ -143,12 +157,6 @@ const Entry& Log::add(Entry entry, std::span<const std::byte> payload) {
   segment.entry_bytes += packed_entry_size(entry, segment.first);
   segment.entries.push_back(entry);
   body_.entries.push_back(std::move(entry));
-  start_timer();
-  if (early_left_ > 0 && !early_started_ && in_flight_.empty()) {
-    early_started_ = true;
-    ++background_;
-    spawn(write_early());
-  }
   return body_.entries.back();
 }
 
@@ -219,6 +227,7 @@ void Log::close_record(bool through) {
   record->through = through;
   record->end = record_block_ + 1 + static_cast<uint32_t>(previous_.checksums.size());
   record->last = closed_ = previous_.first + previous_.entries.size() - 1;
+  record_ends_.push_back({closed_, last_checksum_, record->end});
   const uint32_t begin = payload_begin(
       SegmentClass::log, static_cast<uint32_t>(segment->memory.size() / block_size), 0);
   const bool first_in_segment = record_block_ == begin;
@@ -264,7 +273,7 @@ Task<void> Log::write_early() {
   Lock lock(order_);
   early_started_ = false;
   --background_;
-  if (early_left_ > 0 && !body_.entries.empty() && !failed_ && !stopping_) {
+  if (early_left_ > 0 && !body_.entries.empty() && works() && !stopping_) {
     --early_left_;
     if (early_flush_ && !flushing_)
       start_flush(last_);
@@ -293,7 +302,7 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
   record->written = true;
   if (!batch.ok()) {
     auto result = batch.result();
-    fail_locked(result.error());
+    fail_locked(result.error(), segment.epoch);
   }
   while (!in_flight_.empty() && in_flight_.front()->written) {
     written_ = in_flight_.front()->last;
@@ -306,13 +315,17 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
 }
 
 void Log::maybe_seal(const std::shared_ptr<TailSegment>& segment) {
-  if (!segment->full || segment->in_flight > 0 || segment->sealed || failed_) return;
+  if (!segment->full || segment->in_flight > 0 || segment->sealed) return;
+  if (phase_ == Phase::ends || phase_ == Phase::failed) return;
+  ++sealing_;
   ++background_;
   spawn(seal(segment));
 }
 
 Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
+  const Epoch epoch = identity_.epoch;  // it is spawned under the lock
   JournalBlob& blob = space_.blob(segment->name.blob);
+  if (!segment->memory) segment->memory = Buffer(blob.segment_bytes());
   auto result = co_await seal_log_segment(identity_, blob, *segment,
                                           settings_.background->wall_ns(), counters_);
   Lock lock(order_);
@@ -323,375 +336,41 @@ Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
     segment->sealed = true;
     release_durable();
   } else {
-    fail_locked(result.error());
+    fail_locked(result.error(), epoch);
   }
+  --sealing_;
   --background_;
   changed_.wake_all();
 }
 
 void Log::release_durable() {
+  // Until everything is pointed at its new place, what is void is read from memory (A19).
+  if (phase_ == Phase::begins || phase_ == Phase::failed) return;
   while (!held_.empty() && held_.front()->sealed && held_.front()->last <= durable_) {
     TailSegment& segment = *held_.front();
     put_sums(sums_, segment);
+    if (!segment.seal_durable) {
+      // All that a seal is made of; the memory goes.
+      auto seal = std::make_shared<TailSegment>();
+      seal->name = segment.name;
+      seal->epoch = segment.epoch;
+      seal->sums = segment.sums;
+      seal->next_block = segment.next_block;
+      seal->first = segment.first;
+      seal->last = segment.last;
+      seal->entries = std::move(segment.entries);
+      seal->entry_bytes = segment.entry_bytes;
+      seal->full = seal->sealed = true;
+      sealed_.push_back(std::move(seal));
+    }
     tail_.remove(segment.name.generation);
     sums_.unpin(segment.name.generation);
     // A reader may still be copying from it, then the memory goes with that reader.
-    if (held_.front().use_count() == 1 && spare_.size() + held_.size() <= held_limit())
+    if (held_.front().use_count() == 1 && segment.memory &&
+        spare_.size() + held_.size() <= held_limit())
       spare_.push_back(std::move(segment.memory));
     held_.pop_front();
   }
-}
-
-// ---------------------------------------------------------------- durability
-
-Sequence Log::durable() const {
-  Lock lock(order_);
-  return durable_;
-}
-
-Task<Result<>> Log::flush(Sequence through) {
-  for (;;) {
-    Completion completion;
-    bool lead = false;
-    {
-      Lock lock(order_);
-      if (durable_ >= through) co_return Result<>{};
-      if (failed_) co_return fail(Code::io, why_.message);
-      if (!flushing_) {
-        flushing_ = lead = true;
-      } else {
-        changed_.add(completion);
-      }
-    }
-    if (!lead) {
-      co_await completion;
-      continue;
-    }
-    auto result = co_await flush_round();
-    end_turn();
-    if (!result) co_return result;
-  }
-}
-
-Task<void> Log::take_turn() {
-  for (;;) {
-    Completion completion;
-    {
-      Lock lock(order_);
-      if (!flushing_) {
-        flushing_ = true;
-        co_return;
-      }
-      changed_.add(completion);
-    }
-    co_await completion;
-  }
-}
-
-void Log::end_turn() {
-  Lock lock(order_);
-  flushing_ = false;
-  changed_.wake_all();
-}
-
-Task<Result<>> Log::flush_all_disks() {
-  co_await take_turn();
-  std::set<BlobId> all;
-  for (const auto& blob : space_.blobs()) all.insert(blob->id());
-  Sequence goal = 0;
-  {
-    Lock lock(order_);
-    goal = written_;
-    unflushed_.clear();
-  }
-  auto result = co_await flush_disks(std::move(all), goal);
-  end_turn();
-  co_return result;
-}
-
-// Whether a flush now would let the log go on (A3), though not all that it should cover is written.
-bool Log::segment_to_make_durable() const {
-  for (const auto& segment : held_)
-    if (segment->ordinal > durable_ordinal_ && segment->first != 0 && segment->first <= written_)
-      return true;
-  return false;
-}
-
-// Makes at least something durable that was not; who wants more comes again.
-Task<Result<>> Log::flush_round() {
-  Sequence goal = 0;
-  bool through = false;
-  {
-    Lock lock(order_);
-    // Where the open record is all that is not durable, writing and flushing it are one.
-    through = !body_.entries.empty() && in_flight_.empty() && unflushed_.empty() &&
-              !mutated(Mutation::drop_flush);
-    close_record(through);
-    goal = closed_;
-  }
-  std::set<BlobId> blobs;
-  for (;;) {
-    Completion completion;
-    {
-      Lock lock(order_);
-      if (failed_) co_return fail(Code::io, why_.message);
-      if (through && written_ >= goal) {
-        ++counters_.flushes;
-        made_durable(goal);
-        co_return Result<>{};
-      }
-      if (written_ >= goal || (want_room_ > 0 && segment_to_make_durable()) ||
-          mutated(Mutation::ack_before_record)) {
-        goal = mutated(Mutation::ack_before_record) ? goal : written_;
-        blobs = std::exchange(unflushed_, {});
-        break;
-      }
-      changed_.add(completion);
-    }
-    co_await completion;
-  }
-  co_return co_await flush_disks(std::move(blobs), goal);
-}
-
-// With the turn held: afterwards every entry up to `goal`, all of them written, is durable.
-Task<Result<>> Log::flush_disks(std::set<BlobId> blobs, Sequence goal) {
-  IoBatch batch;
-  for (const BlobId id : blobs) {
-    if (mutated(Mutation::drop_flush)) break;
-    batch.flush(space_.blob(id).disk());
-    ++counters_.flushes;
-  }
-  co_await batch;
-  Lock lock(order_);
-  if (!batch.ok()) {
-    auto result = batch.result();
-    fail_locked(result.error());
-  }
-  if (failed_) co_return fail(Code::io, why_.message);
-  made_durable(goal);
-  co_return Result<>{};
-}
-
-void Log::made_durable(Sequence goal) {
-  durable_ = std::max(durable_, goal);
-  for (const auto& segment : held_)
-    if (segment->first != 0 && segment->first <= durable_)
-      durable_ordinal_ = std::max(durable_ordinal_, segment->ordinal);
-  release_durable();
-}
-
-void Log::start_flush(Sequence through) {
-  if (flush_started_) return;
-  flush_started_ = true;
-  ++background_;
-  spawn(flush_and_forget(through));
-}
-
-Task<void> Log::flush_and_forget(Sequence through) {
-  co_await Yield{};                                        // it is spawned under the lock
-  [[maybe_unused]] auto result = co_await flush(through);  // a failure is the pool's, and kept
-  Lock lock(order_);
-  flush_started_ = false;
-  --background_;
-  changed_.wake_all();
-}
-
-void Log::start_timer() {
-  if (timer_runs_ || stopping_) return;
-  timer_runs_ = true;
-  ++background_;
-  spawn(timer());
-}
-
-// Runs while something is not durable, and until a header or an empty record says that all of it
-// was (B5); so an idle pool has no timer.
-Task<void> Log::timer() {
-  co_await Yield{};
-  SwitchTo background{*settings_.background};
-  co_await background;
-  const uint64_t period = settings_.flush_after_ns / 2;
-  const uint64_t slice = std::max<uint64_t>(1, std::min<uint64_t>(period, 25'000'000));
-  for (bool more = true; more;) {
-    for (uint64_t slept = 0; slept < period; slept += slice) {
-      {
-        Lock lock(order_);
-        if (stopping_ || failed_) break;
-      }
-      Sleep sleep{slice};
-      co_await sleep;
-    }
-    Sequence through = 0;
-    {
-      Lock lock(order_);
-      if (stopping_ || failed_) break;
-      if (durable_ >= last_ && witnessed_ < last_ && !previous_.entries.empty() &&
-          previous_.entries.back().kind != EntryKind::nothing && has_room(0, Claim::log)) {
-        begin(64, 0, Claim::log);
-        add(Entry{}, {});
-      } else if (durable_ >= last_) {
-        more = false;
-      }
-      through = last_;
-    }
-    if (!more) break;
-    [[maybe_unused]] auto result = co_await flush(through);
-  }
-  Lock lock(order_);
-  timer_runs_ = false;
-  --background_;
-  // What came while this was ending gets a timer of its own.
-  if (durable_ < last_ && !failed_) start_timer();
-  changed_.wake_all();
-}
-
-// ---------------------------------------------------------------- epochs, cuts, the end
-
-Result<> Log::name_next() {
-  for (SegmentName& next : next_) {
-    const auto taken = space_.take(SegmentClass::log, Claim::checkpoint);
-    if (!taken) return fail(Code::no_space, "no free segment to start the log in (D5)");
-    next = *taken;
-  }
-  return {};
-}
-
-Result<> Log::name_first() {
-  Lock lock(order_);
-  return name_next();
-}
-
-Task<Result<>> Log::start(SegmentName segment, Sequence last, uint64_t cut_checksum,
-                          BackedCheckpoints backed) {
-  {
-    Lock lock(order_);
-    LAMINA_CO_TRY(name_next());
-    current_ = open_segment(segment);
-    durable_ordinal_ = current_->ordinal;  // nothing else is written before its first record is
-    last_ = closed_ = written_ = durable_ = witnessed_ = last;
-    cut_last_ = last;
-    backed_ = backed;
-    starts_epoch_ = true;
-    cut_sequence_ = last;
-    cut_checksum_ = cut_checksum;
-    begin(64, 0, Claim::checkpoint);
-    add(Entry{}, {});
-    last = last_;
-  }
-  co_return co_await flush(last);
-}
-
-LogPosition Log::cut() {
-  close_record();
-  since_cut_ = 0;
-  cut_last_ = last_;
-  LogPosition at;
-  if (current_ && !current_->full) {
-    at.segment = current_->name;
-    at.block = current_->next_block;
-  }
-  at.next = next_;
-  at.last_checksum = last_checksum_;
-  at.last = last_;
-  at.durable = durable_;
-  return at;
-}
-
-Task<Result<>> Log::wait_sealed(Sequence through) {
-  for (;;) {
-    Completion completion;
-    {
-      Lock lock(order_);
-      if (failed_) co_return fail(Code::io, why_.message);
-      const bool waiting = std::any_of(held_.begin(), held_.end(), [&](const auto& s) {
-        return s->full && !s->sealed && s->last <= through;
-      });
-      if (!waiting) co_return Result<>{};
-      changed_.add(completion);
-    }
-    co_await completion;
-  }
-}
-
-void Log::set_backed(BackedCheckpoints backed) {
-  Lock lock(order_);
-  backed_ = backed;
-}
-
-Task<void> Log::stop() {
-  {
-    Lock lock(order_);
-    stopping_ = true;
-  }
-  for (;;) {
-    Completion completion;
-    {
-      Lock lock(order_);
-      if (background_ == 0) co_return;
-      changed_.add(completion);
-    }
-    co_await completion;
-  }
-}
-
-Task<Result<>> Log::finish() {
-  Sequence through = 0;
-  {
-    Lock lock(order_);
-    close_record();
-    through = last_;
-  }
-  auto flushed = co_await flush(through);
-  if (!flushed) co_return flushed;
-  {
-    Lock lock(order_);
-    current_->full = true;
-    maybe_seal(current_);
-  }
-  co_return co_await wait_sealed(through);
-}
-
-Result<> Log::health() const {
-  Lock lock(order_);
-  if (failed_) return std::unexpected<Error>(why_);
-  return {};
-}
-
-void Log::fail_with(const Error& why) {
-  Lock lock(order_);
-  fail_locked(why);
-}
-
-void Log::space_changed() {
-  Lock lock(order_);
-  changed_.wake_all();
-}
-
-void Log::fail_locked(const Error& why) {
-  if (failed_) return;
-  failed_ = true;
-  why_ = why;
-  changed_.wake_all();
-  if (on_failure) on_failure(why_);
-}
-
-uint64_t Log::bytes_since_cut() const {
-  Lock lock(order_);
-  return since_cut_;
-}
-
-uint64_t Log::tail_bytes() const {
-  Lock lock(order_);
-  uint64_t bytes = 0;
-  for (const auto& segment : held_)
-    if (segment->last > durable_) bytes += uint64_t{segment->next_block} * block_size;
-  return bytes;
-}
-
-std::vector<Generation> Log::held() const {
-  Lock lock(order_);
-  std::vector<Generation> held{current_->name.generation};
-  for (const SegmentName& next : next_) held.push_back(next.generation);
-  return held;
 }
 
 }  // namespace lamina

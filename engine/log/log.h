@@ -9,14 +9,38 @@
 //   - The log runs at most chain_length - 1 segments ahead of the newest one with a durable record
 //     (A3): so the last segment that a durable header names was never written by this epoch, and
 //     recovery can go on there.
-//   - A segment's memory is given up only when it is sealed and durable (A19).
+//   - A segment's memory is given up only when it is sealed and durable; what its seal was made of
+//     only when the seal is durable too (A19).
+//
+// A failed write or flush, of the log, a checkpoint or the mover, is a crash survived live (A19).
+// After it nothing is trusted that was not durable before, and no flush is tried again:
+//   1. users wait; what is under way ends, one way or the other;
+//   2. the epoch is cut at durable(), a boundary of records. The next one begins where a recovery
+//      would begin it: in the segment that the headers of the newest segment with a durable record
+//      name last (A3). Nobody has written there. A checkpoint under way, and what the mover has
+//      copied for the next one, come to nothing;
+//   3. its first record says the cut and holds the first step past it, and is made durable alone:
+//      so a recovery that does not find it has nothing else of that epoch to mistake for its own;
+//   4. then the rest of the tail is written again from memory: the same entries under the same
+//      numbers, in order, in the same steps. What waits for a flush is answered by a flush of the
+//      new epoch only;
+//   5. in one step under the order lock the layers are pointed at the new places, newest entry
+//      first: the old address is one entry's alone, and of several facts with one home the newest
+//      has its place already when an older one looks. Then users go on, and a checkpoint follows;
+//   6. what was durable of the old segments is sealed, without the entries that are void; seals
+//      that no flush covered are made again. Segments that hold only void entries, and those that
+//      were named and never written, are retired, stamped and free at once (D10).
+// A crash before 3 ends finds the old epoch as it was, with all that was durable; a later one finds
+// the cut. Where it fails again meanwhile, or several times without a checkpoint in between, or
+// where no segment is left, the pool turns read-only; what was not durable stays readable.
 //
 // Thread-safety: methods marked REQUIRES(order()) under that lock; the rest from any thread.
-// Errors: after a failed write or flush nothing is trusted any more: every method that would
-// change something fails with the reason, reads go on.
+// Errors: once the pool is read-only every method that would change something fails with the
+// reason, reads go on.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -49,11 +73,34 @@ struct BackedCheckpoints {
   CheckpointNumber newest = 0, oldest = 0;
 };
 
+// Which epoch the pool is in. It goes up while others look (A19), under the order lock.
+class CurrentEpoch {
+ public:
+  CurrentEpoch() = default;
+  CurrentEpoch(const CurrentEpoch& other) : value_(other.value_.load()) {}
+  CurrentEpoch& operator=(const CurrentEpoch&) = delete;
+  CurrentEpoch& operator=(Epoch value) {
+    value_ = value;
+    return *this;
+  }
+  operator Epoch() const { return value_; }
+
+ private:
+  std::atomic<Epoch> value_{0};
+};
+
 // What every writer of segments needs to know of the pool.
 struct PoolIdentity {
   Uuid pool{};
   Secret secret{};
-  Epoch epoch = 0;
+  CurrentEpoch epoch;
+};
+
+// Where an entry lies since it was written again: its payload, or, of an entry without any, the
+// home that it is.
+struct Rewritten {
+  MapId map = MapId::none;
+  Swap swap;
 };
 
 class Log {
@@ -70,6 +117,9 @@ class Log {
                        BackedCheckpoints backed);
   // Of a new pool: names the segments that its log will begin in, without writing.
   Result<> name_first();
+  // From now on failures are survived. Before, and in a pool that is only made, the first is the
+  // end.
+  void serve();
 
   // A step: entries that one record must hold together. First make sure of room, outside or under
   // the lock; then, without letting go of it, begin() and add() each entry.
@@ -100,11 +150,13 @@ class Log {
   // Of the segment that the entry added last lies in.
   Generation current_generation() const REQUIRES(order_) { return current_->name.generation; }
   Sequence durable() const;
-  // Flushes every disk, for those who wrote something else than log. One flush at a time, whoever
-  // wants it: a failed one may have dropped what another would then seem to have kept (A19).
-  Task<Result<>> flush_all_disks();
+  // Flushes every disk, for those who wrote something else than log in that epoch. One flush at a
+  // time, whoever wants it: a failed one may have dropped what another would then seem to have
+  // kept. Error io also where the epoch has ended since: then nobody knows what of it is on the
+  // disks (A19).
+  Task<Result<>> flush_all_disks(Epoch written_in);
 
-  // Closes the open record and says where the log goes on: a cut (A10).
+  // Closes the open record and says where the log goes on: a cut (A10). Only while it works().
   LogPosition cut() REQUIRES(order_);
   // Until every full segment whose entries are all up to `through` has been sealed.
   Task<Result<>> wait_sealed(Sequence through);
@@ -114,9 +166,15 @@ class Log {
   Task<void> stop();
   // After stop(): seals the open segment, so that the next life has nothing to read of this log.
   Task<Result<>> finish();
-  // The first failure, or ok.
+  // Why the pool is read-only, or ok.
   Result<> health() const;
-  void fail_with(const Error& why);
+  // Something failed that was done in that epoch; nothing, if that has ended already. Errors of
+  // disks are survived (A19), others not.
+  void fail_with(const Error& why, Epoch epoch);
+  // Neither read-only nor just surviving a failure.
+  bool works() const REQUIRES(order_) { return phase_ == Phase::works; }
+  // Until it works. Error: it is read-only.
+  Task<Result<>> wait_until_works();
   // Segments have become free: whoever waits for room looks again.
   void space_changed();
 
@@ -139,8 +197,15 @@ class Log {
   // Called with the lock held whenever the log goes on in another segment: how long it was in the
   // one before. Must not wait. Set once before use.
   std::function<void(uint64_t in_ns)> on_segment;
-  // Called with the lock held at the first failure. Set once before use.
+  // Called with the lock held when the pool turns read-only. Set once before use.
   std::function<void(const Error&)> on_failure;
+  // A failure is being survived. All three are called with the lock held, must not wait, and are
+  // set once before use: the epoch ends at `cut`, the next one is to be the pool's, and the result
+  // says whether a checkpoint was under way, which has come to nothing; what was written again, the
+  // newest entry first; it is over.
+  std::function<bool(Sequence cut)> on_cut;
+  std::function<void(std::span<const Rewritten>)> on_rewritten;
+  std::function<void(const Error& why, uint64_t entries)> on_survived;
 
  private:
   struct InFlight {
@@ -151,21 +216,48 @@ class Log {
     bool written = false;
   };
   enum class Room : uint8_t { yes, after_flush, after_space, after_merge };
+  enum class Phase : uint8_t {
+    works,
+    ends,    // something failed; what is under way of this epoch is waited for
+    begins,  // the next epoch has begun, the tail is being written again
+    failed,  // read-only
+  };
+  struct RecordEnd {
+    Sequence last = 0;  // entry
+    uint64_t checksum = 0;
+    uint32_t end = 0;  // first block behind it
+  };
+  // A step that has to be written again, out of the memory of the segment that it was in.
+  struct LostStep {
+    std::shared_ptr<TailSegment> segment;
+    SegmentSums sums;
+    std::vector<Entry> entries;
+    uint32_t payload_blocks = 0;
+    size_t packed_bytes = 0;  // at most
+  };
 
   size_t held_limit() const;
   Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
   bool segment_to_make_durable() const REQUIRES(order_);
+  // A packed entry's bound, for steps of one entry with short names.
+  static constexpr size_t worst_step_bytes = 1024;
   bool current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_open_record) const
       REQUIRES(order_);
   std::shared_ptr<TailSegment> open_segment(const SegmentName& name) REQUIRES(order_);
   Result<> name_next() REQUIRES(order_);
   void switch_segment(Claim claim) REQUIRES(order_);
+  const Entry& put(Entry entry, std::span<const std::byte> payload, const uint32_t* sums)
+      REQUIRES(order_);
   void open_record() REQUIRES(order_);
   void close_record(bool through = false) REQUIRES(order_);
   void maybe_seal(const std::shared_ptr<TailSegment>& segment) REQUIRES(order_);
-  void made_durable(Sequence goal) REQUIRES(order_);
   void release_durable() REQUIRES(order_);
+  void made_durable(Sequence goal, const std::vector<Generation>& seals) REQUIRES(order_);
   void start_timer() REQUIRES(order_);
+  // The newest cut came to nothing: what it covered counts as waiting again.
+  void uncut() REQUIRES(order_);
+  void begin_epoch(const SegmentName& segment, Sequence cut, uint64_t cut_checksum)
+      REQUIRES(order_);
 
   Task<void> write_early();
   Task<void> write_record(std::shared_ptr<InFlight> record);
@@ -176,8 +268,23 @@ class Log {
   void end_turn();
   Task<Result<>> flush_round();
   Task<Result<>> flush_disks(std::set<BlobId> blobs, Sequence goal);
+  std::vector<Generation> seals_on(const std::set<BlobId>& blobs) const REQUIRES(order_);
   Task<void> timer();
-  void fail_locked(const Error& why) REQUIRES(order_);
+
+  // --- engine/log/survive.cpp
+  void fail_locked(const Error& why, Epoch epoch) REQUIRES(order_);
+  void give_up(const Error& why) REQUIRES(order_);
+  Task<void> survive();
+  Task<void> wait_until_idle();
+  Task<Result<uint64_t>> begin_again();
+  std::vector<LostStep> take_lost_steps() REQUIRES(order_);
+  std::vector<std::shared_ptr<TailSegment>> end_segments() REQUIRES(order_);
+  void cut_off(TailSegment& segment) REQUIRES(order_);
+  Task<Result<>> write_again(std::vector<LostStep>& steps, std::vector<Rewritten>& again);
+  Room room_again(const LostStep& step) REQUIRES(order_);
+  void write_step_again(LostStep& step, std::vector<Rewritten>& again) REQUIRES(order_);
+  void let_go(const std::vector<std::shared_ptr<TailSegment>>& dead,
+              const std::vector<SegmentName>& unused) REQUIRES(order_);
 
   const PoolIdentity& identity_;
   const Settings& settings_;
@@ -190,6 +297,8 @@ class Log {
   std::shared_ptr<TailSegment> current_ GUARDED_BY(order_);
   SegmentChain next_ GUARDED_BY(order_);
   std::deque<std::shared_ptr<TailSegment>> held_ GUARDED_BY(order_);  // in the tail, oldest first
+  // Sealed and durable, but not the seals: what they would be made of again, no memory.
+  std::deque<std::shared_ptr<TailSegment>> sealed_ GUARDED_BY(order_);
   std::vector<Buffer> spare_ GUARDED_BY(order_);  // memory of segments, kept mapped for the next
   // The open record; no entries: none is open.
   RecordBody body_ GUARDED_BY(order_);
@@ -209,11 +318,15 @@ class Log {
   Sequence closed_ GUARDED_BY(order_) = 0;         // in closed records
   Sequence written_ GUARDED_BY(order_) = 0;        // and written, all up to it
   Sequence durable_ GUARDED_BY(order_) = 0;
-  Sequence witnessed_ GUARDED_BY(order_) = 0;        // some header says it was durable (B5)
-  uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;  // of the newest segment with a durable record
-  uint64_t since_cut_ GUARDED_BY(order_) = 0;        // bytes
-  Sequence cut_last_ GUARDED_BY(order_) = 0;         // the last entry before the newest cut
-  uint32_t early_left_ GUARDED_BY(order_) = 0;       // records that may still go out by themselves
+  RecordEnd durable_end_ GUARDED_BY(order_);              // of the record that durable_ ends
+  std::deque<RecordEnd> record_ends_ GUARDED_BY(order_);  // of those closed since
+  Sequence witnessed_ GUARDED_BY(order_) = 0;             // some header says it was durable (B5)
+  uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;   // of the newest segment with a durable record
+  uint64_t since_cut_ GUARDED_BY(order_) = 0;         // bytes
+  Sequence cut_last_ GUARDED_BY(order_) = 0;          // the last entry before the newest cut
+  uint64_t before_cut_bytes_ GUARDED_BY(order_) = 0;  // as they were before the newest cut
+  Sequence before_cut_last_ GUARDED_BY(order_) = 0;
+  uint32_t early_left_ GUARDED_BY(order_) = 0;  // records that may still go out by themselves
   bool early_started_ GUARDED_BY(order_) = false;
   bool early_flush_ GUARDED_BY(order_) = false;
   Sequence synced_ GUARDED_BY(order_) = 0;  // the newest that somebody has asked for
@@ -222,8 +335,11 @@ class Log {
   uint32_t want_room_ GUARDED_BY(order_) = 0;      // who wait for segments to become durable
   bool timer_runs_ GUARDED_BY(order_) = false;
   bool stopping_ GUARDED_BY(order_) = false;
-  bool failed_ GUARDED_BY(order_) = false;
-  Error why_ GUARDED_BY(order_);
+  Phase phase_ GUARDED_BY(order_) = Phase::works;
+  Error why_ GUARDED_BY(order_);                // of the newest failure
+  bool serving_ GUARDED_BY(order_) = false;     // failures are survived
+  uint32_t survived_ GUARDED_BY(order_) = 0;    // since the newest checkpoint
+  uint32_t sealing_ GUARDED_BY(order_) = 0;     // segments
   uint32_t background_ GUARDED_BY(order_) = 0;  // coroutines of this that nobody awaits
   Waiters changed_ GUARDED_BY(order_);          // woken at every change that somebody may await
 };

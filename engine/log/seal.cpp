@@ -54,7 +54,7 @@ Task<Result<>> seal_log_segment(const PoolIdentity& identity, JournalBlob& blob,
   const uint32_t at = blocks - length;
   pack_summary(summary, identity.secret, {name.blob, name.index, name.generation, at}, true,
                segment.memory.blocks(at, length));
-  segment.entries = {};
+  segment.entries = std::move(summary.entries);  // until it is durable (A19)
 
   IoBatch batch;
   batch.write(blob.disk(), blob.offset(name.index, 0), segment.memory.blocks(0, 1 + sum_blocks));

@@ -144,6 +144,11 @@ Task<Result<>> MovedWriter::close() {
   co_return Result<>{};
 }
 
+void MovedWriter::give_up() {
+  for (const Generation generation : std::exchange(filled_, {})) pool_.space.retire(generation);
+  name_ = {};
+}
+
 Task<Result<std::vector<Generation>>> MovedWriter::finish() {
   if (is_open()) LAMINA_CO_TRY(co_await close());
   co_return std::move(filled_);

@@ -24,6 +24,8 @@ class MovedWriter {
   Task<Result<std::vector<Swap>>> append(const Victim::Piece& piece);
   // Writes what is open. The result: all segments that were filled.
   Task<Result<std::vector<Generation>>> finish();
+  // After a failure: what was filled comes back at once, since nobody has been told of it.
+  void give_up();
   uint64_t moved_bytes() const { return moved_bytes_; }
 
  private:

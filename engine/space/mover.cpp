@@ -96,17 +96,25 @@ Task<Result<uint64_t>> Mover::move(std::vector<Referrer> referrers,
   std::stable_sort(referrers.begin(), referrers.end(), [](const Referrer& a, const Referrer& b) {
     return std::pair(a.map, a.extent.begin) < std::pair(b.map, b.extent.begin);
   });
+  const Epoch epoch = pool_.identity.epoch;  // before anything is written (A19)
   MovedWriter writer(pool_);
   std::map<MapId, std::vector<Swap>> changes;
   for (const std::set<Generation>& group : groups(victims)) {
     auto moved = co_await move_group(referrers, group, writer, changes);
     if (moved) continue;
-    if (moved.error().code != Code::no_space) co_return forward_error(moved);
+    if (moved.error().code != Code::no_space) {
+      writer.give_up();
+      co_return forward_error(moved);
+    }
     break;  // what has been moved is gained; the rest stays where it is
   }
   auto targets = co_await writer.finish();
-  if (!targets) co_return forward_error(targets);
+  if (!targets) {
+    writer.give_up();
+    co_return forward_error(targets);
+  }
   PendingSwaps swaps;
+  swaps.epoch = epoch;
   swaps.targets = std::move(*targets);
   for (auto& [map, list] : changes) {
     std::sort(list.begin(), list.end(),

@@ -63,6 +63,7 @@ void Reclaimer::find_dead_nodes(const Image& image) {
 // C4: the stamp says durably that nothing in the segment counts any more; only then is it
 // discarded, and only then free.
 Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
+  const Epoch epoch = pool_.identity.epoch;
   std::vector<Buffer> stamps;
   IoBatch writes;
   for (const Segment& s : dead) {
@@ -75,7 +76,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
     header.generation = s.name.generation;
     header.kind = s.kind;
     header.state = SegmentState::retired;
-    header.epoch = pool_.identity.epoch;
+    header.epoch = epoch;
     header.blocks = blob.segment_blocks();
     header.wall_ns = pool_.settings.background->wall_ns();
     stamps.emplace_back(block_size);
@@ -85,7 +86,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   }
   co_await writes;
   LAMINA_CO_TRY(writes.result());
-  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks());
+  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(epoch));
   // A block device is told. On a file segments stay allocated while few are free: punching would
   // bring the host file system's allocation back at every flush.
   const SpaceCounts counts = pool_.space.counts();
@@ -121,7 +122,13 @@ Task<Result<>> Reclaimer::after_checkpoint() {
     if (busy_) co_return Result<>{};
     busy_ = true;
   }
+  const Epoch epoch = pool_.identity.epoch;
   auto result = co_await round();
+  // Retired stays retired, and what was copied was not published: the next round goes on (A19).
+  if (!result && result.error().code == Code::io) {
+    pool_.log.fail_with(result.error(), epoch);
+    result = co_await pool_.log.wait_until_works();
+  }
   Lock lock(mutex_);
   busy_ = false;
   ended_.wake_all();

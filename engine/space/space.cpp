@@ -158,7 +158,8 @@ std::optional<Space::Location> Space::locate(Address address) const {
 void Space::seal(Generation generation, uint32_t used_blocks) {
   Lock lock(mutex_);
   Segment* segment = row(generation);
-  LAMINA_CHECK(segment && segment->use == SegmentUse::open);
+  // Sealed already: again, because the first time may not have come to the disk (A19).
+  LAMINA_CHECK(segment && (segment->use == SegmentUse::open || segment->use == SegmentUse::sealed));
   segment->use = SegmentUse::sealed;
   segment->used_blocks = used_blocks;
 }

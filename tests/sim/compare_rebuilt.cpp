@@ -54,14 +54,17 @@ Task<void> compare_blocks(Rebuilt& rebuilt, const RebuiltDevice& device, const O
   }
 }
 
-Task<void> compare(std::vector<JournalBlob*> blobs, const std::vector<Oracle::Found>& all,
-                   Report& report) {
+Task<void> compare(std::vector<JournalBlob*> blobs, CheckpointNumber committed,
+                   const std::vector<Oracle::Found>& all, Report& report) {
   auto task = Rebuilt::from(blobs);
   Result<Rebuilt> rebuilt = co_await task;
   if (!rebuilt) {
     report.violation("nothing can be rebuilt: " + rebuilt.error().message);
     co_return;
   }
+  if (rebuilt->scan().tables.number < committed)
+    report.violation(text("rebuilt: the newest tables found are those of checkpoint ",
+                          rebuilt->scan().tables.number, ", not of ", committed, " (C5)"));
   size_t named = 0;
   for (const auto& [id, device] : rebuilt->devices()) named += !device.row.name.empty();
   if (named != all.size())
@@ -99,7 +102,7 @@ void compare_rebuilt(const PoolMachine& machine, const std::vector<Oracle::Found
                                                   machine.superblocks()[i]));
     blobs.push_back(owned.back().get());
   }
-  executor.run_until(compare(blobs, found, report));
+  executor.run_until(compare(blobs, machine.committed(), found, report));
 }
 
 }  // namespace lamina::sim

@@ -20,12 +20,14 @@ struct LifeOptions {
   WorkloadOptions workload;     // weights empty: a new mixture every life
   uint64_t flush_after_ns = 0;  // of the store
   uint64_t afresh_blocks = 0;   // written after everything was removed, where no crash came
-  bool disks_fail = false;      // arm_crash() does not crash, but operations may fail after it
+  bool disks_fail = false;      // after arm_crash(), which may not crash at all
+  bool may_break = false;       // so badly that operations fail, and the pool turns read-only
 };
 
 struct LifeStatistics {
   uint64_t crashes = 0, crashes_while_opening = 0, clean_closes = 0, operations = 0;
   uint64_t full_answers = 0;
+  uint64_t survived_failures = 0;
   std::vector<uint64_t> operations_before_crash;
 };
 

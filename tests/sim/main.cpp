@@ -52,18 +52,26 @@ constexpr std::array<Kind, 6> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 5> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 12> mutations{{
     {"drop_flush", Mutation::drop_flush},
     {"skip_checksum", Mutation::skip_checksum},
     {"reuse_without_walk", Mutation::reuse_without_walk},
     {"ack_before_record", Mutation::ack_before_record},
     {"ignore_durable_through", Mutation::ignore_durable_through},
+    {"trust_second_flush", Mutation::trust_second_flush},
+    {"trust_old_seals", Mutation::trust_old_seals},
+    {"keep_old_places", Mutation::keep_old_places},
+    {"forget_layers", Mutation::forget_layers},
+    {"trust_old_epoch", Mutation::trust_old_epoch},
+    {"append_to_old_nodes", Mutation::append_to_old_nodes},
+    {"cut_not_alone", Mutation::cut_not_alone},
 }};
 
 // What the processes tell each other; lives in shared memory.
 struct Totals {
   std::atomic<uint64_t> next, runs, failures;
-  std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers;
+  std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers,
+      survived;
   std::array<std::atomic<uint64_t>, histogram_length> before_crash;
   std::array<std::atomic<uint64_t>, recovery_branch_count> branches;
 };
@@ -86,6 +94,7 @@ bool run_seed(const Options& options, uint64_t seed, Totals& totals) {
   totals.clean_closes += statistics.clean_closes;
   totals.operations += statistics.operations;
   totals.full_answers += statistics.full_answers;
+  totals.survived += statistics.survived_failures;
   for (uint64_t operations : statistics.operations_before_crash)
     ++totals.before_crash[std::min<size_t>(operations, histogram_length - 1)];
   for (size_t i = 0; i < recovery_branch_count; ++i)
@@ -161,10 +170,11 @@ void print(const Options& options, const Totals& totals) {
   };
   std::printf(
       "%s: %llu runs, %llu failed; %llu crashes (%llu while opening), %llu clean closes, "
-      "%llu operations, %llu before a crash (median), %llu times full\n",
+      "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived\n",
       options.kind.name, number(totals.runs), number(totals.failures), number(totals.crashes),
       number(totals.crashes_while_opening), number(totals.clean_closes), number(totals.operations),
-      static_cast<unsigned long long>(median(totals)), number(totals.full_answers));
+      static_cast<unsigned long long>(median(totals)), number(totals.full_answers),
+      number(totals.survived));
   std::printf("recovery:");
   for (size_t i = 0; i < recovery_branch_count; ++i)
     std::printf(" %s %llu", recovery_branch_names[i].data(), number(totals.branches[i]));

@@ -133,25 +133,50 @@ Store& PoolMachine::store() {
   return *store_;
 }
 
-void PoolMachine::arm_crash(std::mt19937_64& random) {
-  if (options_.fail_instead) {
-    SimFaults faults;
-    const uint64_t at = 1 + random() % options_.crash_within;
-    switch (random() % 3) {
-      case 0:
-        faults.fail_write_at = at;
-        break;
-      case 1:
-        faults.fail_flush_at = 1 + at % 4;
-        break;
-      default:
-        faults.fail_read_at = at;
-        break;
-    }
-    set_faults(*disks_[random() % disks_.size()], faults);
-    return;
+SimFaults PoolMachine::choose_faults(std::mt19937_64& random) const {
+  SimFaults faults;
+  const uint64_t at = 1 + random() % options_.crash_within;
+  switch (options_.fails) {
+    case Failing::nothing:
+      break;
+    case Failing::once:
+      switch (random() % 4) {
+        case 0:
+          faults.fail_write_at = at;
+          break;
+        case 1:
+          faults.fail_flush_at = 1 + at % 6;
+          break;
+        case 2:
+          faults.fail_write_every = 200 + random() % 300;
+          break;
+        default:
+          faults.fail_flush_every = 12 + random() % 30;
+          break;
+      }
+      break;
+    case Failing::often:
+      faults.dead = random() % 8 == 0;
+      faults.fail_write = static_cast<double>(random() % 8) / 100;
+      faults.fail_flush = static_cast<double>(random() % 40) / 100;
+      break;
+    case Failing::read:
+      faults.fail_read_at = at;
+      break;
   }
-  executor_->crash_after(1 + random() % options_.crash_within);
+  return faults;
+}
+
+void PoolMachine::arm_crash(std::mt19937_64& random) {
+  uint64_t within = options_.crash_within;
+  if (options_.fails != Failing::nothing) {
+    set_faults(*disks_[random() % disks_.size()], choose_faults(random));
+    // Now and then a crash finds the pool in the middle of what it makes of the failure, or soon
+    // after.
+    if (random() % 2) return;
+    within *= 3;
+  }
+  executor_->crash_after(1 + random() % within);
 }
 
 bool PoolMachine::drive(Task<void> task) {

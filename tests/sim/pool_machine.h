@@ -14,6 +14,14 @@
 
 namespace lamina::sim {
 
+// What arm_crash() does besides, or instead.
+enum class Failing : uint8_t {
+  nothing,
+  once,   // one write or flush fails, or one now and then: nobody need notice
+  often,  // many do, or the disk is dead: the pool may turn read-only
+  read,   // one read fails
+};
+
 struct PoolOptions {
   unsigned disks = 1;
   // Files keep retired segments allocated instead of discarding them, so only block devices are
@@ -23,7 +31,7 @@ struct PoolOptions {
   uint64_t segment_bytes = 256 * kib;
   unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power
   uint64_t crash_within = 40;  // disk operations after arm_crash()
-  bool fail_instead = false;   // arm_crash() makes a disk fail one operation instead
+  Failing fails = Failing::nothing;
   Settings settings;
 };
 // Small memory and frequent checkpoints, so that a short run sees much.
@@ -44,6 +52,7 @@ class PoolMachine final : public Machine {
   void power_off() override;
 
   Pool& pool() { return *pool_; }
+  CheckpointNumber committed() const { return pool_->status().checkpoint; }
   // Crash after exactly this many more disk operations.
   void crash_after(uint64_t steps) { executor_->crash_after(steps); }
   const std::vector<std::unique_ptr<SimMedium>>& media() const { return media_; }
@@ -56,6 +65,7 @@ class PoolMachine final : public Machine {
   Location locate(Address address) const;
 
  private:
+  SimFaults choose_faults(std::mt19937_64& random) const;
   void format(uint64_t seed);
   void watch(SimMedium& medium, const Superblock& superblock);
 

@@ -2,6 +2,7 @@
 #include "runs.h"
 
 #include <algorithm>
+#include <array>
 
 #include "compare_rebuilt.h"
 #include "pool_machine.h"
@@ -56,12 +57,26 @@ LifeStatistics random_run(uint64_t seed, Report& report) {
 LifeStatistics faults_run(uint64_t seed, Report& report) {
   std::mt19937_64 random(seed);
   PoolOptions pool = random_pool_options(random);
-  pool.fail_instead = true;
-  PoolMachine machine(pool, random(), report);
+  // Mostly once, or now and then, which nobody need notice; a fifth of that where the mover works.
+  constexpr std::array<Failing, 5> kinds{Failing::often, Failing::once, Failing::once,
+                                         Failing::read, Failing::once};
+  pool.fails = kinds[seed % kinds.size()];
   LifeOptions options;
   options.lives = 12;
   options.flush_after_ns = pool.settings.flush_after_ns;
   options.disks_fail = true;
+  options.may_break = pool.fails != Failing::once;
+  if (seed % kinds.size() == 4) {
+    pool.disk_bytes = 64 * mib;
+    pool.crash_within = 1000;
+    options.lives = 4;
+    const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;
+    options.workload = overwriting(random, blocks * 54 / 100, options.flush_after_ns);
+    options.workload.operations_after = options.workload.operations / 2;
+    options.workload.operations -= options.workload.operations_after;
+    options.workload.weights[static_cast<size_t>(Action::erase)] = 10;
+  }
+  PoolMachine machine(pool, random(), report);
   return live(machine, random(), options, rebuild_check(machine), report);
 }
 

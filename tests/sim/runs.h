@@ -23,7 +23,8 @@ LifeStatistics full_run(uint64_t seed, Report& report);
 // A block of payload, or a record's header, that was durable goes bad while the power is off: that
 // range alone may be lost, and nothing is ever wrong (A2, B1).
 LifeStatistics damage_run(uint64_t seed, Report& report);
-// Now and then a disk fails a read, a write or a flush: what is answered stays true (A19).
+// Disks fail reads, writes and flushes: what is answered stays true, and where a write or a flush
+// fails once nobody notices, now or after a crash at any later moment (A19).
 LifeStatistics faults_run(uint64_t seed, Report& report);
 // The `seed`-th sequence of up to three operations, crashed at every disk operation of it, with
 // several choices of what survives.

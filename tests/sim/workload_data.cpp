@@ -296,6 +296,8 @@ Task<void> Workload::do_wait() {
     co_await sleep;
     status = store_.status();
   }
+  if (status.read_only && !options_.may_break)
+    report_.violation("the pool is read-only: " + status.health);
   if (status.read_only) co_return;
   if (status.tail_bytes > 0)
     report_.violation("the tail never became durable by itself");

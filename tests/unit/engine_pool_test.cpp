@@ -9,6 +9,7 @@
 #include "blobs/sim_disk.h"
 #include "blobs/summary.h"
 #include "engine/pool.h"
+#include "engine/rebuild.h"
 
 namespace lamina {
 namespace {
@@ -57,7 +58,13 @@ class PoolOnSimulatedDisk : public testing::Test {
     open();
   }
   void open() {
-    auto opened = wait(Pool::open(blobs_on(medium_, *executor_, false), {}));
+    auto blobs = blobs_on(medium_, *executor_, false);
+    disk_ = &blobs[0]->disk();
+    Settings settings;
+    settings.log = [this](Settings::Severity severity, const std::string& what) {
+      if (severity != Settings::Severity::info) told_.push_back(what);
+    };
+    auto opened = wait(Pool::open(std::move(blobs), settings));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);
   }
@@ -65,6 +72,12 @@ class PoolOnSimulatedDisk : public testing::Test {
     auto closed = wait(pool_->close());
     ASSERT_TRUE(closed) << closed.error().message;
     pool_.reset();
+    open();
+  }
+  void crash() {
+    pool_.reset();
+    medium_.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
     open();
   }
   std::vector<std::byte> pattern(size_t bytes, uint8_t seed) {
@@ -82,8 +95,235 @@ class PoolOnSimulatedDisk : public testing::Test {
 
   std::unique_ptr<SimExecutor> executor_ = std::make_unique<SimExecutor>(1);
   SimMedium medium_{"disk", pool_bytes};
+  Disk* disk_ = nullptr;           // the open pool's
+  std::vector<std::string> told_;  // what a person should see
   std::unique_ptr<Pool> pool_;
 };
+
+Task<void> read_into(Pool& pool, DeviceId id, std::span<std::byte> into, std::string& error,
+                     Completion& done) {
+  auto read = co_await pool.read(id, 0, into);
+  if (!read) error = read.error().message;
+  done.signal();
+}
+
+Task<Result<>> flush_beside_a_read(Pool& pool, DeviceId id, std::span<std::byte> into,
+                                   std::string& error) {
+  Completion done;
+  spawn(read_into(pool, id, into, error, done));
+  auto flushed = co_await pool.flush(id);
+  co_await done;
+  co_return flushed;
+}
+
+// --- A19
+
+TEST_F(PoolOnSimulatedDisk, AFailedFlushIsSurvivedAndSaid) {
+  const auto device = wait(pool_->create("vm1", 16 * mib, {}));
+  ASSERT_TRUE(wait(pool_->write(device->id, 0, pattern(1 * mib, 1))));
+  ASSERT_TRUE(wait(pool_->flush(device->id)));
+  const Epoch before = pool_->status().epoch;
+  ASSERT_TRUE(wait(pool_->write(device->id, 512 * kib, pattern(1 * mib, 2))));
+  ASSERT_TRUE(wait(pool_->erase(device->id, 0, 64 * kib)));
+  set_faults(*disk_, {.fail_flush_at = 1});
+  auto flushed = wait(pool_->flush(device->id));
+  ASSERT_TRUE(flushed) << flushed.error().message;
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_NE(told_[0].find("the pool goes on"), std::string::npos) << told_[0];
+  EXPECT_EQ(pool_->status().survived_failures, 1U);
+  EXPECT_EQ(pool_->status().health, "ok");
+  EXPECT_EQ(pool_->status().epoch, before + 1);
+  ASSERT_TRUE(wait(pool_->write(device->id, 4 * mib, pattern(1 * mib, 3))));
+  for (int life = 0; life < 2; ++life) {
+    expect_content(device->id, 0, std::vector<std::byte>(64 * kib));
+    expect_content(device->id, 512 * kib, pattern(1 * mib, 2));
+    crash();
+  }
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  expect_content(device->id, 512 * kib, pattern(1 * mib, 2));
+}
+
+// Whatever a checkpoint writes or flushes may fail, once: it is made again, and what it should have
+// merged is neither lost nor there twice.
+TEST_F(PoolOnSimulatedDisk, ACheckpointWhoseDiskFailsOnceIsMadeAgain) {
+  const auto device = wait(pool_->create("vm1", 16 * mib, {}));
+  uint8_t version = 0;
+  uint64_t survived = 0;
+  for (uint64_t at = 1; at <= 24; ++at) {
+    const auto first = pattern(256 * kib, ++version), second = pattern(256 * kib, ++version);
+    ASSERT_TRUE(wait(pool_->write(device->id, 0, first)));
+    ASSERT_TRUE(wait(pool_->write(device->id, 8 * mib, second)));
+    ASSERT_TRUE(wait(pool_->erase(device->id, 8 * mib, 128 * kib)));
+    SimFaults faults;
+    (at % 2 ? faults.fail_write_at : faults.fail_flush_at) = 1 + at / 2;
+    set_faults(*disk_, faults);
+    auto done = wait(pool_->checkpoint());
+    ASSERT_TRUE(done) << at << ": " << done.error().message;
+    survived += pool_->status().survived_failures;
+    EXPECT_FALSE(pool_->status().read_only);
+    expect_content(device->id, 0, first);
+    expect_content(device->id, 8 * mib + 128 * kib, {second.begin() + 128 * kib, second.end()});
+    crash();
+    expect_content(device->id, 0, first);
+    expect_content(device->id, 8 * mib, std::vector<std::byte>(128 * kib));
+    expect_content(device->id, 8 * mib + 128 * kib, {second.begin() + 128 * kib, second.end()});
+  }
+  EXPECT_GE(survived, 8U);
+}
+
+TEST_F(PoolOnSimulatedDisk, ADiskThatGoesOnFailingMakesThePoolReadOnlyAndItSaysWhy) {
+  const auto device = wait(pool_->create("vm1", 16 * mib, {}));
+  ASSERT_TRUE(wait(pool_->write(device->id, 0, pattern(1 * mib, 1))));
+  ASSERT_TRUE(wait(pool_->flush(device->id)));
+  ASSERT_TRUE(wait(pool_->write(device->id, 0, pattern(1 * mib, 2))));
+  set_faults(*disk_, {.fail_write = 1});
+  auto flushed = wait(pool_->flush(device->id));
+  ASSERT_FALSE(flushed);
+  EXPECT_EQ(flushed.error().code, Code::io);
+  EXPECT_TRUE(pool_->status().read_only);
+  EXPECT_EQ(pool_->status().health.find("read-only: "), 0U) << pool_->status().health;
+  EXPECT_EQ(told_.size(), 1U);
+  auto written = wait(pool_->write(device->id, 0, pattern(1 * mib, 3)));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::read_only);
+  expect_content(device->id, 0, pattern(1 * mib, 2));  // from memory
+}
+
+// A reader who has looked up where something is, and waits for nodes, while that is written again
+// elsewhere.
+TEST_F(PoolOnSimulatedDisk, AReaderFindsWhatIsWrittenAgainMeanwhile) {
+  const auto device = wait(pool_->create("vm1", 24 * mib, {}));
+  const uint64_t blocks = 24 * mib / block_size;
+  for (uint64_t block = 0; block < blocks; block += 2)  // so that the map has many leaves
+    ASSERT_TRUE(wait(pool_->write(device->id, block * block_size, pattern(block_size, 1))));
+  Buffer all(24 * mib);
+  for (uint8_t i = 0; i < 40; ++i) {
+    remount();  // no node is cached
+    const auto data = pattern(block_size, i);
+    ASSERT_TRUE(wait(pool_->write(device->id, 7 * block_size, data)));
+    set_faults(*disk_, {.fail_flush_at = 1});
+    std::string error;
+    auto flushed = wait(flush_beside_a_read(*pool_, device->id, all.span(), error));
+    ASSERT_TRUE(flushed) << flushed.error().message;
+    EXPECT_EQ(pool_->status().survived_failures, 1U);
+    ASSERT_EQ(error, "") << "at try " << int{i};
+    EXPECT_EQ(0, std::memcmp(all.blocks(7, 1).data(), data.data(), block_size));
+  }
+}
+
+// Of several facts about a block that were written again, the newest is the one that keeps its
+// segment; or a rebuild would bring back what it hides (C4).
+TEST_F(PoolOnSimulatedDisk, TheHomeOfAFactWrittenAgainIsThatOfTheNewest) {
+  const auto facts = wait(pool_->create("vm1", 1 * mib, {}));
+  const auto data = wait(pool_->create("vm2", 4 * mib, {}));
+  remount();  // the log is at the front of a segment
+  // A quarter of one; what is written in one step.
+  const uint64_t step = pool_->status().blobs[0].segment_bytes / block_size / 4;
+  const auto fill = [&](uint64_t at, uint64_t blocks, uint8_t seed) {
+    const auto bytes = pattern(blocks * block_size, seed);
+    return wait(pool_->write(data->id, at * block_size, bytes)).has_value();
+  };
+  ASSERT_TRUE(fill(0, step, 1));
+  ASSERT_TRUE(wait(pool_->flush(data->id)));
+  // The last of these steps does not fit the segment any more; the next epoch's it will, and then
+  // the second erase lies in another one than the first.
+  ASSERT_TRUE(fill(0, 3 * step, 2));
+  ASSERT_TRUE(wait(pool_->erase(facts->id, 5 * block_size, 3 * block_size)));
+  ASSERT_TRUE(wait(pool_->write(facts->id, 6 * block_size, pattern(block_size, 3))));
+  ASSERT_TRUE(fill(3 * step, step, 4));
+  ASSERT_TRUE(wait(pool_->erase(facts->id, 0, 15 * block_size)));
+  set_faults(*disk_, {.fail_flush_at = 1});
+  ASSERT_TRUE(wait(pool_->flush(data->id)));
+  ASSERT_EQ(pool_->status().survived_failures, 1U);
+  // All else in those segments dies, and what is wholly dead comes back.
+  for (uint8_t round = 5; round < 15; ++round) {
+    ASSERT_TRUE(fill(0, 512, round));
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+  }
+  ASSERT_TRUE(wait(pool_->close()));
+  pool_.reset();
+  const auto blobs = blobs_on(medium_, *executor_, false);
+  Result<Rebuilt> rebuilt = fail(Code::io);
+  ASSERT_TRUE(executor_->run_until(Rebuilt::from({blobs[0].get()}), rebuilt));
+  ASSERT_TRUE(rebuilt) << rebuilt.error().message;
+  Buffer block(block_size);
+  ASSERT_TRUE(wait(rebuilt->read(rebuilt->devices().at(facts->id), DeviceBlock{6}, block.span())));
+  EXPECT_TRUE(all_zero(block.span()));
+}
+
+// The tail is written again out of the reserve (D5), and deleting works as ever.
+TEST_F(PoolOnSimulatedDisk, AFullPoolSurvivesAFailureToo) {
+  const auto device = wait(pool_->create("vm1", 64 * mib, {}));
+  uint64_t end = 0;
+  for (;; end += 256 * kib) {
+    auto written = wait(pool_->write(device->id, end, pattern(256 * kib, 1)));
+    if (written) continue;
+    ASSERT_EQ(written.error().code, Code::no_space);
+    break;
+  }
+  for (uint8_t version = 2; version < 12; ++version) {
+    for (uint64_t at = 0; at < 2 * mib; at += 256 * kib)
+      ASSERT_TRUE(wait(pool_->write(device->id, at, pattern(256 * kib, version))));
+    SimFaults faults;
+    (version % 2 ? faults.fail_write_at : faults.fail_flush_at) = 1;
+    set_faults(*disk_, faults);
+    ASSERT_TRUE(wait(pool_->write(device->id, 0, pattern(256 * kib, 0))));
+    auto flushed = wait(pool_->flush(device->id));
+    ASSERT_TRUE(flushed) << flushed.error().message;
+    if (version % 3 == 0) crash();
+    expect_content(device->id, 0, pattern(256 * kib, 0));
+    expect_content(device->id, 2 * mib - 256 * kib, pattern(256 * kib, version));
+  }
+  ASSERT_TRUE(wait(pool_->erase(device->id, 0, 32 * mib)));
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  EXPECT_TRUE(wait(pool_->write(device->id, 0, pattern(1 * mib, 2))));
+}
+
+// What the mover had copied before a failure is not believed afterwards: the pool is overwritten
+// several times over, so that it works, and flushes fail all the while.
+TEST_F(PoolOnSimulatedDisk, OverwritingForEverSurvivesFailuresForEver) {
+  const auto device = wait(pool_->create("vm1", 30 * mib, {}));
+  std::vector<uint8_t> versions(30 * mib / block_size);
+  uint64_t survived = 0, moved = 0;
+  for (int life = 0; life < 12; ++life) {
+    SimFaults faults;
+    faults.fail_flush_every = 12 + executor_->random()() % 12;
+    set_faults(*disk_, faults);
+    for (int i = 0; i < 4000; ++i) {
+      const uint64_t block = executor_->random()() % versions.size();
+      const auto data = pattern(block_size, ++versions[block]);
+      auto written = wait(pool_->write(device->id, block * block_size, data));
+      ASSERT_TRUE(written) << life << ", " << i << ": " << written.error().message;
+    }
+    auto flushed = wait(pool_->flush(device->id));
+    ASSERT_TRUE(flushed) << life << ": " << flushed.error().message;
+    const PoolStatus status = pool_->status();
+    ASSERT_FALSE(status.read_only);
+    survived += status.survived_failures;
+    moved += status.moved_bytes;
+    crash();
+    for (size_t block = 0; block < versions.size(); ++block)
+      if (versions[block])
+        expect_content(device->id, block * block_size, pattern(block_size, versions[block]));
+    ASSERT_FALSE(HasFailure()) << "in life " << life;
+  }
+  EXPECT_GT(survived, 20U);
+  EXPECT_GT(moved, 10 * mib);
+}
+
+// Where each failure is followed by something good, but no checkpoint ever ends.
+TEST_F(PoolOnSimulatedDisk, FailuresWithoutACheckpointInBetweenAreCounted) {
+  const auto device = wait(pool_->create("vm1", 16 * mib, {}));
+  bool good = true;
+  for (int i = 0; i < 20 && good; ++i) {
+    ASSERT_FALSE(pool_->status().read_only);
+    set_faults(*disk_, {.fail_flush = 0.9});
+    good = wait(pool_->checkpoint()).has_value();
+    set_faults(*disk_, {});
+  }
+  EXPECT_FALSE(good);
+  EXPECT_TRUE(pool_->status().read_only);
+}
 
 TEST_F(PoolOnSimulatedDisk, WhatWasWrittenIsReadAtOnceAndAfterARemount) {
   auto device = wait(pool_->create("vm1", 16 * mib, {}));
