@@ -30,6 +30,10 @@ struct FileDiskOptions {
 Result<std::unique_ptr<Disk>> open_file_disk(const std::string& path,
                                              const FileDiskOptions& options);
 
+// How a path becomes a disk: open_file_disk, or what a test puts in its place.
+using OpenDisk = Result<std::unique_ptr<Disk>> (*)(const std::string& path,
+                                                   const FileDiskOptions& options);
+
 // Makes a sparse file of `size` bytes that survives a crash of the host; exists if there is one.
 Result<> create_disk_file(const std::string& path, uint64_t size);
 

@@ -77,6 +77,7 @@ struct PoolStatus {
   uint64_t log_bytes = 0;       // to roll forward after a crash now
   uint64_t tail_bytes = 0;      // not known to be durable
   uint64_t layer_bytes = 0, node_cache_bytes = 0;
+  uint64_t node_misses = 0;     // look-ups since open that the cache could not answer
   uint64_t written_user = 0;    // payload bytes taken from users since open
   uint64_t written_medium = 0;  // bytes written to disks since open, all causes
   uint64_t written_log = 0, written_nodes = 0, written_moved = 0;  // of them

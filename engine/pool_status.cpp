@@ -55,7 +55,9 @@ PoolStatus Pool::status() {
   status.log_bytes = s.log.bytes_since_cut();
   status.tail_bytes = s.log.tail_bytes();
   status.layer_bytes = s.layer_bytes();
-  status.node_cache_bytes = s.nodes.counters().bytes;
+  const NodeStore::Counters nodes = s.nodes.counters();
+  status.node_cache_bytes = nodes.bytes;
+  status.node_misses = nodes.misses;
   status.written_user = c.written_user;
   status.written_medium = c.written_medium();
   status.written_log = c.written_log;

@@ -148,6 +148,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"tail_bytes", status.tail_bytes},
       {"layer_bytes", status.layer_bytes},
       {"node_cache_bytes", status.node_cache_bytes},
+      {"node_misses", status.node_misses},
       {"written_user", status.written_user},
       {"written_medium", status.written_medium},
       {"written_log", status.written_log},
@@ -185,6 +186,7 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("tail_bytes", "gauge", "Written but not known to be durable", status.tail_bytes);
   m.one("layer_bytes", "gauge", "Memory of changes not merged yet", status.layer_bytes);
   m.one("node_cache_bytes", "gauge", "Memory of cached nodes", status.node_cache_bytes);
+  m.one("node_misses_total", "counter", "Nodes looked up that were not cached", status.node_misses);
   m.one("written_user_bytes_total", "counter", "Payload taken from users", status.written_user);
   m.one("written_medium_bytes_total", "counter", "Written to disks, all causes",
         status.written_medium);

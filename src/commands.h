@@ -2,12 +2,13 @@
 // The subcommands; each is in the file of its name.
 #pragma once
 
+#include "blobs/file_disk.h"
 #include "command_line.h"
 
 namespace lamina {
 
 void add_format(CommandLine& line);
-void add_mount(CommandLine& line);
+void add_mount(CommandLine& line, OpenDisk open_disk = open_file_disk);
 void add_umount(CommandLine& line);
 void add_sync(CommandLine& line);
 void add_create(CommandLine& line);

@@ -56,10 +56,11 @@ std::string name_for_log(const PoolConfig& config) {
 }
 
 Result<ExitCode> serve(const PoolConfig& config, const MountOptions& options,
-                       const std::string& mount_point, DaemonLog& log, bool foreground) {
+                       const std::string& mount_point, DaemonLog& log, bool foreground,
+                       OpenDisk open_disk) {
   if (foreground) {
     const auto on_ready = [] {};
-    LAMINA_TRY(serve_pool(config, options, mount_point, log, on_ready));
+    LAMINA_TRY(serve_pool(config, options, mount_point, log, on_ready, open_disk));
     return ExitCode::done;
   }
   Daemon::Parent parent;
@@ -70,7 +71,7 @@ Result<ExitCode> serve(const PoolConfig& config, const MountOptions& options,
     return ExitCode::done;
   }
   const auto on_ready = [&] { (*daemon)->ready(); };
-  const Result<> served = serve_pool(config, options, mount_point, log, on_ready);
+  const Result<> served = serve_pool(config, options, mount_point, log, on_ready, open_disk);
   if (served) return ExitCode::done;
   log.leave_terminal();  // the parent says it there
   log.write(Settings::Severity::error, served.error().message);
@@ -78,7 +79,7 @@ Result<ExitCode> serve(const PoolConfig& config, const MountOptions& options,
   std::exit(static_cast<int>(ExitCode::failed));
 }
 
-Result<ExitCode> mount_pool(const OptionsOfMount& typed) {
+Result<ExitCode> mount_pool(const OptionsOfMount& typed, OpenDisk open_disk) {
   if (!typed.foreground) Daemon::close_inherited();
   const auto options = parse_mount_options(typed.lists, geteuid() == 0);
   if (!options) {
@@ -91,12 +92,12 @@ Result<ExitCode> mount_pool(const OptionsOfMount& typed) {
   if (!mount_point) return forward_error(mount_point);
   auto log = DaemonLog::open(config->log, name_for_log(*config), typed.foreground);
   if (!log) return forward_error(log);
-  return serve(*config, *options, *mount_point, **log, typed.foreground);
+  return serve(*config, *options, *mount_point, **log, typed.foreground, open_disk);
 }
 
 }  // namespace
 
-void add_mount(CommandLine& line) {
+void add_mount(CommandLine& line, OpenDisk open_disk) {
   const auto options = std::make_shared<OptionsOfMount>();
   line.command("mount", "Serve a pool; returns when the mount answers")
       .word("POOL", options->pool, "A pool file (YAML), or the file or partition that is the pool")
@@ -108,7 +109,7 @@ void add_mount(CommandLine& line) {
       .example(
           "lamina mount /srv/pool.img /mnt/pool\n  lamina mount /etc/lamina/vmstore.yaml "
           "/srv/vms -o ro")
-      .action([options] { return mount_pool(*options); });
+      .action([options, open_disk] { return mount_pool(*options, open_disk); });
 }
 
 }  // namespace lamina

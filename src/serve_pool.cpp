@@ -106,14 +106,14 @@ Result<> serve_open_pool(Pool& pool, UringLoop& loop, ServerOptions options, Dae
 
 Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
                     const std::string& mount_point, DaemonLog& log,
-                    const std::function<void()>& on_ready) {
+                    const std::function<void()>& on_ready, OpenDisk open_disk) {
   block_signals();
   const ProcessStatus process = prepare_process();
   auto loop = UringLoop::create(UringLoop::serving(reactors_of(config, options)));
   if (!loop) return forward_error(loop);
   auto background = BackgroundLoop::start();
   if (!background) return forward_error(background);
-  auto opened = (*loop)->run_until(open_blobs(config, options.read_only));
+  auto opened = (*loop)->run_until(open_blobs(config, options.read_only, open_disk));
   if (!opened) return std::unexpected(explain_use(config, opened.error()));
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
   say_what_has_no_effect(config, log);

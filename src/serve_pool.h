@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "blobs/file_disk.h"
 #include "config/pool_config.h"
 #include "daemon_log.h"
 #include "mount_options.h"
@@ -16,6 +17,6 @@ namespace lamina {
 
 Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
                     const std::string& mount_point, DaemonLog& log,
-                    const std::function<void()>& on_ready);
+                    const std::function<void()>& on_ready, OpenDisk open_disk);
 
 }  // namespace lamina

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "blobs/describe.h"
-#include "blobs/file_disk.h"
 
 namespace lamina {
 namespace {
@@ -73,7 +72,7 @@ Result<> check_same_pool(const std::vector<Member>& members) {
   return {};
 }
 
-Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only,
+Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDisk open_disk,
                                  std::vector<std::string>& warnings) {
   Member member;
   member.wanted = &blob;
@@ -81,7 +80,7 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only,
   options.read_only = read_only;
   options.offset = blob.offset;
   options.length = blob.size;
-  auto disk = open_file_disk(blob.path, options);
+  auto disk = open_disk(blob.path, options);
   if (!disk) {
     // Its message has the path already; the place in the pool file is added.
     const std::string place = blob.where.empty() ? "" : blob.where + ": ";
@@ -115,12 +114,12 @@ Result<> check_kinds(const PoolConfig& config) {
   return {};
 }
 
-Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only) {
+Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk open_disk) {
   LAMINA_CO_TRY(check_kinds(config));
   OpenedBlobs opened;
   std::vector<Member> members;
   for (const BlobConfig& blob : config.blobs) {
-    Task<Result<Member>> opening = open_member(blob, read_only, opened.warnings);
+    Task<Result<Member>> opening = open_member(blob, read_only, open_disk, opened.warnings);
     auto member = co_await opening;
     if (!member) co_return forward_error(member);
     LAMINA_CO_TRY(check_identity(*member, config));

@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "base/task.h"
+#include "blobs/file_disk.h"
 #include "blobs/journal_blob.h"
 #include "config/pool_config.h"
 #include "engine/settings.h"
@@ -27,7 +28,8 @@ struct OpenedBlobs {
   std::vector<std::string> warnings;  // what a person should hear although it opened
 };
 
-Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only);
+Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only,
+                                     OpenDisk open_disk = open_file_disk);
 
 // The engine's share of a config.
 Settings engine_settings(const PoolConfig& config);

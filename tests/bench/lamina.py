@@ -21,52 +21,54 @@ def program():
 
 
 class Pool:
-    """One pool and its mount. `settings` are lines of a pool file; without any there is none."""
+    """One pool and its mount. `settings` are lines of a pool file; without any there is none.
+    `daemon`: the program that serves it, where that is another."""
 
-    def __init__(self, folder, label, mib, settings=None):
+    def __init__(self, folder, label, mib, settings=None, daemon=None):
         self.program = program()
+        self.daemon = daemon or self.program
         self.folder = folder
         self._label = label
-        self._image = folder.path / f"{label}.img"
+        self.image = folder.path / f"{label}.img"
         self.mount = folder.path / f"{label}-mnt"
         self.mount.mkdir()
-        sh(self.program, "format", self._image, "--size", f"{mib}M")
-        self._config = self._image
+        sh(self.program, "format", self.image, "--size", f"{mib}M")
+        self._config = self.image
         self.use(settings)
-        folder.later(self._end)
+        folder.later(self.end)
         self.start()
 
     def use(self, settings):
         """Takes effect at the next start()."""
         if not settings:
-            self._config = self._image
+            self._config = self.image
             return
-        self._config = self._image.with_suffix(".yaml")
+        self._config = self.image.with_suffix(".yaml")
         self._config.write_text(
             f"pool: {self._label}\nblobs:\n"
-            f"  - {{name: journal, kind: journal, path: {self._image}, tier: 0}}\n"
+            f"  - {{name: journal, kind: journal, path: {self.image}, tier: 0}}\n"
             + "\n".join(settings) + "\n")
 
     def start(self):
         """Returns the seconds until the mount answered."""
         begin = time.monotonic()
-        sh(self.program, "mount", self._config, self.mount)
+        sh(self.daemon, "mount", self._config, self.mount)
         (self.mount / ".lamina/version").read_text()
         return time.monotonic() - begin
 
     def stop(self):
         sh(self.program, "umount", self.mount)
 
-    def _end(self):
+    def end(self):
         if os.path.ismount(self.mount):
             sh(self.program, "umount", self.mount, check=False)
         if os.path.ismount(self.mount):
             sh("umount", "-l", self.mount, check=False)
-        self._image.unlink(missing_ok=True)
+        self.image.unlink(missing_ok=True)
 
     def discard(self):
         """Ends it before the run does, for the room it takes."""
-        self._end()
+        self.end()
 
     def cold(self):
         self.stop()
@@ -99,7 +101,7 @@ class Pool:
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
                 if (os.fsencode(self.mount) in words
-                        and os.path.samefile(entry / "exe", self.program)):
+                        and os.path.samefile(entry / "exe", self.daemon)):
                     return int(entry.name)
             except OSError:
                 continue
