@@ -172,7 +172,7 @@ uint64_t ColumnReader::get(size_t row) const {
   const size_t each = row_bits + high_width_;
   for (unsigned e = 0; e < exceptions_; ++e)
     if (read_bits(block_, exceptions_at_ + e * each, row_bits) == row)
-      value |= read_bits(block_, exceptions_at_ + e * each + row_bits, high_width_) << width_;
+      value += read_bits(block_, exceptions_at_ + e * each + row_bits, high_width_) << width_;
   return base_ + value;
 }
 

@@ -61,21 +61,25 @@ size_t inner_bits(std::span<const Child> children);
 void pack_node(const Node& node, std::span<std::byte> block);
 void stamp_node(std::span<std::byte> block, const Secret& secret, const MetadataPlace& place);
 
-// Errors: corrupt: checksum, magic, place or any value is wrong.
+// Errors: corrupt: checksum, magic, place or a value of the header is wrong. Rows are not looked
+// at: behind a keyed checksum only a bug of ours makes bad ones, and who decodes a row checks it.
 Result<> verify_node(std::span<const std::byte> block, const Secret& secret,
                      const MetadataPlace& place);
-Result<Node> unpack_node(std::span<const std::byte> block);  // of a verified block
+// Of a verified block. Error corrupt: a row makes no sense.
+Result<Node> unpack_node(std::span<const std::byte> block);
 
-// Reads of a verified, packed node, without unpacking all of it. Of a block that is not, the
-// answers are nonsense, but nothing outside the block is read.
+// Reads of a verified, packed node, without unpacking all of it. What it answers is checked; what
+// it need not decode is not. Nothing outside the block is read, whatever it contains.
 class NodeView {
  public:
   explicit NodeView(std::span<const std::byte> block) : block_(block) {}
   NodeHeader header() const;
   bool leaf() const;
-  // The extents that overlap `range`, clipped, appended in order.
-  void lookup(BlockRange range, std::vector<Extent>& out) const;
-  // The child that answers for `key`, and where the next one begins (or the node's end).
+  // The extents that overlap `range`, clipped, appended in order. False: `range` is not the node's,
+  // or a row on the way makes no sense; `out` may have got some.
+  [[nodiscard]] bool lookup(BlockRange range, std::vector<Extent>& out) const;
+  // The child that answers for `key`, and where the next one begins (or the node's end). Where
+  // rows make no sense it is node none, or `end` is not past `key`.
   struct Step {
     NodeId id;
     DeviceBlock begin, end;

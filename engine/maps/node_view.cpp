@@ -43,35 +43,43 @@ bool NodeView::leaf() const {
   return block_[offsetof(Header, level)] == std::byte{0};
 }
 
-void NodeView::lookup(BlockRange range, std::vector<Extent>& out) const {
+bool NodeView::lookup(BlockRange range, std::vector<Extent>& out) const {
+  const uint64_t node_end = field<uint64_t>(block_, offsetof(Header, end));
+  RowContext context{
+      field<uint64_t>(block_, offsetof(Header, begin)), node_end,
+      std::min<unsigned>(std::to_integer<unsigned>(block_[offsetof(Header, address_block_bits)]),
+                         32)};
+  if (range.begin.value < context.next || range.end.value > node_end) return false;
   const RowReader reader(block_.data(), leaf_columns);
-  if (range.empty() || reader.rows() == 0) return;
-  const unsigned address_block_bits =
-      std::min<unsigned>(static_cast<unsigned>(block_[offsetof(Header, address_block_bits)]), 32);
+  if (range.empty() || reader.rows() == 0) return true;
   Columns columns;
   Decoded gaps, lengths;
   for (size_t g = reader.group_for(range.begin.value); g < reader.groups(); ++g) {
     uint64_t begin = reader.first_key(g);
-    if (begin >= range.end.value || !reader.open(g, columns)) return;
+    if (begin >= range.end.value) return true;
+    if (!reader.open(g, columns)) return false;
     const size_t rows = reader.rows_in(g);
     columns[LeafColumn::gap].decode(rows, gaps.data());
     columns[LeafColumn::length].decode(rows, lengths.data());
     gaps[0] = 0;
     for (size_t row = 0; row < rows; ++row) {
       begin += gaps[row];
+      if (begin < context.next || begin >= node_end || lengths[row] >= node_end - begin)
+        return false;
+      if (begin >= range.end.value) return true;
       const uint64_t end = begin + lengths[row] + 1;
-      if (begin >= range.end.value) return;
       if (end > range.begin.value) {
         Extent extent;
         auto value = [&](size_t column) { return columns[column].get(row); };
-        if (end <= begin || !fill_extent(value, address_block_bits, extent)) return;
+        if (!fill_extent(value, context.address_block_bits, extent)) return false;
         extent.begin = {begin};
         extent.end = {end};
         out.push_back(clip(extent, range.begin, range.end));
       }
-      begin = end;
+      context.next = begin = end;
     }
   }
+  return true;
 }
 
 NodeView::Step NodeView::child_for(DeviceBlock key) const {

@@ -19,10 +19,7 @@ bool collect(NodeStore& store, const NodeTable& table, NodeId id, BlockRange ran
   const NodeBlock block = store.try_get(*entry);
   if (!block) return false;
   const NodeView view(block->span());
-  if (view.leaf()) {
-    view.lookup(range, out);
-    return true;
-  }
+  if (view.leaf()) return view.lookup(range, out);
   for (DeviceBlock key = range.begin; key < range.end;) {
     const NodeView::Step step = view.child_for(key);
     if (step.end <= key) return false;
@@ -79,7 +76,10 @@ Task<Result<>> lookup(NodeStore& store, const NodeTable& table, NodeId root, Blo
     Task<Result<Leaf>> descending = descend(store, table, root, key);
     Result<Leaf> leaf = co_await descending;
     if (!leaf) co_return forward_error(leaf);
-    NodeView(leaf->block->span()).lookup({key, std::min(leaf->end, range.end)}, out);
+    const NodeView view(leaf->block->span());
+    if (!view.lookup({key, std::min(leaf->end, range.end)}, out))
+      co_return fail(Code::corrupt, "node " + std::to_string(raw(view.header().id)) +
+                                        ": a row makes no sense, or it is another range's");
     key = leaf->end;
   }
   if (out.size() > most) out.resize(most);

@@ -3,8 +3,9 @@
 
 Every 4K block of a large device is written at random, so that no two extents join. The pool lies on
 a disk that keeps all metadata, and of each block of payload the word that it repeats
-(tests/bigpool/word_disk.h), so it takes a minute and a GiB. Reading payload therefore costs next to
-nothing, which makes the price of a node that is not cached stand out more than on a real disk.
+(tests/bigpool/word_disk.h), so it takes a minute and a GiB. To read payload is to read a hole of the
+file: a submission, but no wait for a device, so a node that is not cached stands out more here than on
+a real disk.
 """
 
 import os
