@@ -102,7 +102,6 @@ Task<Result<>> NodeWriter::write_pending(Head& head) {
   batch.write(blob.disk(), blob.offset(head.name.index, head.written),
               head.memory.blocks(head.written, count));
   head.written = head.next_block;
-  written_.insert(head.name.blob);
   co_await batch;
   counters_.written_nodes += uint64_t{count} * block_size;
   co_return batch.result();

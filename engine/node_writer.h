@@ -8,7 +8,6 @@
 #include <array>
 #include <memory>
 #include <optional>
-#include <set>
 
 #include "base/task.h"
 #include "engine/counters.h"
@@ -37,9 +36,6 @@ class NodeWriter {
   // Writes out and seals both open segments, so that the next append opens new ones.
   Task<Result<>> seal_all();
 
-  // Blobs written to since this was last asked.
-  std::set<BlobId> take_written() { return std::exchange(written_, {}); }
-
  private:
   struct Head {
     SegmentName name{};
@@ -63,7 +59,6 @@ class NodeWriter {
   Counters& counters_;
   std::array<Head, 2> heads_;
   Epoch epoch_ = 0;  // in which the heads were opened
-  std::set<BlobId> written_;
 };
 
 }  // namespace lamina

@@ -15,8 +15,6 @@
 namespace lamina {
 namespace {
 
-// Cleaning begins below this part of the pool free: later, and what is to be emptied is emptier.
-constexpr uint64_t low_part = 10;
 constexpr int64_t worth_percent = 92;        // a fuller segment gains too little
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
 
@@ -51,14 +49,14 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const
   for (const Segment& s : space.segments())
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || (s.live_blocks <= 0 && s.homes <= 0)))
       ++coming;
-  if (coming * low_part >= space.total()) return victims;
+  if (coming >= space.low_mark()) return victims;
   if (pool_.checkpointer.has_swaps()) return victims;  // the batch before is not published yet
   std::vector<Segment> order = candidates;
   std::sort(order.begin(), order.end(), [](const Segment& a, const Segment& b) {
     return a.live_blocks + a.homes < b.live_blocks + b.homes;
   });
   // Until there is enough again, and as many as their survivors fit what the mover may take.
-  const uint64_t wanted = space.total() / low_part + space.total() / (4 * low_part);
+  const uint64_t wanted = space.low_mark() + space.low_mark() / 4;
   const uint64_t missing = wanted - coming;
   const uint64_t limit = space.available(Claim::mover);
   Batch chosen(space.segment_blocks());

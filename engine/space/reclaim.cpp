@@ -16,7 +16,6 @@ namespace {
 constexpr size_t prepared_ahead = 4;  // free segments of a file kept allocated and written
 // Of log: free segments of a file that stay allocated before holes are punched again.
 constexpr uint64_t kept_checkpoints = 3;
-constexpr uint64_t low_part = 10;   // space is short below this part of the pool
 constexpr uint64_t walk_part = 32;  // dead by the hints, of the pool: worth a walk
 constexpr int hopeless_rounds = 4;  // checkpoints without a segment gained or about to be
 constexpr int bounded_rounds = 64;  // then others have had what there was (D2)
@@ -183,9 +182,8 @@ Task<Result<>> Reclaimer::round() {
 
 // A walk reads every node, so it is made for a part of the pool, or where space is short.
 bool Reclaimer::worth_walking(uint64_t hinted_dead) const {
-  const uint64_t total = pool_.space.total();
-  const bool low = pool_.space.available(Claim::user) * low_part < total;
-  return hinted_dead * walk_part >= total || (low && hinted_dead > 0);
+  const bool low = pool_.space.available(Claim::user) < pool_.space.low_mark();
+  return hinted_dead * walk_part >= pool_.space.total() || (low && hinted_dead > 0);
 }
 
 Task<Result<>> Reclaimer::make_room(Claim claim) {
@@ -237,8 +235,7 @@ Task<void> Reclaimer::prepare_ahead() {
 }
 
 bool Reclaimer::more_to_gain() const {
-  const SpaceCounts counts = pool_.space.counts();
-  if (pool_.space.available(Claim::user) * low_part >= counts.total) return false;
+  if (pool_.space.available(Claim::user) >= pool_.space.low_mark()) return false;
   return gain_pending();
 }
 

@@ -63,6 +63,9 @@ class Space final : public LiveCounts {
   bool may_take(Claim claim) const;
   // Free segments that `claim` may still take.
   uint64_t available(Claim claim) const;
+  // Space is short while users may take fewer segments than this: walks are made for less, and
+  // cleaning begins. Not earlier, since what is to be emptied is emptier later.
+  uint64_t low_mark() const { return div_up(total_, low_part); }
 
   // What a generation is called and where its bytes are. Nothing: no segment has it.
   std::optional<SegmentName> find(Generation generation) const;
@@ -124,6 +127,8 @@ class Space final : public LiveCounts {
   uint64_t metadata_blocks() const;
 
  private:
+  static constexpr uint64_t low_part = 10;  // of the pool
+
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);
   uint64_t free_count() const REQUIRES(mutex_);
