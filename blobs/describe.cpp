@@ -265,7 +265,7 @@ std::string describe_slot(std::span<const std::byte> block, const Secret* secret
   for (const SegmentName& next : slot->log_next) lines.add("next", text_of(next));
   lines.add("last record", hex(slot->last_checksum));
   lines.add("durable through", slot->durable_through);
-  lines.add("marks", "generation ", slot->generation_mark, ", node ", slot->node_mark);
+  lines.add("generation mark", slot->generation_mark);
   lines.add("written", time_text(slot->wall_ns));
   lines.add("tables", slot->tables_bytes, " bytes, checksum ", hex(slot->tables_checksum));
   for (size_t copy = 0; copy < slot->tables.size(); ++copy)

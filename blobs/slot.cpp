@@ -141,7 +141,6 @@ void pack_slot(const Slot& slot, const Secret& secret, BlobId blob, uint32_t dis
     format.log_next[i] = pack_name(slot.log_next[i]);
   format.last_checksum.store(slot.last_checksum);
   format.durable_through.store(slot.durable_through);
-  format.node_mark.store(slot.node_mark);
   format.wall_ns.store(slot.wall_ns);
   format.tables_bytes.store(slot.tables_bytes);
   format.tables_checksum.store(slot.tables_checksum);
@@ -169,11 +168,11 @@ Result<Slot> decode_slot(std::span<const std::byte> block, MetadataPlace& place)
   slot.last_checksum = format.last_checksum.load();
   slot.durable_through = format.durable_through.load();
   slot.generation_mark = format.generation_mark.load();
-  slot.node_mark = format.node_mark.load();
   slot.wall_ns = format.wall_ns.load();
   slot.tables_bytes = format.tables_bytes.load();
   slot.tables_checksum = format.tables_checksum.load();
-  const bool reserved = format.reserved0 == 0 && all_zero(format.reserved1) && format.clean <= 1;
+  const bool reserved = format.reserved0 == 0 && all_zero(format.reserved1) &&
+                        format.reserved2.load() == 0 && format.clean <= 1;
   if (!reserved || !unpack_places(format, slot) || !unpack_lists(format, slot) || !valid(slot))
     return fail(Code::corrupt, "slot: a value is out of range");
   return slot;

@@ -51,9 +51,7 @@ struct Slot {
   SegmentChain log_next{};  // the chain from there
   uint64_t last_checksum = 0;  // of the header of the last record up to the cut; 0 = none
   Sequence durable_through = 0;
-  // Marks past anything that this epoch can have issued until the next slot (A3).
-  uint32_t generation_mark = 0;
-  uint64_t node_mark = 0;
+  uint32_t generation_mark = 0;  // past all that this epoch can issue until the next slot (A3)
   uint64_t wall_ns = 0;
   // The tables of this checkpoint (devices, node table, segment table, epochs): one stream of
   // bytes, in two copies, each a list of runs in segments of class nodes.

@@ -61,7 +61,7 @@ struct SlotFormat {
   std::array<SegmentNameFormat, 4> log_next;
   le64 last_checksum;
   le64 durable_through;
-  le64 node_mark;
+  le64 reserved2;
   le64 wall_ns;
   le64 tables_bytes;
   le64 tables_checksum;
@@ -91,7 +91,7 @@ static_assert(offsetof(SlotFormat, log_block) == 52);
 static_assert(offsetof(SlotFormat, log_next) == 56);
 static_assert(offsetof(SlotFormat, last_checksum) == 104);
 static_assert(offsetof(SlotFormat, durable_through) == 112);
-static_assert(offsetof(SlotFormat, node_mark) == 120);
+static_assert(offsetof(SlotFormat, reserved2) == 120);
 static_assert(offsetof(SlotFormat, wall_ns) == 128);
 static_assert(offsetof(SlotFormat, tables_bytes) == 136);
 static_assert(offsetof(SlotFormat, tables_checksum) == 144);

@@ -24,6 +24,8 @@ std::vector<EpochCut> newest_cuts(const std::vector<EpochCut>& all) {
 }  // namespace
 
 uint32_t generation_quota(uint64_t segments) {
+  // What is taken after a slot cannot be free again before the next one (A4), so that each segment
+  // is taken once at most; twice as many, for what is not thought of.
   return static_cast<uint32_t>(2 * segments + 64);
 }
 
@@ -247,8 +249,7 @@ bool Checkpointer::abandon() {
 // After a failure: what take_cut() took. What the maps were frozen for is abandon()'s.
 void Checkpointer::give_back(Cut& cut, const Made& made) {
   Lock lock(mutex_);
-  next_number_ = made.number + 1;
-  next_node_ = std::max(next_node_, made.next_node);
+  next_number_ = made.number + slot_ring_length;  // it ended its epoch: as after a recovery
   if (swaps_.empty()) swaps_ = std::move(cut.swaps);
   if (unreachable_.empty()) {
     unreachable_ = std::move(cut.unreachable);
@@ -306,6 +307,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
   slot.recent_cuts = newest_cuts(cut.tables.epochs);
   LAMINA_CO_TRY(co_await write_slot(slot));
   if (!publish(cut, made)) co_return fail(Code::io, "its epoch is over (A19)");
+  pool_.space.set_generation_mark(slot.generation_mark);
   ++pool_.counters.checkpoints;
   BackedCheckpoints backed;
   {
@@ -428,7 +430,6 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
       if (s.name.generation == target) s.settled = t.cut;
   t.next_generation = pool_.space.next_generation();
   slot.generation_mark = raw(t.next_generation) + quota;
-  slot.node_mark = made.next_node + node_quota;
   const std::vector<std::byte> bytes = pack_tables(t);
   slot.tables_bytes = bytes.size();
   slot.tables_checksum = plain_checksum(bytes);

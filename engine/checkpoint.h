@@ -14,7 +14,7 @@
 //
 // Where any of it fails, or anything else does that was to be durable, the epoch ends (A19), and
 // with it a checkpoint that is not published yet, wherever it is: what was frozen is thawed, its
-// number and its node ids are not used again, its segments of nodes take no more, and what the
+// number is not used again, its segments of nodes take no more, and what the
 // mover had copied is given up. Its work goes on unseen until it asks for a flush, which it does
 // not get, since its epoch is over; then the next attempt begins. A slot that it may have written
 // all the same tells the truth: all that it names was durable before, and nothing of it is used
@@ -75,6 +75,7 @@ class Checkpointer {
   struct Resume {
     CheckpointNumber number = 0;
     CheckpointNumber oldest_backed = 0;
+    // Of no attempt that was ever begun, failed or died: its nodes may lie on the medium (A12).
     CheckpointNumber next_number = 0;
     Sequence cut = 0;
     NodeId next_node{1};
@@ -126,9 +127,9 @@ class Checkpointer {
   uint64_t mapped_blocks_ GUARDED_BY(mutex_) = 0;
 };
 
-// How many generations, and node ids, one epoch may issue between two slots: what a recovery jumps
-// over (A3).
+// How many generations one epoch may issue between two slots: what a recovery jumps over (A3).
+// Space asserts it. Node ids have no such bound and need none: a node is its id and its version,
+// and no two attempts at a checkpoint have the same number (Resume::next_number).
 uint32_t generation_quota(uint64_t segments);
-inline constexpr uint64_t node_quota = 1 << 16;
 
 }  // namespace lamina

@@ -15,11 +15,12 @@ namespace {
 
 constexpr size_t headers_at_once = 256;  // read in one submission
 
-// How far the next checkpoint's number jumps: past what the dead epochs can have used, and never
-// onto the place in the ring of the one that was loaded.
+// Each epoch begins its numbers a ring's length further, so that they go on with the next place of
+// the ring, which is neither the loaded slot's nor K_old's, and past all that the dead epochs can
+// have used: up to two more than the loaded one where K_new was lost (A13), and in each epoch at
+// most one attempt that came to nothing, since that ended it.
 CheckpointNumber next_checkpoint(const Slot& slot, Epoch epoch) {
-  static_assert(slot_ring_length == 8);
-  return slot.number + 1 + (epoch - slot.epoch - 1) % (slot_ring_length - 1);
+  return slot.number + 1 + uint64_t{epoch - slot.epoch} * slot_ring_length;
 }
 
 void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& image) {
@@ -156,12 +157,12 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   pool_.identity.epoch = epoch;
 
   const bool nothing_lost = slot.clean && end_.nothing_follows && epoch == slot.epoch + 1;
-  const uint64_t lives = epoch - slot.epoch - 1;  // epochs that ended without a checkpoint
+  const uint32_t lives = epoch - slot.epoch - 1;  // epochs that ended without a checkpoint
   const uint32_t quota = generation_quota(pool_.space.total());
-  resume_.next_number = next_checkpoint(slot, epoch) + (chosen_.fell_back ? slot_ring_length : 0);
-  if (!nothing_lost) resume_.next_node = NodeId{slot.node_mark + lives * node_quota};
+  resume_.next_number = next_checkpoint(slot, epoch);
   pool_.checkpointer.resume(resume_);
-  uint32_t next = slot.generation_mark + static_cast<uint32_t>(lives) * quota;
+  uint32_t next = slot.generation_mark + lives * quota;
+  const uint32_t mark = next + quota;
   if (nothing_lost) {
     next = raw(chosen_.tables.next_generation);
     for (const auto& name : end_.next) next = std::max(next, raw(name.generation) + 1);
@@ -169,6 +170,7 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
       for (const SlotExtent& run : copy) next = std::max(next, raw(run.segment.generation) + 1);
   }
   pool_.space.set_next_generation(Generation{next});
+  pool_.space.set_generation_mark(mark);
 
   JournalBlob& blob = pool_.space.blob(end_.next.back().blob);
   // An earlier recovery may have come this far and no further.

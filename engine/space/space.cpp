@@ -127,6 +127,7 @@ std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, BlobId av
       Segment& segment = rows_[at][*index];
       const bool prepared = segment.prepared;
       segment = Segment{};
+      LAMINA_CHECK(next_generation_ < generation_mark_);
       segment.name = {blobs_[at]->id(), *index, Generation{next_generation_++}};
       segment.use = SegmentUse::open;
       segment.kind = kind;
@@ -370,6 +371,11 @@ void Space::set_next_generation(Generation next) {
   Lock lock(mutex_);
   LAMINA_CHECK(raw(next) >= next_generation_);
   next_generation_ = raw(next);
+}
+
+void Space::set_generation_mark(uint32_t mark) {
+  Lock lock(mutex_);
+  generation_mark_ = mark;
 }
 
 void Space::set_node_bytes(uint64_t bytes) {

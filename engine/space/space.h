@@ -115,6 +115,8 @@ class Space final : public LiveCounts {
   std::vector<uint32_t> free_segments(BlobId blob) const;
   Generation next_generation() const;
   void set_next_generation(Generation next);
+  // Recovery will believe that no generation from `mark` on was given out (A3); asserted.
+  void set_generation_mark(uint32_t mark);
 
   // The nodes that a checkpoint may have to write decide how much it must be able to take.
   void set_node_bytes(uint64_t bytes);
@@ -148,6 +150,7 @@ class Space final : public LiveCounts {
   std::vector<std::set<uint32_t>> free_prepared_ GUARDED_BY(mutex_);
   std::vector<std::set<uint32_t>> free_fresh_ GUARDED_BY(mutex_);
   uint32_t next_generation_ GUARDED_BY(mutex_) = 1;
+  uint32_t generation_mark_ GUARDED_BY(mutex_) = UINT32_MAX;
   uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
   size_t next_blob_ GUARDED_BY(mutex_) = 0;
 };

@@ -4,35 +4,11 @@
 #include <algorithm>
 
 #include "engine/rebuild.h"
+#include "medium_snapshot.h"
 #include "text.h"
 
 namespace lamina::sim {
 namespace {
-
-// Reads a medium at once and as it is now, whatever the disk that the pool has open is doing.
-class Snapshot final : public Disk {
- public:
-  explicit Snapshot(const SimMedium& medium) : medium_(medium) {}
-
-  uint64_t size() const override { return medium_.size(); }
-  const DiskTraits& traits() const override { return medium_.traits(); }
-  const std::string& name() const override { return medium_.name(); }
-  void submit(DiskOperation& operation) override { spawn(answer(medium_, operation)); }
-  Result<uint64_t> refresh_size() override { return medium_.size(); }
-
- private:
-  static Task<void> answer(const SimMedium& medium, DiskOperation& operation) {
-    co_await Yield{};
-    if (operation.kind != DiskOperation::Kind::read) {
-      operation.complete(EROFS);
-      co_return;
-    }
-    medium.read(operation.offset, {operation.data, operation.length});
-    operation.complete(0);
-  }
-
-  const SimMedium& medium_;
-};
 
 Task<void> compare_blocks(Rebuilt& rebuilt, const RebuiltDevice& device, const Oracle::Found& found,
                           Report& report) {
@@ -98,8 +74,8 @@ void compare_rebuilt(const PoolMachine& machine, const std::vector<Oracle::Found
   std::vector<std::unique_ptr<JournalBlob>> owned;
   std::vector<JournalBlob*> blobs;
   for (size_t i = 0; i < machine.media().size(); ++i) {
-    owned.push_back(std::make_unique<JournalBlob>(std::make_shared<Snapshot>(*machine.media()[i]),
-                                                  machine.superblocks()[i]));
+    owned.push_back(std::make_unique<JournalBlob>(
+        std::make_shared<MediumSnapshot>(*machine.media()[i]), machine.superblocks()[i]));
     blobs.push_back(owned.back().get());
   }
   executor.run_until(compare(blobs, machine.committed(), found, report));

@@ -7,6 +7,7 @@
 
 #include "compare_rebuilt.h"
 #include "inspection.h"
+#include "node_versions.h"
 #include "pool_machine.h"
 #include "runs.h"
 #include "text.h"
@@ -233,6 +234,7 @@ bool run_once(const std::vector<Step>& steps, uint64_t seed, uint64_t crash_afte
   if (report.ok())
     oracle.recovered(found, Permissions::of(machine.store().root_attributes()), false, report);
   if (report.ok()) compare_rebuilt(machine, found, report);
+  check_node_versions(machine, report);
   std::mt19937_64 last(1);
   machine.crash(last);
   return !ended;

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "compare_rebuilt.h"
+#include "node_versions.h"
 #include "pool_machine.h"
 #include "text.h"
 
@@ -14,6 +15,7 @@ namespace {
 AfterRecovery rebuild_check(const PoolMachine& machine) {
   return [&machine](const std::vector<Oracle::Found>& found, Report& report) {
     compare_rebuilt(machine, found, report);
+    check_node_versions(machine, report);
   };
 }
 

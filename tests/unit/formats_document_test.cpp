@@ -59,7 +59,7 @@ const std::map<std::string, Struct>& structs() {
         {FIELD(SL, magic),           FIELD(SL, version),         FIELD(SL, epoch),
          FIELD(SL, number),          FIELD(SL, oldest_backed),   FIELD(SL, cut),
          FIELD(SL, log_segment),     FIELD(SL, log_block),       FIELD(SL, log_next),
-         FIELD(SL, last_checksum),   FIELD(SL, durable_through), FIELD(SL, node_mark),
+         FIELD(SL, last_checksum),   FIELD(SL, durable_through), FIELD(SL, reserved2),
          FIELD(SL, wall_ns),         FIELD(SL, tables_bytes),    FIELD(SL, tables_checksum),
          FIELD(SL, generation_mark), FIELD(SL, disk_block),      FIELD(SL, blob),
          FIELD(SL, clean),           FIELD(SL, member_count),    FIELD(SL, cut_count),

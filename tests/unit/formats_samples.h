@@ -181,7 +181,6 @@ inline Slot slot() {
   slot.last_checksum = 0x0123456789abcdef;
   slot.durable_through = 899;
   slot.generation_mark = 1000;
-  slot.node_mark = 100000;
   slot.wall_ns = 1'700'000'000'000'000'000;
   slot.tables_bytes = 5 * block_size - 100;
   slot.tables_checksum = 0xfeedfacecafebeef;
