@@ -315,6 +315,7 @@ std::string describe_entry(const Entry& entry) {
   if (has(field_name2)) out << " to " << quoted(entry.name2);
   if (has(field_value)) out << " value of " << entry.value.size() << " bytes";
   if (entry.removed) out << " removed";
+  if (entry.read_only) out << " read-only";
   return out.str();
 }
 

@@ -116,6 +116,8 @@ bool valid_name(const std::string& name) {
 bool valid(const Entry& entry) {
   const uint32_t fields = fields_of(tag_of(entry));
   if (fields == unknown_tag) return false;
+  if (entry.removed && entry.kind != EntryKind::attribute) return false;
+  if (entry.read_only && entry.kind != EntryKind::fork) return false;
   if ((fields & field_device) != 0 && entry.device == DeviceId::none) return false;
   if ((fields & field_map) != 0 && entry.map == MapId::none) return false;
   if ((fields & field_begin) != 0 && !valid_range(entry)) return false;
@@ -174,7 +176,8 @@ Result<Entry> unpack_entry(std::span<const std::byte>& in, Sequence base) {
     return fail(Code::corrupt, "an entry with a number out of range");
   Entry entry;
   entry.kind = static_cast<EntryKind>(*tag & tag_kind_mask);
-  entry.removed = (*tag & tag_removed) != 0;
+  entry.removed = entry.kind == EntryKind::attribute && (*tag & tag_removed) != 0;
+  entry.read_only = entry.kind == EntryKind::fork && (*tag & tag_read_only) != 0;
   entry.sequence = base + *delta;
   bool whole = true;
   each_field(entry, [&](uint32_t field, auto& value) {

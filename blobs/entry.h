@@ -37,7 +37,8 @@ enum class EntryKind : uint8_t {
   metadata = 12,   //    device, value = packed attributes (mode, owner, times)
   reserve = 13,    // *  device, map; range is preallocated; size_bytes = the counter after it (D8)
   fork = 14,       //    one per device of the fork: device (new), map (new), source_device,
-                   //    source_map, name; `together` entries from here form one step
+                   //    source_map, name, whether `read_only`; `together` entries, this one and
+                   //    those behind it, are one step
   node = 15,       //    in summaries of node segments: node, birth, checkpoint at `offset`
   nothing = 16,    //    witnesses durable-through after a flush (B5)
 };
@@ -59,8 +60,9 @@ struct Entry {
   DeviceId source_device = DeviceId::none;
   MapId source_map = MapId::none;
   uint64_t size_bytes = 0;
-  uint32_t together = 0;  // fork: how many entries, this one included, are one step
-  bool removed = false;   // attribute: it was removed
+  uint32_t together = 0;   // fork: how many entries, this one included, are one step
+  bool removed = false;    // attribute: it was removed
+  bool read_only = false;  // fork: nobody is to write to the new device
   NodeId node = NodeId::none;
   Sequence birth = 0;
   CheckpointNumber checkpoint = 0;

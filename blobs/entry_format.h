@@ -14,6 +14,7 @@ namespace lamina::entry_format {
 // The tag is a varint of one byte: five bits of kind, two flags, and the top bit clear.
 inline constexpr uint8_t tag_kind_mask = 0x1f;
 inline constexpr uint8_t tag_removed = 0x20;     // attribute: it was removed
+inline constexpr uint8_t tag_read_only = 0x20;   // fork: the new device is read-only
 inline constexpr uint8_t tag_in_payload = 0x40;  // attribute: the value lies in the payload
 inline constexpr uint8_t tag_limit = 0x80;
 
@@ -57,7 +58,7 @@ constexpr uint32_t fields_of(uint8_t tag) {
   const auto flags = static_cast<uint8_t>(tag & ~tag_kind_mask);
   const auto kind = static_cast<EntryKind>(tag & tag_kind_mask);
   if (kind == EntryKind::attribute) return fields_of_attribute(flags);
-  if (flags != 0) return unknown_tag;
+  if (flags != 0 && !(kind == EntryKind::fork && flags == tag_read_only)) return unknown_tag;
   switch (kind) {
     case EntryKind::write:
       return range | field_offset;
@@ -100,6 +101,7 @@ constexpr uint32_t fields_of(uint8_t tag) {
 inline uint8_t tag_of(const Entry& entry) {
   const bool in_payload = entry.kind == EntryKind::attribute && entry.length.value > 0;
   return static_cast<uint8_t>(raw(entry.kind) | (entry.removed ? tag_removed : 0) |
+                              (entry.read_only ? tag_read_only : 0) |
                               (in_payload ? tag_in_payload : 0));
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who may use new space: an upper bound decides quickly (D2), the maps decide where it is close.
+#include <algorithm>
+
 #include "engine/pool_state.h"
 
 namespace lamina {
 
 uint64_t PoolState::used_blocks_bound() const {
-  return checkpointer.mapped_blocks() + merging_blocks + unmerged_blocks + reserved_blocks +
+  return checkpointer.used_blocks() + merging_blocks + unmerged_blocks + reserved_blocks +
          space.metadata_blocks();
 }
 
@@ -13,24 +15,60 @@ bool PoolState::admits(uint64_t blocks) const {
   return used_blocks_bound() + blocks <= space.capacity_blocks();
 }
 
-Task<Result<>> PoolState::admit(ThinMap& map, BlockRange range) {
+// Promise 4: what a device overwrites of its own needs nothing, nor what it has reserved. What
+// others may share with it stays theirs, so its place is new space (A9).
+uint64_t PoolState::needs_nothing(const std::vector<Extent>& extents, const Holder& holder) const {
+  uint64_t own = 0, reserved = 0;
+  std::vector<Extent> late;
+  if (holder.last_share > 0 && !extents.empty())
+    late =
+        holder.map->changed_since(holder.last_share, {extents.front().begin, extents.back().end});
+  for (const Extent& extent : extents) {
+    if (extent.reserved) reserved += extent.length().value;
+    if (extent.kind != ExtentKind::data || extent.alias) continue;
+    if (space.all_newer(extent.address.generation, holder.last_share)) {
+      own += extent.length().value;
+      continue;
+    }
+    for (const Extent& newer : late)
+      if (newer.kind == ExtentKind::data && !newer.alias && newer.range().overlaps(extent.range()))
+        own += clip(newer, extent.begin, extent.end).length().value;
+  }
+  return own + std::min(reserved, holder.reserved_blocks);
+}
+
+Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
   if (admits(range.length().value)) co_return Result<>{};
+  const Holder holder = holder_of(device);
   uint64_t fresh = range.length().value;
   {
     // Not held any longer than this: what it pins could not be freed by the merge below.
-    auto resolved = co_await map.resolve(nodes, range, SIZE_MAX);
+    auto resolved = co_await holder.map->resolve(nodes, range, SIZE_MAX);
     if (!resolved) co_return forward_error(resolved);
-    for (const Extent& extent : resolved->extents)
-      if ((extent.kind == ExtentKind::data && !extent.alias) || extent.reserved)
-        fresh -= extent.length().value;
+    fresh -= needs_nothing(resolved->extents, holder);
   }
   if (fresh == 0 || admits(fresh)) co_return Result<>{};
   // The bound counts what is not merged as if all of it were new; a merge makes it exact.
-  if (merging_blocks + unmerged_blocks > 0) {
+  if (merging_blocks + unmerged_blocks > 0 || devices_dropped()) {
     LAMINA_CO_TRY(co_await checkpointer.run());
     if (admits(fresh)) co_return Result<>{};
   }
+  // What several devices shared, or one that is gone had, may be nobody's any more: a walk knows.
+  if (maybe_dead_blocks > 0) {
+    LAMINA_CO_TRY(co_await reclaimer.measure());
+    if (admits(fresh)) co_return Result<>{};
+  }
   co_return fail(Code::no_space, "the pool is full");
+}
+
+PoolState::Holder PoolState::holder_of(const Device& device) {
+  Lock order(log.order());
+  return {device.map, device.last_share, device.reserved_blocks};
+}
+
+bool PoolState::devices_dropped() {
+  Lock order(log.order());
+  return devices.dropped_blocks > 0;
 }
 
 }  // namespace lamina

@@ -15,6 +15,8 @@ namespace {
 
 // A node segment with fewer live nodes than this part of what it could hold is emptied.
 constexpr uint64_t sparse_percent = 50;
+// Until the mover tries a segment again that shared leaves kept from being emptied.
+constexpr uint64_t postponed_checkpoints = 32;
 
 std::vector<EpochCut> newest_cuts(const std::vector<EpochCut>& all) {
   const size_t skip = all.size() > slot_max_cuts ? all.size() - slot_max_cuts : 0;
@@ -32,9 +34,8 @@ uint32_t generation_quota(uint64_t segments) {
 // What is copied under the order lock.
 struct Checkpointer::Cut {
   LogPosition log;
-  std::vector<std::shared_ptr<ThinMap>> maps;  // of `tables.devices`, in the same order
-  std::vector<std::shared_ptr<const Layer>> layers;
-  PendingSwaps swaps;
+  std::vector<MapStack> stacks;  // of `tables.devices`, in the same order
+  PendingMoves moves;
   std::vector<NodeId> unreachable;
   CheckpointNumber unreachable_in = 0;
   Tables tables;
@@ -77,8 +78,12 @@ class ChangedCounts final : public LiveCounts {
 
 // What the checkpoint makes: nothing of it is true before its slot.
 struct Checkpointer::Made final : NodeSink {
-  Made(PoolState& the_pool, CheckpointNumber the_number, uint64_t the_next_node)
-      : pool(the_pool), number(the_number), next_node(the_next_node) {}
+  Made(PoolState& the_pool, Sequence cut, Epoch epoch, CheckpointNumber the_number,
+       uint64_t the_next_node)
+      : pool(the_pool),
+        number(the_number),
+        next_node(the_next_node),
+        merges(the_pool, nodes, *this, counts, cut, epoch, the_number) {}
 
   NodeId allocate() override { return NodeId{next_node++}; }
   Task<Result<>> put(const Node& node) override;
@@ -89,6 +94,7 @@ struct Checkpointer::Made final : NodeSink {
   uint64_t next_node;
   NodeTable nodes;
   ChangedCounts counts;
+  MapMerges merges;
   std::vector<ImageMap> maps;
 };
 
@@ -130,7 +136,7 @@ void Checkpointer::resume(const Resume& at) {
   tables_ = {{at.number, at.tables}};
   metadata_bytes_ = at.metadata_bytes;
   extents_ = at.extents;
-  mapped_blocks_ = at.mapped_blocks;
+  used_blocks_ = at.used_blocks;
 }
 
 Task<Result<>> Checkpointer::run(bool force, bool clean) {
@@ -146,7 +152,7 @@ Task<Result<>> Checkpointer::run(bool force, bool clean) {
     {
       Lock lock(mutex_);
       if (!running_) {
-        if (cut_ >= wanted && !force && swaps_.empty()) co_return Result<>{};
+        if (cut_ >= wanted && !force && moves_.empty()) co_return Result<>{};
         running_ = true;
         break;
       }
@@ -171,15 +177,20 @@ bool Checkpointer::running() const {
   return running_;
 }
 
-void Checkpointer::add_swaps(PendingSwaps swaps) {
+void Checkpointer::add_moves(PendingMoves moves) {
   Lock lock(mutex_);
-  LAMINA_CHECK(swaps_.empty());
-  swaps_ = std::move(swaps);
+  LAMINA_CHECK(moves_.empty());
+  moves_ = std::move(moves);
 }
 
-bool Checkpointer::has_swaps() const {
+bool Checkpointer::has_moves() const {
   Lock lock(mutex_);
-  return !swaps_.empty();
+  return !moves_.empty();
+}
+
+void Checkpointer::set_used_blocks(CheckpointNumber number, uint64_t blocks) {
+  Lock lock(mutex_);
+  if (number == number_ && !running_) used_blocks_ = std::min(used_blocks_, blocks);
 }
 
 void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in) {
@@ -203,6 +214,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   t.root = devices.root;
   t.root_xattrs = devices.root_xattrs;
   t.epochs = pool_.epochs;
+  devices.refresh_shares();
   t.lineage = devices.lineage;
   t.lost = devices.lost;
   devices.for_each([&](const DevicePtr& d) {
@@ -220,18 +232,17 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     row.last_share = d->last_share;
     row.map = d->map->id();
     t.devices.push_back(std::move(row));
-    d->map->freeze();
-    cut.maps.push_back(d->map);
-    cut.layers.push_back(d->map->frozen());
+    cut.stacks.push_back(d->map->cut(t.cut));
   });
+  pool_.maybe_dead_blocks += std::exchange(devices.dropped_blocks, 0);
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
-  cut.swaps = std::exchange(swaps_, {});
-  if (cut.swaps.epoch != t.epoch) {
+  cut.moves = std::exchange(moves_, {});
+  if (cut.moves.epoch != t.epoch) {
     // Nobody knows whether the copies are on their disks. No pointer to them will be published, so
     // they are settled, and a walk finds them dead (A5).
-    for (const Generation target : cut.swaps.targets) pool_.space.settle(target, t.cut);
-    cut.swaps = {};
+    for (const Generation target : cut.moves.targets) pool_.space.settle(target, t.cut);
+    cut.moves = {};
   }
   cut.unreachable = std::exchange(unreachable_, {});
   cut.unreachable_in = unreachable_in_;
@@ -241,16 +252,15 @@ Result<> Checkpointer::take_cut(Cut& cut) {
 bool Checkpointer::abandon() {
   if (!cut_under_way_) return false;
   cut_under_way_ = false;
-  pool_.devices.for_each([](const DevicePtr& device) { device->map->thaw(); });
   pool_.unmerged_blocks += pool_.merging_blocks.exchange(0);
   return true;
 }
 
-// After a failure: what take_cut() took. What the maps were frozen for is abandon()'s.
+// After a failure: what take_cut() took. The layers that it closed go with the next cut.
 void Checkpointer::give_back(Cut& cut, const Made& made) {
   Lock lock(mutex_);
   next_number_ = made.number + slot_ring_length;  // it ended its epoch: as after a recovery
-  if (swaps_.empty()) swaps_ = std::move(cut.swaps);
+  if (moves_.empty()) moves_ = std::move(cut.moves);
   if (unreachable_.empty()) {
     unreachable_ = std::move(cut.unreachable);
     unreachable_in_ = cut.unreachable_in;
@@ -268,7 +278,7 @@ Task<Result<>> Checkpointer::once(bool clean) {
     number = next_number_;
     next_node = next_node_;
   }
-  Made made(pool_, number, next_node);
+  Made made(pool_, cut.log.last, cut.tables.epoch, number, next_node);
   auto result = co_await make(cut, made, clean);
   if (result) co_return result;
   give_back(cut, made);
@@ -323,11 +333,9 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     tables_.emplace_back(number, std::move(segments));
     if (tables_.size() > 2) tables_.erase(tables_.begin());
     metadata_bytes_ = made.nodes.count() * block_size + slot.tables_bytes;
-    extents_ = mapped_blocks_ = 0;
-    for (const ImageMap& m : made.maps) {
-      extents_ += m.extents;
-      mapped_blocks_ += m.mapped_blocks;
-    }
+    used_blocks_ = cut.tables.used_blocks;
+    extents_ = 0;
+    for (const ImageMap& m : made.maps) extents_ += m.extents;
     backed = {number, slot.oldest_backed};
     pool_.space.set_node_bytes(metadata_bytes_);
   }
@@ -337,41 +345,39 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
 }
 
 Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
-  for (size_t i = 0; i < cut.maps.size(); ++i) {
-    if (pool_.identity.epoch != cut.tables.epoch)
-      co_return fail(Code::io, "its epoch is over (A19)");
-    LAMINA_CO_TRY(co_await merge_one(cut, made, i));
+  std::vector<DeviceRow>& rows = cut.tables.devices;
+  std::vector<MergeWork> work;
+  for (size_t i = 0; i < rows.size(); ++i)
+    work.push_back({rows[i].map, rows[i].last_fork, rows[i].last_share, cut.stacks[i]});
+  LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves));
+  if (!made.merges.unmoved().empty()) postpone(cut, made);
+  uint64_t mapped = 0;
+  bool shares = false;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ImageMap map = made.merges.result(cut.stacks[i]);
+    map.map = rows[i].map;
+    rows[i].root = map.root;
+    rows[i].mapped_blocks = map.mapped_blocks;
+    rows[i].extents = map.extents;
+    mapped += map.mapped_blocks;
+    shares = shares || rows[i].last_share > 0;
+    made.maps.push_back(map);
   }
+  pool_.maybe_dead_blocks += made.merges.maybe_dead_blocks();
+  // Without sharing the maps add up to what is used. Else it is what was used before and what came
+  // in, until a walk counts it.
+  Lock lock(mutex_);
+  const int64_t bound = static_cast<int64_t>(used_blocks_) + made.merges.added_blocks();
+  cut.tables.used_blocks =
+      shares ? std::min(mapped, static_cast<uint64_t>(std::max<int64_t>(bound, 0))) : mapped;
   co_return Result<>{};
 }
 
-Task<Result<>> Checkpointer::merge_one(Cut& cut, Made& made, size_t at) {
-  DeviceRow& row = cut.tables.devices[at];
-  const ThinMap::Size before = cut.maps[at]->size();
-  std::span<const Swap> swaps;
-  for (const auto& [map, list] : cut.swaps.maps)
-    if (map == row.map) swaps = list;
-  row.root = cut.maps[at]->root();
-  row.mapped_blocks = before.merged_blocks;
-  row.extents = before.extents;
-  if (cut.layers[at] || !swaps.empty()) {
-    MergeInput input;
-    input.map = row.map;
-    input.root = row.root;
-    input.last_fork = row.last_fork;
-    input.birth = cut.log.last;
-    input.checkpoint = made.number;
-    input.changes = cut.layers[at].get();
-    input.swaps = swaps;
-    auto output = co_await merge(pool_.nodes, made.nodes, input, made, made.counts);
-    if (!output) co_return forward_error(output);
-    row.root = output->root;
-    row.mapped_blocks = output->mapped_blocks;
-    if (output->from_empty) row.extents = 0;
-    row.extents = static_cast<uint64_t>(static_cast<int64_t>(row.extents) + output->extents_change);
-  }
-  made.maps.push_back({row.map, row.root, row.mapped_blocks, row.extents});
-  co_return Result<>{};
+// Where a leaf could not take its new pointers, its victim is not empty. It may be some time before
+// that is different.
+void Checkpointer::postpone(const Cut& cut, const Made& made) {
+  for (const Generation victim : cut.moves.victims)
+    pool_.space.postpone(victim, made.number + postponed_checkpoints);
 }
 
 // Moving a node is one entry of the table: what is left in the emptiest node segments is written
@@ -426,7 +432,7 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   t.segments = pool_.space.segments();
   made.counts.add_to(t.segments);
   for (Segment& s : t.segments)
-    for (const Generation target : cut.swaps.targets)
+    for (const Generation target : cut.moves.targets)
       if (s.name.generation == target) s.settled = t.cut;
   t.next_generation = pool_.space.next_generation();
   slot.generation_mark = raw(t.next_generation) + quota;
@@ -491,23 +497,22 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
   image->cut = cut.log.last;
   image->nodes = std::move(made.nodes);
   image->maps = made.maps;
+  image->lineage = cut.tables.lineage;
   ImagePtr shared = std::move(image);
   made.nodes = shared->nodes;
-  std::set<MapId> in_cut;
-  for (const ImageMap& m : shared->maps) in_cut.insert(m.map);
   {
     Lock order(pool_.log.order());
     if (pool_.identity.epoch != cut.tables.epoch) return false;
     cut_under_way_ = false;
     pool_.devices.set_image(shared);
-    // A map made since the cut has no tree yet; it lets go of the image that it began from.
+    // A map that was forked since the cut has what it was forked from; one that was made since
+    // has no tree yet, and lets go of the image that it began from.
     pool_.devices.for_each([&](const DevicePtr& d) {
-      if (!in_cut.contains(d->map->id())) d->map->publish(shared, {d->map->id()}, false);
+      const MapStack stack = d->map->up_to(cut.log.last);
+      d->map->publish(shared, made.merges.result(stack), cut.log.last);
     });
-    for (size_t i = 0; i < cut.maps.size(); ++i)
-      cut.maps[i]->publish(shared, shared->maps[i], cut.layers[i] != nullptr);
   }
-  for (const Generation target : cut.swaps.targets) pool_.space.settle(target, cut.log.last);
+  for (const Generation target : cut.moves.targets) pool_.space.settle(target, cut.log.last);
   pool_.space.settle_nodes(made.number);
   made.counts.add_to(pool_.space);
   pool_.add_image(std::move(shared));
@@ -547,9 +552,9 @@ uint64_t Checkpointer::extents() const {
   return extents_;
 }
 
-uint64_t Checkpointer::mapped_blocks() const {
+uint64_t Checkpointer::used_blocks() const {
   Lock lock(mutex_);
-  return mapped_blocks_;
+  return used_blocks_;
 }
 
 }  // namespace lamina

@@ -3,7 +3,7 @@
 // into trees while writers go on.
 //
 // What must be durable before what (A11):
-//   1. under the order lock: close the record, push a layer boundary everywhere, copy the device
+//   1. under the order lock: close the record, close the top layer of every map, copy the device
 //      table: the cut;
 //   2. merge; write nodes, then the tables, both copies of each;
 //   3. wait for all records and seals up to the cut; flush every disk;
@@ -13,12 +13,11 @@
 // written to (the writer takes free segments only, and frees none before 5).
 //
 // Where any of it fails, or anything else does that was to be durable, the epoch ends (A19), and
-// with it a checkpoint that is not published yet, wherever it is: what was frozen is thawed, its
-// number is not used again, its segments of nodes take no more, and what the
-// mover had copied is given up. Its work goes on unseen until it asks for a flush, which it does
-// not get, since its epoch is over; then the next attempt begins. A slot that it may have written
-// all the same tells the truth: all that it names was durable before, and nothing of it is used
-// again before a newer one is K_old.
+// with it a checkpoint that is not published yet, wherever it is: the layers that it closed go with
+// the next, its number is not used again, its segments of nodes take no more, and what the mover had copied is given up. Its work goes on unseen until it asks for a flush, which
+// it does not get, since its epoch is over; then the next attempt begins. A slot that it may have
+// written all the same tells the truth: all that it names was durable before, and nothing of it is
+// used again before a newer one is K_old.
 //
 // Thread-safety: all methods from any thread; the work runs where it is awaited.
 #pragma once
@@ -34,19 +33,22 @@
 #include "blobs/slot.h"
 #include "engine/image.h"
 #include "engine/log/log.h"
+#include "engine/map_merges.h"
 #include "engine/tables.h"
 
 namespace lamina {
 
 class PoolState;
 
-// Pointers that the mover wants changed at the next checkpoint, by map, sorted by place; and what
-// the checkpoint publishes with them: the segments that they lead to (settled then, A5).
-struct PendingSwaps {
+// What the mover has copied: which pointers are to change, in which leaves; and what the checkpoint
+// publishes with them: the segments that they lead to (settled then, A5).
+struct PendingMoves {
   Epoch epoch = 0;  // that was written in: they end with it
-  std::vector<std::pair<MapId, std::vector<Swap>>> maps;
+  Relocations relocations;
+  std::vector<MovedLeaf> leaves;  // each once
   std::vector<Generation> targets;
-  bool empty() const { return maps.empty() && targets.empty(); }
+  std::set<Generation> victims;
+  bool empty() const { return relocations.empty() && targets.empty(); }
 };
 
 class Checkpointer {
@@ -60,8 +62,11 @@ class Checkpointer {
   bool running() const;
 
   // To be published with the next checkpoint. One batch at a time.
-  void add_swaps(PendingSwaps swaps);
-  bool has_swaps() const;
+  void add_moves(PendingMoves moves);
+  bool has_moves() const;
+  // A walk found that the maps of the checkpoint of that number refer to so many blocks of data,
+  // not counting any twice. Nothing, where there is a newer one.
+  void set_used_blocks(CheckpointNumber number, uint64_t blocks);
 
   // The epoch ends, and with it the checkpoint under way; whether there is one. Under the order
   // lock.
@@ -80,7 +85,7 @@ class Checkpointer {
     Sequence cut = 0;
     NodeId next_node{1};
     std::vector<Generation> tables;  // segments that hold its tables
-    uint64_t metadata_bytes = 0, extents = 0, mapped_blocks = 0;
+    uint64_t metadata_bytes = 0, extents = 0, used_blocks = 0;
   };
   void resume(const Resume& at);
 
@@ -91,7 +96,7 @@ class Checkpointer {
   std::set<Generation> tables_segments(CheckpointNumber number) const;
   uint64_t metadata_bytes() const;  // nodes + tables of the newest, one copy
   uint64_t extents() const;         // in all trees of the newest
-  uint64_t mapped_blocks() const;
+  uint64_t used_blocks() const;     // of data, at most; what is shared counts once
 
  private:
   struct Cut;
@@ -101,7 +106,7 @@ class Checkpointer {
   Task<Result<>> make(Cut& cut, Made& made, bool clean);
   void give_back(Cut& cut, const Made& made);
   Task<Result<>> merge_all(Cut& cut, Made& made);
-  Task<Result<>> merge_one(Cut& cut, Made& made, size_t at);
+  void postpone(const Cut& cut, const Made& made);
   Task<Result<>> rewrite_sparse_nodes(Made& made);
   Task<Result<>> write_tables(Cut& cut, Made& made, Slot& slot);
   Task<Result<>> write_slot(const Slot& slot);
@@ -112,7 +117,7 @@ class Checkpointer {
   mutable Mutex mutex_;
   bool running_ GUARDED_BY(mutex_) = false;
   Waiters ended_ GUARDED_BY(mutex_);
-  PendingSwaps swaps_ GUARDED_BY(mutex_);
+  PendingMoves moves_ GUARDED_BY(mutex_);
   std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
   CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;
@@ -124,7 +129,7 @@ class Checkpointer {
   std::vector<std::pair<CheckpointNumber, std::vector<Generation>>> tables_ GUARDED_BY(mutex_);
   uint64_t metadata_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t extents_ GUARDED_BY(mutex_) = 0;
-  uint64_t mapped_blocks_ GUARDED_BY(mutex_) = 0;
+  uint64_t used_blocks_ GUARDED_BY(mutex_) = 0;
 };
 
 // How many generations one epoch may issue between two slots: what a recovery jumps over (A3).

@@ -97,7 +97,7 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
     case EntryKind::drop: {
       const DevicePtr device = find(entry.device);
       if (!device || !device->name.empty()) return cannot_follow("drop of a device with a name");
-      by_map_.erase(raw(device->map->id()));
+      forget_map(*device);
       by_id_.erase(entry.device);
       return {};
     }
@@ -130,6 +130,7 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
     case EntryKind::nothing:
       return {};
     case EntryKind::fork:
+      return fork(entry, wall_ns);
     case EntryKind::node:
       break;
   }
@@ -190,6 +191,57 @@ Result<> Devices::create(const Entry& entry, uint64_t wall_ns) {
   return {};
 }
 
+void Devices::forget_map(const Device& device) {
+  by_map_.erase(raw(device.map->id()));
+  dropped_blocks += device.map->size().merged_blocks;
+  shares_stale_ = true;
+}
+
+// The source keeps its map id; both sides share everything up to here, so every node that they
+// have was born before.
+std::shared_ptr<ThinMap> Devices::fork_map(Device& source, MapId map, DeviceId device,
+                                           Sequence at) {
+  source.last_fork = source.last_share = at;
+  source.last_change = at;
+  lineage.push_back({map, source.map->id(), at, device});
+  return source.map->fork(map, device, at);
+}
+
+Result<> Devices::fork(const Entry& entry, uint64_t wall_ns) {
+  const DevicePtr source = find(entry.source_device);
+  if (!source || source->map->id() != entry.source_map)
+    return cannot_follow("a fork of something that is not there");
+  if (find(entry.device) || find(entry.name) || find_map(entry.map))
+    return cannot_follow("a fork into something that is there");
+  auto device = std::make_shared<Device>(entry.device);
+  device->name = entry.name;
+  device->size_bytes = source->size_bytes;
+  device->attributes = source->attributes;
+  device->attributes.ctime_ns = wall_ns;
+  for (const auto& [name, value] : source->xattrs)
+    if (name.starts_with("user.")) device->xattrs[name] = value;
+  device->read_only = entry.read_only;
+  device->created_ns = wall_ns;
+  device->origin = source->id;
+  device->last_change = device->last_fork = device->last_share = entry.sequence;
+  device->map = fork_map(*source, entry.map, entry.device, entry.sequence);
+  restore_marks(DeviceId{raw(entry.device) + 1}, MapId{raw(entry.map) + 1});
+  restore(std::move(device));
+  return {};
+}
+
+void Devices::refresh_shares() {
+  if (!shares_stale_) return;
+  shares_stale_ = false;
+  std::vector<MapId> living;
+  for (const auto& [id, device] : by_id_) living.push_back(device->map->id());
+  const auto newest = newest_divergences(lineage, living);
+  for (const auto& [id, device] : by_id_) {
+    const auto found = newest.find(device->map->id());
+    device->last_fork = device->last_share = found == newest.end() ? 0 : found->second;
+  }
+}
+
 Result<> Devices::apply_name(const Entry& entry) {
   const DevicePtr device = find(entry.device);
   if (!device || device->name != entry.name || entry.name.empty())
@@ -214,10 +266,19 @@ Result<> Devices::apply_name(const Entry& entry) {
 Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
   const DevicePtr device = find(entry.device);
   if (!device || find_map(entry.map)) return cannot_follow("a new map");
-  if (entry.source_map != MapId::none)
-    return cannot_follow("a map forked from another, which this version does not write");
-  by_map_.erase(raw(device->map->id()));
-  device->map = std::make_shared<ThinMap>(entry.map, device->id, image_, NodeId::none, 0, 0);
+  std::shared_ptr<ThinMap> map;
+  if (entry.source_map == MapId::none) {
+    map = std::make_shared<ThinMap>(entry.map, device->id, image_, NodeId::none, 0, 0);
+    device->last_fork = device->last_share = 0;
+  } else {
+    const auto source = by_map_.find(raw(entry.source_map));
+    if (source == by_map_.end() || source->second == device)
+      return cannot_follow("a map forked from one that is not there");
+    map = fork_map(*source->second, entry.map, device->id, entry.sequence);
+    device->last_fork = device->last_share = entry.sequence;
+  }
+  forget_map(*device);
+  device->map = std::move(map);
   device->size_bytes = entry.size_bytes;
   device->reserved_blocks = 0;
   device->attributes.mtime_ns = device->attributes.ctime_ns = wall_ns;

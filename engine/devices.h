@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "blobs/entry.h"
+#include "engine/lineage.h"
 #include "engine/pool.h"
 #include "engine/range_locks.h"
 #include "engine/thin_map.h"
@@ -49,6 +50,8 @@ struct Device {
   bool read_only = false;
   DeviceId origin = DeviceId::none;
   uint64_t reserved_blocks = 0;  // the counter of D8
+  // The newest entries at which somebody else who is still there began to share its nodes, its
+  // extents. Larger than true after a removal, until the next cut: that is the safe side.
   Sequence last_fork = 0, last_share = 0;
   std::shared_ptr<ThinMap> map;
 
@@ -60,14 +63,6 @@ struct Device {
 };
 
 using DevicePtr = std::shared_ptr<Device>;
-
-// Which map came from which, at which entry; kept as long as anything needs it (C5).
-struct LineageRow {
-  MapId map = MapId::none, parent = MapId::none;
-  Sequence forked_at = 0;
-  DeviceId device = DeviceId::none;
-  friend bool operator==(const LineageRow&, const LineageRow&) = default;
-};
 
 class Devices {
  public:
@@ -94,19 +89,25 @@ class Devices {
   // Of a checkpoint's tables.
   void restore(DevicePtr device);
   void restore_marks(DeviceId next_device, MapId next_map);
+  // After removals: what the survivors still share, and with whom (D3).
+  void refresh_shares();
   // What new maps start from; set before the first apply() and at each checkpoint.
   void set_image(ImagePtr image) { image_ = std::move(image); }
 
   Attributes root;
   std::map<std::string, std::string, std::less<>> root_xattrs;
-  std::vector<LineageRow> lineage;
+  Lineage lineage;
   std::vector<LostRange> lost;
+  uint64_t dropped_blocks = 0;  // that trees of devices which are gone had, for who counts them
 
  private:
   Result<> apply_range(const Entry& entry, Generation generation, uint64_t wall_ns);
   Result<> apply_name(const Entry& entry);
   Result<> create(const Entry& entry, uint64_t wall_ns);
   Result<> new_map(const Entry& entry, uint64_t wall_ns);
+  void forget_map(const Device& device);
+  Result<> fork(const Entry& entry, uint64_t wall_ns);
+  std::shared_ptr<ThinMap> fork_map(Device& source, MapId map, DeviceId device, Sequence at);
   Result<> attribute(const Entry& entry, std::span<const std::byte> payload);
 
   std::map<DeviceId, DevicePtr> by_id_;
@@ -114,6 +115,7 @@ class Devices {
   std::unordered_map<uint64_t, DevicePtr> by_map_;
   uint64_t next_device_ = 2;  // 1 is the root directory's inode
   uint64_t next_map_ = 1;
+  bool shares_stale_ = true;  // a map is gone that others may have shared with
   ImagePtr image_;
 };
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/lineage.h"
 #include "engine/maps/node_table.h"
 
 namespace lamina {
@@ -24,6 +25,7 @@ struct Image {
   Sequence cut = 0;
   NodeTable nodes;
   std::vector<ImageMap> maps;  // of every device at the cut
+  Lineage lineage;             // of these maps
 };
 
 using ImagePtr = std::shared_ptr<const Image>;

@@ -135,6 +135,21 @@ class Pool {
   Task<Result<>> remove(std::string name);  // the name; the device at last close
   // `replace` false: exists when the new name is taken. exchange is not offered (invalid).
   Task<Result<>> rename(std::string from, std::string to, bool replace);
+  // Makes devices that are as their sources are now, all at one point of the order of entries,
+  // while reads and writes go on: each holds exactly what was written before that point. They share
+  // everything with their sources, and cost nothing until one side is written. Inherited: size,
+  // data, mode, owner, user.* attributes; not: reservations, trusted.*, security.*.
+  // O(1) each. Errors: not_found, a source has no name (any more); exists; invalid; too_big, more
+  // names than one record takes (some 50).
+  struct Fork {
+    DeviceId source = DeviceId::none;
+    std::string name;
+  };
+  Task<Result<std::vector<DeviceInfo>>> fork(std::vector<Fork> forks, bool read_only);
+  // The device becomes as `source` is now; name, id, owner and mode stay. Waits for what reads,
+  // changes and writes back (A17). Errors: not_found; invalid, they are not related; read_only;
+  // busy, it is open, unless `force`.
+  Task<Result<>> roll_back(DeviceId id, DeviceId source, bool force);
   // Open files keep a removed device alive. Every open() is matched by a close_device().
   Result<> open_device(DeviceId id, bool for_writing);  // read_only
   Task<Result<>> close_device(DeviceId id, bool for_writing);

@@ -2,6 +2,7 @@
 #include "engine/pool_state.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace lamina {
 namespace {
@@ -90,9 +91,24 @@ bool PoolState::end_epoch(Sequence cut) {
   return checkpointer.abandon();
 }
 
+// A layer holds what one map wrote, whoever shares it and whether that map is still there.
 void PoolState::point_at(std::span<const Rewritten> places) {
-  for (const Rewritten& place : places)
-    if (ThinMap* map = devices.find_map(place.map)) map->swap(place.swap);
+  std::unordered_map<MapId, std::vector<Swap>> by_map;
+  for (const Rewritten& place : places) by_map[place.map].push_back(place.swap);
+  ThinMap::Replaced replaced;
+  devices.for_each([&](const DevicePtr& device) {
+    if (const auto swaps = by_map.find(device->map->id()); swaps != by_map.end())
+      for (const Swap& swap : swaps->second) device->map->swap(swap);
+    for (const ClosedLayerPtr& layer : device->map->closed()) {
+      const auto swaps = by_map.find(layer->map);
+      if (swaps == by_map.end() || replaced.contains(layer.get())) continue;
+      auto other = std::make_shared<ClosedLayer>(*layer);
+      for (const Swap& swap : swaps->second) other->layer.swap(swap);
+      replaced[layer.get()] = std::move(other);
+    }
+  });
+  if (replaced.empty()) return;
+  devices.for_each([&](const DevicePtr& device) { device->map->replace(replaced); });
 }
 
 Task<Result<>> PoolState::make_empty(const Attributes& root) {

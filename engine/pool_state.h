@@ -56,6 +56,8 @@ class PoolState final : public BlockSource {
   // do.
   using Build = std::function<Result<std::vector<StepEntry>>()>;
   Task<Result<>> step(Claim claim, uint32_t payload_blocks, Build build);
+  // At least what an entry takes in a record, whatever its number.
+  static size_t packed_bound(const Entry& entry) { return packed_entry_size(entry, 0) + 16; }
   // Under the lock, with room made sure of: one entry of a step that was begun.
   void log_and_apply(Entry entry, std::span<const std::byte> payload) REQUIRES(log.order());
   Result<> writable() const;  // read_only, with the reason
@@ -88,7 +90,15 @@ class PoolState final : public BlockSource {
   // Whether `blocks` of new data fit, at once, by an upper bound of what is used (D2).
   bool admits(uint64_t blocks) const;
   // The same exactly: overwriting what the map holds needs nothing (promise 4). Error no_space.
-  Task<Result<>> admit(ThinMap& map, BlockRange range);
+  Task<Result<>> admit(const Device& device, BlockRange range);
+  struct Holder {
+    std::shared_ptr<ThinMap> map;
+    Sequence last_share = 0;
+    uint64_t reserved_blocks = 0;
+  };
+  Holder holder_of(const Device& device);
+  uint64_t needs_nothing(const std::vector<Extent>& extents, const Holder& holder) const;
+  bool devices_dropped();
   uint64_t used_blocks_bound() const;
   uint64_t layer_bytes();
 
@@ -129,6 +139,9 @@ class PoolState final : public BlockSource {
   // Data blocks written into layers: since the newest cut, and before it but not merged yet.
   std::atomic<uint64_t> unmerged_blocks{0}, merging_blocks{0};
   std::atomic<uint64_t> reserved_blocks{0};
+  // Data blocks that may have died since the last walk: they were several devices', or a device's
+  // that is gone.
+  std::atomic<uint64_t> maybe_dead_blocks{0};
 
  private:
   bool checkpoint_due(uint64_t bytes, uint64_t entries) const;

@@ -81,8 +81,14 @@ PoolStatus Pool::status() {
 
 uint64_t PoolState::layer_bytes() {
   uint64_t bytes = 0;
-  Lock order(log.order());
-  devices.for_each([&](const DevicePtr& device) { bytes += device->map->layer_bytes(); });
+  std::vector<ClosedLayerPtr> closed;
+  {
+    Lock order(log.order());
+    devices.for_each([&](const DevicePtr& device) { bytes += device->map->layer_bytes(closed); });
+  }
+  std::sort(closed.begin(), closed.end());
+  closed.erase(std::unique(closed.begin(), closed.end()), closed.end());
+  for (const ClosedLayerPtr& layer : closed) bytes += layer->layer.bytes();
   return bytes;
 }
 

@@ -84,8 +84,7 @@ Task<Result<>> PoolState::write_blocks(Write w) {
     const BlockRange range{w.begin, w.begin + BlockCount{run.blocks}};
     const uint32_t payload = run.zero ? 0 : run.blocks;
     if (payload > 0 && !admits(payload)) {
-      const std::shared_ptr<ThinMap> map = map_of(*w.device);
-      auto admitted = co_await admit(*map, range);
+      auto admitted = co_await admit(*w.device, range);
       if (!admitted) co_return admitted;
     }
     uint64_t reserved = 0;

@@ -121,6 +121,7 @@ void Rebuilt::replay_fork(const Entry& entry) {
   row.map = entry.map;
   row.name = entry.name;
   row.origin = entry.source_device;
+  row.read_only = entry.read_only;
   row.reserved_blocks = 0;
   std::erase_if(row.xattrs, [](const auto& item) { return !item.first.starts_with("user."); });
   devices_[row.id].row = std::move(row);
@@ -148,18 +149,6 @@ Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {
   co_return Result<>{};
 }
 
-// The map itself, and what it can see of the maps that it descends from.
-std::vector<Rebuilt::Sight> Rebuilt::sights(MapId map) const {
-  std::vector<Sight> out{{map, UINT64_MAX}};
-  for (size_t i = 0; i < out.size(); ++i) {
-    const Sight child = out[i];
-    for (const LineageRow& row : lineage_)
-      if (row.map == child.map && row.parent != MapId::none)
-        out.push_back({row.parent, std::min(child.limit, row.forked_at)});
-  }
-  return out;
-}
-
 void Rebuilt::build_maps() {
   // Older entries first, and of the copies of one entry the newest segment last.
   std::unordered_map<uint64_t, std::vector<const ScannedEntry*>> by_map;
@@ -175,7 +164,7 @@ void Rebuilt::build_maps() {
   };
   for (auto& [id, device] : devices_) {
     std::vector<const ScannedEntry*> visible;
-    for (const Sight& sight : sights(device.row.map))
+    for (const Sight& sight : sights(lineage_, device.row.map))
       for (const ScannedEntry* scanned : by_map[raw(sight.map)])
         if (scanned->entry.sequence <= sight.limit) visible.push_back(scanned);
     std::stable_sort(visible.begin(), visible.end(),

@@ -38,26 +38,19 @@ class Rebuilt {
   Task<Result<>> read(const RebuiltDevice& device, DeviceBlock block, std::span<std::byte> into);
 
  private:
-  // What a device can see of one map: everything up to a number.
-  struct Sight {
-    MapId map;
-    Sequence limit;
-  };
-
   Task<Result<>> replay_devices();
   Task<Result<>> replay(const ScannedEntry& scanned);
   void replay_name(const Entry& entry);
   void replay_fork(const Entry& entry);
   Task<Result<>> replay_attribute(const ScannedEntry& scanned);
   void build_maps();
-  std::vector<Sight> sights(MapId map) const;
   static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);
   RebuiltDevice* find(DeviceId id);
   Task<Result<>> read_payload(Address address, std::span<std::byte> into);
 
   Scan scan_;
   std::map<DeviceId, RebuiltDevice> devices_;
-  std::vector<LineageRow> lineage_;
+  Lineage lineage_;
   Attributes root_;
 };
 

@@ -57,6 +57,7 @@ ImagePtr make_image(const Tables& tables) {
   image->nodes = tables.nodes;
   for (const DeviceRow& row : tables.devices)
     image->maps.push_back({row.map, row.root, row.mapped_blocks, row.extents});
+  image->lineage = tables.lineage;
   return image;
 }
 
@@ -129,10 +130,8 @@ Result<> Recovery::load() {
   resume_.next_node = tables.next_node;
   resume_.next_number = slot.number + 1;
   resume_.metadata_bytes = tables.nodes.count() * block_size + slot.tables_bytes;
-  for (const DeviceRow& row : tables.devices) {
-    resume_.extents += row.extents;
-    resume_.mapped_blocks += row.mapped_blocks;
-  }
+  resume_.used_blocks = tables.used_blocks;
+  for (const DeviceRow& row : tables.devices) resume_.extents += row.extents;
   pool_.checkpointer.resume(resume_);
   const ImagePtr image = make_image(tables);
   restore_devices(pool_, tables, image);
@@ -203,6 +202,7 @@ Task<Result<>> Recovery::seal_left_open() {
     pool_.sums.unpin(segment->name.generation);
     pool_.space.seal_recovered(segment->name.generation, segment->next_block);
     pool_.space.settle(segment->name.generation, segment->last);
+    pool_.space.set_oldest(segment->name.generation, segment->first);
     segment->memory = Buffer();
   }
   for (const Segment& s : pool_.space.segments()) {

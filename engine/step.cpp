@@ -32,7 +32,7 @@ Task<Result<>> PoolState::step(Claim claim, uint32_t payload_blocks, Build build
         uint32_t blocks = 0;
         for (StepEntry& e : *entries) {
           if (!e.payload.empty()) e.entry.offset = UINT32_MAX / 2;  // as long as any
-          packed += packed_entry_size(e.entry, 0) + 16;             // numbers are not known yet
+          packed += packed_bound(e.entry);                          // numbers are not known yet
           blocks += static_cast<uint32_t>(div_up(e.payload.size(), block_size));
         }
         LAMINA_CHECK(blocks <= payload_blocks);

@@ -147,6 +147,7 @@ void put(Writer& w, const Segment& s) {
   w.number(zigzag(s.live_blocks));
   w.number(zigzag(s.homes));
   w.number(uint64_t{s.used_blocks});
+  w.number(s.oldest);
 }
 
 Segment get_segment(Reader& r) {
@@ -166,6 +167,7 @@ Segment get_segment(Reader& r) {
   s.live_blocks = unzigzag(r.number());
   s.homes = unzigzag(r.number());
   s.used_blocks = static_cast<uint32_t>(r.at_most(UINT32_MAX));
+  s.oldest = r.number();
   return s;
 }
 
@@ -192,6 +194,7 @@ std::vector<std::byte> pack_tables(const Tables& t) {
   }
   w.number(t.devices.size());
   for (const DeviceRow& d : t.devices) put(w, d);
+  w.number(t.used_blocks);
   w.number(t.lineage.size());
   for (const LineageRow& l : t.lineage) {
     w.number(l.map);
@@ -230,6 +233,7 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
     t.epochs.push_back({epoch, r.number()});
   }
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.devices.push_back(get_device(r));
+  t.used_blocks = r.number();
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
     LineageRow l;
     l.map = r.id<MapId>();

@@ -46,7 +46,8 @@ struct Tables {
   std::map<std::string, std::string, std::less<>> root_xattrs;
   std::vector<EpochCut> epochs;
   std::vector<DeviceRow> devices;
-  std::vector<LineageRow> lineage;
+  uint64_t used_blocks = 0;  // of data, at most: what several devices share counts once
+  Lineage lineage;
   std::vector<LostRange> lost;  // by device and range; names are looked up
   std::vector<Segment> segments;
   NodeTable nodes;

@@ -2,8 +2,9 @@
 #include "engine/thin_map.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
-#include "base/check.h"
 #include "engine/maps/tree.h"
 #include "engine/mutation.h"
 
@@ -35,18 +36,36 @@ void sort_by_place(std::vector<Extent>& extents) {
 }  // namespace
 
 ThinMap::ThinMap(MapId id, DeviceId device, ImagePtr image, NodeId root, uint64_t mapped_blocks,
-                 uint64_t extents)
+                 uint64_t extents, std::vector<ClosedLayerPtr> closed, Sequence after)
     : id_(id),
       device_(device),
-      top_(std::make_shared<Layer>()),
+      top_after_(after),
+      closed_(std::move(closed)),
       image_(std::move(image)),
-      root_(root),
-      mapped_blocks_(mapped_blocks),
-      extents_(extents) {}
+      tree_{id, root, mapped_blocks, extents} {}
 
 void ThinMap::insert(const Extent& extent) {
   Lock lock(mutex_);
-  top_->insert(extent);
+  top_.insert(extent);
+}
+
+void ThinMap::close_top(Sequence at) {
+  if (!top_.empty()) {
+    auto closed = std::make_shared<ClosedLayer>();
+    closed->layer = std::exchange(top_, Layer{});
+    closed->map = id_;
+    closed->after = top_after_;
+    closed->closed_at = at;
+    closed_.push_back(std::move(closed));
+  }
+  top_after_ = at;
+}
+
+std::shared_ptr<ThinMap> ThinMap::fork(MapId id, DeviceId device, Sequence at) {
+  Lock lock(mutex_);
+  close_top(at);
+  return std::make_shared<ThinMap>(id, device, image_, tree_.root, tree_.mapped_blocks,
+                                   tree_.extents, closed_, at);
 }
 
 ThinMap::Gathered ThinMap::gather(BlockRange range) const {
@@ -54,10 +73,10 @@ ThinMap::Gathered ThinMap::gather(BlockRange range) const {
   found.gaps = {range};
   Lock lock(mutex_);
   found.image = image_;
-  found.root = root_;
-  if (!top_->empty()) found.gaps = look_through(*top_, found.gaps, found.extents);
-  if (frozen_ && !found.gaps.empty())
-    found.gaps = look_through(*frozen_, found.gaps, found.extents);
+  found.root = tree_.root;
+  if (!top_.empty()) found.gaps = look_through(top_, found.gaps, found.extents);
+  for (auto at = closed_.rbegin(); at != closed_.rend() && !found.gaps.empty(); ++at)
+    found.gaps = look_through((*at)->layer, found.gaps, found.extents);
   return found;
 }
 
@@ -99,77 +118,91 @@ Task<Result<ThinMap::Resolved>> ThinMap::resolve(NodeStore& nodes, BlockRange ra
   co_return resolved;
 }
 
-bool ThinMap::freeze() {
-  Lock lock(mutex_);
-  LAMINA_CHECK(!frozen_);
-  if (top_->empty()) return false;
-  frozen_ = std::move(top_);
-  top_ = std::make_shared<Layer>();
-  return true;
-}
-
-std::shared_ptr<const Layer> ThinMap::frozen() const {
-  Lock lock(mutex_);
-  return frozen_;
-}
-
-NodeId ThinMap::root() const {
-  Lock lock(mutex_);
-  return root_;
-}
-
-void ThinMap::publish(ImagePtr image, const ImageMap& made, bool merged) {
-  std::shared_ptr<const Layer> old;  // freed after the lock: it may be large
-  Lock lock(mutex_);
-  image_ = std::move(image);
-  root_ = made.root;
-  mapped_blocks_ = made.mapped_blocks;
-  extents_ = made.extents;
-  if (merged) old = std::move(frozen_);
-}
-
-void ThinMap::thaw() {
-  std::shared_ptr<const Layer> old;  // freed after the lock
-  Lock lock(mutex_);
-  if (!frozen_) return;
-  auto merged = std::make_shared<Layer>();
-  if (!mutated(Mutation::forget_layers))
-    frozen_->for_each([&](const Extent& extent) { merged->insert(extent); });
-  top_->for_each([&](const Extent& extent) { merged->insert(extent); });
-  top_ = std::move(merged);
-  old = std::move(frozen_);
+std::vector<Extent> ThinMap::changed_since(Sequence after, BlockRange range) const {
+  std::vector<Extent> found;
+  std::vector<BlockRange> gaps{range};
+  {
+    Lock lock(mutex_);
+    if (top_after_ >= after) gaps = look_through(top_, gaps, found);
+    for (auto at = closed_.rbegin(); at != closed_.rend() && (*at)->after >= after; ++at)
+      gaps = look_through((*at)->layer, gaps, found);
+  }
+  sort_by_place(found);
+  return found;
 }
 
 void ThinMap::swap(const Swap& swap) {
   Lock lock(mutex_);
-  LAMINA_CHECK(!frozen_);
-  if (swap.home)
-    top_->swap_home(swap.range, swap.from.generation, swap.to.generation);
-  else
-    top_->swap_address(swap.range, swap.from, swap.to);
+  top_.swap(swap);
+}
+
+std::vector<ClosedLayerPtr> ThinMap::closed() const {
+  Lock lock(mutex_);
+  return closed_;
+}
+
+void ThinMap::replace(const Replaced& replaced) {
+  std::vector<ClosedLayerPtr> old;  // freed after the lock
+  Lock lock(mutex_);
+  for (ClosedLayerPtr& layer : closed_)
+    if (const auto found = replaced.find(layer.get()); found != replaced.end())
+      old.push_back(std::exchange(layer, found->second));
+}
+
+MapStack ThinMap::cut(Sequence at) {
+  Lock lock(mutex_);
+  close_top(at);
+  // As if what a checkpoint that came to nothing had closed were merged.
+  if (mutated(Mutation::forget_layers) && closed_.size() > 1) return {tree_, {closed_.back()}};
+  return {tree_, closed_};
+}
+
+MapStack ThinMap::up_to(Sequence at) const {
+  Lock lock(mutex_);
+  MapStack stack{tree_, {}};
+  for (const ClosedLayerPtr& layer : closed_)
+    if (layer->closed_at <= at) stack.layers.push_back(layer);
+  return stack;
+}
+
+void ThinMap::publish(ImagePtr image, const ImageMap& made, Sequence at) {
+  std::vector<ClosedLayerPtr> old;  // freed after the lock: they may be large
+  Lock lock(mutex_);
+  image_ = std::move(image);
+  tree_ = made;
+  tree_.map = id_;
+  const auto newer = std::find_if(closed_.begin(), closed_.end(),
+                                  [at](const ClosedLayerPtr& l) { return l->closed_at > at; });
+  std::move(closed_.begin(), newer, std::back_inserter(old));
+  closed_.erase(closed_.begin(), newer);
 }
 
 ThinMap::Size ThinMap::size() const {
   Lock lock(mutex_);
   Size size;
-  size.extents = extents_;
-  size.layer_bytes = top_->bytes() + (frozen_ ? frozen_->bytes() : 0);
-  size.exact = top_->empty() && !frozen_;
-  size.merged_blocks = mapped_blocks_;
+  size.extents = tree_.extents;
+  size.exact = top_.empty() && closed_.empty();
+  size.merged_blocks = tree_.mapped_blocks;
   // What the layers hold may lie over what the tree holds already: exact again after a merge.
-  size.mapped_blocks =
-      mapped_blocks_ + top_->data_blocks() + (frozen_ ? frozen_->data_blocks() : 0);
+  size.mapped_blocks = tree_.mapped_blocks + top_.data_blocks();
+  for (const ClosedLayerPtr& layer : closed_) size.mapped_blocks += layer->layer.data_blocks();
   return size;
 }
 
 bool ThinMap::untouched() const {
   Lock lock(mutex_);
-  return root_ == NodeId::none && top_->empty() && !frozen_;
+  return tree_.root == NodeId::none && top_.empty() && closed_.empty();
 }
 
-size_t ThinMap::layer_bytes() const {
+size_t ThinMap::layer_bytes(std::vector<ClosedLayerPtr>& closed) const {
   Lock lock(mutex_);
-  return top_->bytes() + (frozen_ ? frozen_->bytes() : 0);
+  closed.insert(closed.end(), closed_.begin(), closed_.end());
+  return top_.bytes();
+}
+
+size_t ThinMap::layers() const {
+  Lock lock(mutex_);
+  return closed_.size();
 }
 
 }  // namespace lamina

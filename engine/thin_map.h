@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The map of one device: layers that take the changes over a tree that checkpoints make.
-// Thread-safety: all methods from any thread; changes come in the order of entries, under the
-//   order lock, which is taken before this one's mutex.
+// The top layer takes the changes. Below it lie closed ones, newest first; a fork and a cut close
+// the top. What is closed never changes again and is shared: by the maps on both sides of a fork,
+// and by the checkpoint that merges it.
+// Thread-safety: all methods from any thread; changes, forks and cuts come in the order of entries,
+//   under the order lock, which is taken before this one's mutex.
 #pragma once
 
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "base/mutex.h"
@@ -12,20 +16,43 @@
 #include "engine/image.h"
 #include "engine/maps/layer.h"
 #include "engine/maps/node_store.h"
-#include "engine/maps/tree.h"
 
 namespace lamina {
 
+// Changes that nothing can be added to any more.
+struct ClosedLayer {
+  Layer layer;
+  MapId map = MapId::none;  // whose entries are in it, though others may share it
+  Sequence after = 0;       // every entry in it is newer,
+  Sequence closed_at = 0;   // and older than this, which is a fork, or a cut's last entry
+};
+// Owners: every map that has it in its stack, and a checkpoint.
+using ClosedLayerPtr = std::shared_ptr<const ClosedLayer>;
+
+// What a checkpoint makes a map's tree from: the tree that the layers lie on, and those, the
+// oldest first.
+struct MapStack {
+  ImageMap tree;
+  std::vector<ClosedLayerPtr> layers;
+};
+
 class ThinMap {
  public:
+  // More layers than this in a stack are worth a checkpoint, since every look-up goes through them;
+  // and so many are the end: no fork before they are merged.
+  static constexpr size_t many_layers = 16, most_layers = 64;
+
   // `root` none: an empty map, whatever the image.
   ThinMap(MapId id, DeviceId device, ImagePtr image, NodeId root, uint64_t mapped_blocks,
-          uint64_t extents);
+          uint64_t extents, std::vector<ClosedLayerPtr> closed = {}, Sequence after = 0);
 
   MapId id() const { return id_; }
   DeviceId device() const { return device_; }
 
   void insert(const Extent& extent);
+
+  // Another map that is as this one is now; the two share everything so far. O(layers).
+  std::shared_ptr<ThinMap> fork(MapId id, DeviceId device, Sequence at);
 
   // What is known of a range. `extents` in order, clipped; what they do not cover was never
   // written. `pin` keeps their addresses readable.
@@ -37,34 +64,40 @@ class ThinMap {
   bool try_resolve(NodeStore& nodes, BlockRange range, Resolved& out) const;
   // May stop after some `limit` extents; then `out.extents.back().end` < range.end.
   Task<Result<Resolved>> resolve(NodeStore& nodes, BlockRange range, size_t limit) const;
+  // What was changed after entry `after`, as far as layers know it for certain: in order, clipped.
+  std::vector<Extent> changed_since(Sequence after, BlockRange range) const;
+
+  // What was not durable lies elsewhere now (A19). Each of these layers holds what one map wrote,
+  // so the top's swaps are this map's; closed layers, which do not change, are replaced, in all
+  // maps that share them, by others that say it.
+  void swap(const Swap& swap);
+  std::vector<ClosedLayerPtr> closed() const;
+  using Replaced = std::unordered_map<const ClosedLayer*, ClosedLayerPtr>;
+  void replace(const Replaced& replaced);
 
   // --- checkpoint
-  // Pushes a layer boundary: what was changed so far is frozen. False: nothing was.
-  bool freeze();
-  // The frozen layer that a checkpoint merges (one at a time), null if there is none.
-  std::shared_ptr<const Layer> frozen() const;
-  // The checkpoint came to nothing: what was frozen is part of the top layer again.
-  void thaw();
-  NodeId root() const;
-  // Readers move to the new tree and the merged layer goes.
-  void publish(ImagePtr image, const ImageMap& made, bool merged);
-
-  // What the top layer says is elsewhere now (A19); nothing is frozen.
-  void swap(const Swap& swap);
+  // Closes the top layer at the cut, and says what there is to merge.
+  MapStack cut(Sequence at);
+  // What cut() said, and what a map that was forked since has in common with the one that it was
+  // forked from: the layers that were closed up to `at`.
+  MapStack up_to(Sequence at) const;
+  // Readers move to the new tree, which has all layers that were closed up to `at`; those go.
+  void publish(ImagePtr image, const ImageMap& made, Sequence at);
 
   struct Size {
     uint64_t mapped_blocks = 0;  // tree and layers: at most so many
     uint64_t merged_blocks = 0;  // tree
     uint64_t extents = 0;        // tree
     bool exact = false;
-    size_t layer_bytes = 0;
     // The layers hide enough of the tree that the sum may be far off.
     bool worth_merging() const {
       return merged_blocks > 0 && (mapped_blocks - merged_blocks) * 8 > merged_blocks;
     }
   };
   Size size() const;
-  size_t layer_bytes() const;
+  // Of the top layer; adds the closed ones to `closed`.
+  size_t layer_bytes(std::vector<ClosedLayerPtr>& closed) const;
+  size_t layers() const;   // closed ones
   bool untouched() const;  // nothing was ever written to it
 
  private:
@@ -75,16 +108,16 @@ class ThinMap {
     NodeId root = NodeId::none;
   };
   Gathered gather(BlockRange range) const;
+  void close_top(Sequence at) REQUIRES(mutex_);
 
   const MapId id_;
   const DeviceId device_;
   mutable Mutex mutex_;
-  std::shared_ptr<Layer> top_ GUARDED_BY(mutex_);
-  std::shared_ptr<const Layer> frozen_ GUARDED_BY(mutex_);  // owners: this and the checkpoint
+  Layer top_ GUARDED_BY(mutex_);
+  Sequence top_after_ GUARDED_BY(mutex_);                  // every entry in it is newer
+  std::vector<ClosedLayerPtr> closed_ GUARDED_BY(mutex_);  // the newest last; none is empty
   ImagePtr image_ GUARDED_BY(mutex_);
-  NodeId root_ GUARDED_BY(mutex_);
-  uint64_t mapped_blocks_ GUARDED_BY(mutex_);
-  uint64_t extents_ GUARDED_BY(mutex_);
+  ImageMap tree_ GUARDED_BY(mutex_);
 };
 
 }  // namespace lamina

@@ -333,6 +333,7 @@ Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
     unflushed_.insert(segment->name.blob);
     space_.seal(segment->name.generation, segment->next_block);
     space_.settle(segment->name.generation, segment->last);
+    space_.set_oldest(segment->name.generation, segment->first);
     segment->sealed = true;
     release_durable();
   } else {

@@ -14,6 +14,15 @@
 
 namespace lamina {
 
+// Where a range of a map lies now that something is written elsewhere: what lay, block b of it, at
+// from + (b - begin), lies at to + (b - begin); `home`: zero, lost and alias extents of the range
+// whose home is from.generation now have to.generation.
+struct Swap {
+  BlockRange range{};
+  Address from{}, to{};
+  bool home = false;
+};
+
 class Layer {
  public:
   // Covers extent.range(), which is not empty, with `extent`, whatever was there. A zero becomes
@@ -29,6 +38,13 @@ class Layer {
   // extents. Returns blocks changed.
   BlockCount swap_address(BlockRange range, Address from, Address to);
   BlockCount swap_home(BlockRange range, Generation from, Generation to);
+
+  void swap(const Swap& swap) {
+    if (swap.home)
+      swap_home(swap.range, swap.from.generation, swap.to.generation);
+    else
+      swap_address(swap.range, swap.from, swap.to);
+  }
 
   bool empty() const { return extents_ == 0; }
   size_t extent_count() const { return extents_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a merge does to one leaf's extents: first the mover's swaps, then the layer's changes.
+// What a merge does to one leaf's extents: the changes of one layer after the other.
 // Thread-safety: none; one merge.
 #pragma once
 
@@ -13,27 +13,6 @@
 #include "engine/maps/tree.h"
 
 namespace lamina {
-
-// Sorted by where they begin; found by what they overlap.
-class SwapList {
- public:
-  explicit SwapList(std::span<const Swap> swaps);  // asserts the order
-  bool any(BlockRange range) const;
-  template <class Visit>  // in order
-  void overlapping(BlockRange range, Visit visit) const {
-    for (size_t i = first(range.begin); i < swaps_.size() && swaps_[i].range.begin < range.end; ++i)
-      if (swaps_[i].range.end > range.begin) visit(swaps_[i]);
-  }
-
- private:
-  size_t first(DeviceBlock begin) const;  // that may reach past `begin`
-  std::span<const Swap> swaps_;
-  std::vector<DeviceBlock> reach_;  // the largest end up to and with each
-};
-
-// Applies every swap that still matches inside `range` to the extents. Returns whether one did.
-bool apply_swaps(std::vector<Extent>& extents, BlockRange range, const SwapList& swaps,
-                 LiveCounts& counts);
 
 // Ranges whose subtrees the merge has dropped unread: something was written there, though no
 // extent says so. Keys are begins, values ends; disjoint.

@@ -26,14 +26,7 @@ bool try_lookup(NodeStore& store, const NodeTable& table, NodeId root, BlockRang
 Task<Result<>> lookup(NodeStore& store, const NodeTable& table, NodeId root, BlockRange range,
                       std::vector<Extent>& out, size_t limit = SIZE_MAX);
 
-// The pointers that the mover changes: in map `map`, where block b of the range still lies at
-// from + (b - begin), it now lies at to + (b - begin); `home`: zero, lost and alias extents of the
-// range whose home is from.generation now have to.generation.
-struct Swap {
-  BlockRange range{};
-  Address from{}, to{};
-  bool home = false;
-};
+class Relocations;
 
 // What a merge changed in the live blocks and homes of segments: counts to be added. Hints for
 // choosing what to clean; freeing is the walk's alone.
@@ -57,14 +50,16 @@ class NodeSink {
 
 struct MergeInput {
   MapId map = MapId::none;
-  NodeId root = NodeId::none;       // of the tree before; none = empty
-  Sequence last_fork = 0;           // a node is rewritten under its own id iff its birth
-                                    // is larger; any other is copied under a new id
-  Sequence birth = 0;               // of the nodes that this merge makes: the cut
-  CheckpointNumber checkpoint = 0;  // the one that writes
-  const Layer* changes = nullptr;   // may be null
-  std::span<const Swap> swaps;      // sorted by range.begin; applied before the changes
-  size_t node_bytes = block_size;   // how much of a block may be used; less makes deeper trees
+  NodeId root = NodeId::none;          // of the tree before; none = empty
+  Sequence last_fork = 0;              // a node is rewritten under its own id iff its birth
+                                       // is larger; any other is copied under a new id
+  Sequence birth = 0;                  // of the nodes that this merge makes: the cut
+  CheckpointNumber checkpoint = 0;     // the one that writes
+  std::vector<const Layer*> changes;   // the oldest first
+  const Relocations* moved = nullptr;  // applied to each leaf that is read, before the changes
+  std::vector<BlockRange> also;        // rewritten even if nothing changes them: leaves that do
+                                       // not fit a block with what has moved. In order
+  size_t node_bytes = block_size;      // how much of a block may be used; less makes deeper trees
 };
 
 struct MergeOutput {
@@ -78,12 +73,12 @@ struct MergeOutput {
   bool from_empty = false;
 };
 
-// Merges in key order, each leaf once, reading ahead; memory is a few nodes a level. Zero extents
-// over never-written ranges are dropped unless `certain` or reserved; a zero that covers a whole
-// inner subtree drops it unread (E4), so its node ids stay in the table until a walk finds them
-// unreachable. `table` may be the one that the sink edits. Error: a node could not be read, or the
-// sink's; what the sink has got until then is void. `table` is the table before; nodes that the
-// merge made are read back from `store`.
+// Merges in key order, each leaf once for all layers, reading ahead; memory is a few nodes a level.
+// Zero extents over never-written ranges are dropped unless `certain` or reserved; a zero that
+// covers a whole inner subtree drops it unread (E4), so its node ids stay in the table until a walk
+// finds them unreachable. `table` may be the one that the sink edits. Error: a node could not be
+// read, or the sink's; what the sink has got until then is void. `table` is the table before; nodes
+// that the merge made are read back from `store`.
 Task<Result<MergeOutput>> merge(NodeStore& store, const NodeTable& table, const MergeInput& input,
                                 NodeSink& sink, LiveCounts& counts);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The merge that a checkpoint makes of a layer, and of the mover's swaps, into a tree.
+// The merge that a checkpoint makes of layers into a tree.
 //
-// It goes down from the root, in key order, into the children that a change or a swap touches.
+// It goes down from the root, in key order, into the children that a change touches.
 // Children that a zero covers whole are dropped unread (E4); a neighbour then answers for their
 // range and takes the zero. Contents come up again through a RepackWindow a level, which cuts them
 // into nodes, so that each level's list of children is complete when it goes up itself.
@@ -14,6 +14,7 @@
 #include "base/executor.h"
 #include "engine/maps/leaf_changes.h"
 #include "engine/maps/read_ahead.h"
+#include "engine/maps/relocations.h"
 #include "engine/maps/repack.h"
 #include "engine/maps/tree.h"
 
@@ -36,7 +37,6 @@ class Merger {
       : store_(store),
         table_(table),
         input_(input),
-        swaps_(input.swaps),
         counts_(counts),
         sink_(sink),
         context_{input, sink, counts, output_, {}} {}
@@ -77,7 +77,6 @@ class Merger {
   NodeStore& store_;
   const NodeTable& table_;
   const MergeInput& input_;
-  SwapList swaps_;
   LiveCounts& counts_;
   NodeSink& sink_;
   MergeOutput output_;
@@ -110,16 +109,21 @@ Task<Result<Node>> Merger::read(NodeId id, NodeEntry entry, BlockRange range) {
 }
 
 bool Merger::affected(BlockRange range) const {
-  if (swaps_.any(range)) return true;
-  if (!input_.changes) return false;
-  Layer::Cursor cursor(*input_.changes);
-  cursor.seek(range.begin);
-  return !cursor.done() && cursor->begin < range.end;
+  const auto also = std::partition_point(input_.also.begin(), input_.also.end(),
+                                         [&](BlockRange r) { return r.end <= range.begin; });
+  if (also != input_.also.end() && also->begin < range.end) return true;
+  return std::ranges::any_of(input_.changes, [&](const Layer* layer) {
+    Layer::Cursor cursor(*layer);
+    cursor.seek(range.begin);
+    return !cursor.done() && cursor->begin < range.end;
+  });
 }
 
 // Whether a zero covers all of an inner node's range, so that nothing below it needs to be read.
 bool Merger::drops(const NodeEntry& entry, BlockRange range) const {
-  return entry.level > 0 && input_.changes && covered_by_zeroes(*input_.changes, range);
+  return entry.level > 0 && std::ranges::any_of(input_.changes, [&](const Layer* layer) {
+           return covered_by_zeroes(*layer, range);
+         });
 }
 
 // The children of `node`, which answers for `range` from now on, as they are to be merged.
@@ -136,7 +140,8 @@ Result<Merger::Steps> Merger::plan(const Node& node, BlockRange range) {
     if (!entry) return forward_error(entry);
     step.entry = *entry;
     const DeviceBlock end = last ? range.end : step.stored.end;
-    if (drops(step.entry, {begin, end})) {
+    // Somebody has to answer for the range: several layers may cover all, each a part.
+    if (drops(step.entry, {begin, end}) && !(last && steps.empty())) {
       dropped_[begin] = end;
       ++output_.subtrees_dropped;
       if (steps.empty()) continue;  // the next one begins earlier
@@ -147,8 +152,6 @@ Result<Merger::Steps> Merger::plan(const Node& node, BlockRange range) {
     steps.push_back(step);
     begin = end;
   }
-  // Were all of them covered, so was the node itself, and it would not be read.
-  LAMINA_CHECK(!steps.empty());
   for (Step& step : steps) step.affected = step.range != step.stored || affected(step.range);
   return steps;
 }
@@ -163,13 +166,13 @@ Content<Extent> Merger::merge_leaf(Node node, BlockRange range, bool change) {
   const auto before = static_cast<int64_t>(node.extents.size());
   const bool same_range = range == BlockRange{node.header.begin, node.header.end};
   bool changed = !same_range;
+  // Whatever is read is written with the new pointers, or not at all.
+  if (input_.moved) changed |= input_.moved->apply(node.header.id, node.extents, counts_);
   if (change) {
-    changed |= apply_swaps(node.extents, range, swaps_, counts_);
-    if (input_.changes) {
-      const LayerChange by_layer =
-          apply_layer(node.extents, range, *input_.changes, dropped_, counts_);
+    for (const Layer* layer : input_.changes) {
+      const LayerChange by_layer = apply_layer(node.extents, range, *layer, dropped_, counts_);
       changed |= by_layer.changed;
-      content.appended = by_layer.changed && by_layer.appended;
+      if (by_layer.changed) content.appended = by_layer.appended;
     }
   }
   output_.extents_change += static_cast<int64_t>(node.extents.size()) - before;

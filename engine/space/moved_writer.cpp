@@ -45,8 +45,8 @@ uint32_t MovedWriter::room(size_t entry_bytes) const {
   return blocks_ - summary - next_;
 }
 
-Task<Result<std::vector<Swap>>> MovedWriter::append(const Victim::Piece& piece) {
-  std::vector<Swap> swaps;
+Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append(const Victim::Piece& piece) {
+  std::vector<Placed> all;
   const bool fact = piece.payload.empty();
   auto blocks = static_cast<uint32_t>(piece.payload.size() / block_size);
   uint32_t done = 0;
@@ -59,10 +59,9 @@ Task<Result<std::vector<Swap>>> MovedWriter::append(const Victim::Piece& piece) 
     }
     if (!is_open()) LAMINA_CO_TRY(open());
     const uint32_t now = fact ? 0 : std::min(blocks - done, room(bytes));
-    Swap swap;
-    swap.home = fact;
-    swap.from = {piece.from.generation, piece.from.block + done};
-    swap.to = {name_.generation, next_};
+    Placed placed;
+    placed.from = {piece.from.generation, piece.from.block + done};
+    placed.to = {name_.generation, next_};
     if (!fact) {
       entry.begin = piece.entry.begin + BlockCount{done};
       entry.length = {now};
@@ -73,13 +72,13 @@ Task<Result<std::vector<Swap>>> MovedWriter::append(const Victim::Piece& piece) 
       next_ += now;
       moved_bytes_ += uint64_t{now} * block_size;
     }
-    swap.range = {entry.begin, entry.begin + entry.length};
-    swaps.push_back(swap);
+    placed.range = {entry.begin, entry.begin + entry.length};
+    all.push_back(placed);
     entry_bytes_ += packed_entry_size(entry, 0);
     entries_.push_back(std::move(entry));
     done += now;
   } while (done < blocks);
-  co_return swaps;
+  co_return all;
 }
 
 Task<Result<>> MovedWriter::close() {
@@ -140,6 +139,7 @@ Task<Result<>> MovedWriter::close() {
   for (uint32_t page = 0; page < sum_blocks; ++page)
     pool_.sums.put(name_.generation, page, memory_.blocks(1 + page, 1));
   pool_.space.seal(name_.generation, next_);
+  pool_.space.set_oldest(name_.generation, summary.smallest);
   name_ = {};
   co_return Result<>{};
 }

@@ -19,9 +19,13 @@ class MovedWriter {
  public:
   explicit MovedWriter(PoolState& pool) : pool_(pool) {}
 
-  // Takes a piece in; where it does not fit one segment it is split. The result: which pointers
-  // are to change, in the order of place.
-  Task<Result<std::vector<Swap>>> append(const Victim::Piece& piece);
+  // Takes a piece in; where it does not fit one segment it is split. The result: where its parts
+  // are now, in order.
+  struct Placed {
+    BlockRange range;  // of the device
+    Address from{}, to{};
+  };
+  Task<Result<std::vector<Placed>>> append(const Victim::Piece& piece);
   // Writes what is open. The result: all segments that were filled.
   Task<Result<std::vector<Generation>>> finish();
   // After a failure: what was filled comes back at once, since nobody has been told of it.

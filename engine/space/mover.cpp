@@ -2,11 +2,12 @@
 #include "engine/space/mover.h"
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <tuple>
+#include <utility>
 
-#include "base/check.h"
 #include "engine/pool_state.h"
 #include "engine/space/moved_layout.h"
 #include "engine/space/moved_writer.h"
@@ -50,7 +51,7 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || (s.live_blocks <= 0 && s.homes <= 0)))
       ++coming;
   if (coming >= space.low_mark()) return victims;
-  if (pool_.checkpointer.has_swaps()) return victims;  // the batch before is not published yet
+  if (pool_.checkpointer.has_moves()) return victims;  // the batch before is not published yet
   std::vector<Segment> order = candidates;
   std::sort(order.begin(), order.end(), [](const Segment& a, const Segment& b) {
     return a.live_blocks + a.homes < b.live_blocks + b.homes;
@@ -62,6 +63,7 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const
   Batch chosen(space.segment_blocks());
   for (const Segment& s : order) {
     if (s.live_blocks <= 0 && s.homes <= 0) continue;  // dead: the walk sees to it
+    if (s.not_before > pool_.checkpointer.number()) continue;
     if (s.live_blocks * 100 > int64_t{moved_payload_blocks(space.segment_blocks())} * worth_percent)
       break;
     Batch more = chosen;
@@ -88,17 +90,27 @@ std::vector<std::set<Generation>> Mover::groups(const std::set<Generation>& vict
   return groups;
 }
 
-Task<Result<uint64_t>> Mover::move(std::vector<Referrer> referrers,
+std::set<Generation> Mover::worthwhile(const std::set<Generation>& victims,
+                                       const WalkResult& walked) const {
+  Batch batch(pool_.space.segment_blocks());
+  for (const Generation victim : victims) {
+    const auto found = walked.live.find(raw(victim));
+    if (found == walked.live.end()) continue;
+    Segment counted;
+    counted.live_blocks = static_cast<int64_t>(found->second.blocks);
+    counted.homes = static_cast<int64_t>(found->second.homes);
+    batch.add(counted);
+  }
+  return victims.size() > batch.targets() ? victims : std::set<Generation>{};
+}
+
+Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> referrers,
                                    const std::set<Generation>& victims) {
-  // Neighbours of one map come to lie side by side.
-  std::stable_sort(referrers.begin(), referrers.end(), [](const Referrer& a, const Referrer& b) {
-    return std::pair(a.map, a.extent.begin) < std::pair(b.map, b.extent.begin);
-  });
-  const Epoch epoch = pool_.identity.epoch;  // before anything is written (A19)
   MovedWriter writer(pool_);
-  std::map<MapId, std::vector<Swap>> changes;
+  PendingMoves pending;
+  pending.epoch = pool_.identity.epoch;  // before anything is written (A19)
   for (const std::set<Generation>& group : groups(victims)) {
-    auto moved = co_await move_group(referrers, group, writer, changes);
+    auto moved = co_await move_group(image, referrers, group, writer, pending.relocations);
     if (moved) continue;
     if (moved.error().code != Code::no_space) {
       writer.give_up();
@@ -111,49 +123,94 @@ Task<Result<uint64_t>> Mover::move(std::vector<Referrer> referrers,
     writer.give_up();
     co_return forward_error(targets);
   }
-  PendingSwaps swaps;
-  swaps.epoch = epoch;
-  swaps.targets = std::move(*targets);
-  for (auto& [map, list] : changes) {
-    std::sort(list.begin(), list.end(),
-              [](const Swap& a, const Swap& b) { return a.range.begin < b.range.begin; });
-    swaps.maps.emplace_back(map, std::move(list));
-  }
-  if (!swaps.empty()) pool_.checkpointer.add_swaps(std::move(swaps));
+  pending.targets = std::move(*targets);
+  pending.victims = victims;
+  pending.relocations.sort();
+  for (const Referrer& referrer : referrers)  // they come leaf by leaf
+    if (pending.leaves.empty() || pending.leaves.back().leaf != referrer.leaf)
+      pending.leaves.push_back({referrer.leaf, referrer.map});
+  if (!pending.empty()) pool_.checkpointer.add_moves(std::move(pending));
   co_return writer.moved_bytes();
 }
 
-Task<Result<>> Mover::move_group(const std::vector<Referrer>& referrers,
-                                 const std::set<Generation>& group, MovedWriter& writer,
-                                 std::map<MapId, std::vector<Swap>>& changes) {
-  std::map<Generation, std::unique_ptr<Victim>> loaded;
-  auto give_up = [&](Generation generation, const Error& why) {
-    pool_.space.mark_stuck(generation);
-    pool_.settings.log(Settings::Severity::warning, "a segment cannot be emptied: " + why.message);
-    loaded.erase(generation);
-  };
-  for (const Generation generation : group) {
-    auto victim = co_await Victim::load(pool_, generation);
-    if (victim)
-      loaded.emplace(generation, std::move(*victim));
-    else
-      give_up(generation, victim.error());
+// What the referrers keep in one victim: each block once, and each statement of a fact.
+Result<std::vector<Mover::Move>> Mover::moves_of(const Image& image, const Victim& victim,
+                                                 std::span<const Referrer* const> referrers) {
+  std::vector<Move> moves;
+  std::vector<std::pair<uint32_t, uint32_t>> blocks;
+  std::map<std::tuple<Sequence, DeviceBlock, DeviceBlock>, size_t> facts;
+  std::map<MapId, std::vector<Sight>> seen;
+  for (const Referrer* referrer : referrers) {
+    const Extent& extent = referrer->extent;
+    if (extent.kind == ExtentKind::data) {
+      const uint32_t begin = extent.address.block;
+      blocks.emplace_back(begin, begin + static_cast<uint32_t>(extent.length().value));
+      continue;
+    }
+    auto& sees = seen[referrer->map];
+    if (sees.empty()) sees = sights(image.lineage, referrer->map);
+    auto pieces = victim.facts(extent, sees);
+    if (!pieces) return forward_error(pieces);
+    for (Victim::Piece& piece : *pieces) {
+      const Entry& e = piece.entry;
+      const auto [known, fresh] =
+          facts.try_emplace({e.sequence, e.begin, e.begin + e.length}, moves.size());
+      if (fresh) moves.push_back({std::move(piece), {}});
+      moves[known->second].leaves.push_back(referrer->leaf);
+    }
   }
+  std::sort(blocks.begin(), blocks.end());
+  for (size_t i = 0; i < blocks.size();) {
+    const uint32_t begin = blocks[i].first;
+    uint32_t end = begin;
+    for (; i < blocks.size() && blocks[i].first <= end; ++i) end = std::max(end, blocks[i].second);
+    auto pieces = victim.data(begin, end);
+    if (!pieces) return forward_error(pieces);
+    for (Victim::Piece& piece : *pieces) moves.push_back({std::move(piece), {}});
+  }
+  return moves;
+}
+
+Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
+                                 const std::set<Generation>& group, MovedWriter& writer,
+                                 Relocations& moved) {
+  std::map<Generation, std::vector<const Referrer*>> by_victim;
   for (const Referrer& referrer : referrers) {
     const Extent& extent = referrer.extent;
     const bool data = extent.kind == ExtentKind::data;
-    const auto found = loaded.find(data ? extent.address.generation : extent.home);
-    if (found == loaded.end()) continue;
-    auto pieces = found->second->pieces(referrer);
-    if (!pieces) {
-      give_up(found->first, pieces.error());
+    by_victim[data ? extent.address.generation : extent.home].push_back(&referrer);
+  }
+  std::vector<std::unique_ptr<Victim>> loaded;  // what the moves point into
+  std::vector<Move> moves;
+  for (const Generation generation : group) {
+    auto victim = co_await Victim::load(pool_, generation);
+    Result<std::vector<Move>> of_victim;
+    if (victim)
+      of_victim = moves_of(image, **victim, by_victim[generation]);
+    else
+      of_victim = forward_error(victim);
+    if (!of_victim) {
+      pool_.space.mark_stuck(generation);
+      pool_.settings.log(Settings::Severity::warning,
+                         "a segment cannot be emptied: " + of_victim.error().message);
       continue;
     }
-    for (const Victim::Piece& piece : *pieces) {
-      auto placed = co_await writer.append(piece);
-      if (!placed) co_return forward_error(placed);
-      auto& list = changes[referrer.map];
-      list.insert(list.end(), placed->begin(), placed->end());
+    loaded.push_back(std::move(*victim));
+    std::move(of_victim->begin(), of_victim->end(), std::back_inserter(moves));
+  }
+  // Neighbours of one map come to lie side by side.
+  std::stable_sort(moves.begin(), moves.end(), [](const Move& a, const Move& b) {
+    const Entry &x = a.piece.entry, &y = b.piece.entry;
+    return std::tuple(x.map, x.begin, x.sequence) < std::tuple(y.map, y.begin, y.sequence);
+  });
+  for (const Move& move : moves) {
+    auto placed = co_await writer.append(move.piece);
+    if (!placed) co_return forward_error(placed);
+    for (const MovedWriter::Placed& part : *placed) {
+      if (!move.piece.payload.empty())
+        moved.add_data(part.from, static_cast<uint32_t>(part.range.length().value), part.to);
+      for (const NodeId leaf : move.leaves)
+        moved.add_home(leaf, part.range, part.from.generation, part.to.generation);
     }
   }
   co_return Result<>{};

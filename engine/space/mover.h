@@ -4,7 +4,7 @@
 //
 // What must be durable before what:
 //   - victims are settled and lie wholly below the cut of the walked image, so the walk's list of
-//     referrers is complete (A5, A7);
+//     referrers is complete (A5, A7), and no layer refers to them: layers hold what came after;
 //   - targets and their summaries, both ends, are on the medium before the slot that publishes a
 //     pointer into them (A15): the checkpoint flushes every disk before its slot;
 //   - victims are freed by the walk alone, later (A4); a crash in between leaves orphans.
@@ -13,12 +13,15 @@
 // Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written.
 #pragma once
 
-#include <map>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/task.h"
+#include "engine/image.h"
+#include "engine/maps/relocations.h"
 #include "engine/space/space.h"
+#include "engine/space/victim.h"
 #include "engine/space/walk.h"
 
 namespace lamina {
@@ -33,18 +36,30 @@ class Mover {
   // Which of the candidates are worth emptying now; none where there is space enough.
   std::set<Generation> choose(const std::vector<Segment>& candidates) const;
 
-  // Copies what the referrers keep alive in the victims, and hands the changed pointers to the
-  // next checkpoint. The result is bytes of payload moved. A victim that cannot be read, or whose
-  // payload does not match, is left where it is, marked stuck.
-  Task<Result<uint64_t>> move(std::vector<Referrer> referrers,
+  // Which of them gain a segment by what a walk has found in them; none where they do not.
+  std::set<Generation> worthwhile(const std::set<Generation>& victims,
+                                  const WalkResult& walked) const;
+
+  // Copies what the referrers keep alive in the victims, each block once however many of them share
+  // it, and hands the changed pointers to the next checkpoint. The result is bytes of payload
+  // moved. A victim that cannot be read, or whose payload does not match, is left where it is,
+  // marked stuck.
+  Task<Result<uint64_t>> move(const Image& image, std::vector<Referrer> referrers,
                               const std::set<Generation>& victims);
 
  private:
   class Batch;
+  // A piece that is to be copied; of a fact, the leaves that have it.
+  struct Move {
+    Victim::Piece piece;
+    std::vector<NodeId> leaves;
+  };
   std::vector<std::set<Generation>> groups(const std::set<Generation>& victims) const;
-  Task<Result<>> move_group(const std::vector<Referrer>& referrers,
+  Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
                             const std::set<Generation>& group, MovedWriter& writer,
-                            std::map<MapId, std::vector<Swap>>& changes);
+                            Relocations& moved);
+  static Result<std::vector<Move>> moves_of(const Image& image, const Victim& victim,
+                                            std::span<const Referrer* const> referrers);
 
   PoolState& pool_;
 };

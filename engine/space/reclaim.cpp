@@ -121,8 +121,29 @@ Task<Result<>> Reclaimer::after_checkpoint() {
     if (busy_) co_return Result<>{};
     busy_ = true;
   }
+  co_return co_await take_round(false);
+}
+
+Task<Result<>> Reclaimer::measure() {
+  for (;;) {
+    Completion completion;
+    {
+      Lock lock(mutex_);
+      if (!busy_) {
+        busy_ = true;
+        break;
+      }
+      ended_.add(completion);
+    }
+    co_await completion;
+  }
+  co_return co_await take_round(true);
+}
+
+// Whoever calls it has made it busy.
+Task<Result<>> Reclaimer::take_round(bool always_walk) {
   const Epoch epoch = pool_.identity.epoch;
-  auto result = co_await round();
+  auto result = co_await round(always_walk);
   // Retired stays retired, and what was copied was not published: the next round goes on (A19).
   if (!result && result.error().code == Code::io) {
     pool_.log.fail_with(result.error(), epoch);
@@ -134,7 +155,20 @@ Task<Result<>> Reclaimer::after_checkpoint() {
   co_return result;
 }
 
-Task<Result<>> Reclaimer::round() {
+// What the walk has counted is exact, unless another checkpoint has counted on meanwhile.
+void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
+                            const std::vector<Segment>& candidates) {
+  pool_.checkpointer.set_used_blocks(image.number, walked.blocks);
+  if (pool_.checkpointer.number() != image.number || pool_.checkpointer.running()) return;
+  for (const Segment& s : candidates) {
+    const auto found = walked.live.find(raw(s.name.generation));
+    const WalkResult::Live live = found == walked.live.end() ? WalkResult::Live{} : found->second;
+    pool_.space.set_live(s.name.generation, static_cast<int64_t>(live.blocks),
+                         static_cast<int64_t>(live.homes));
+  }
+}
+
+Task<Result<>> Reclaimer::round(bool always_walk) {
   LAMINA_CO_TRY(co_await free_dead());
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
@@ -148,9 +182,10 @@ Task<Result<>> Reclaimer::round() {
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   }
   Mover mover(pool_);
-  const std::set<Generation> victims = mover.choose(candidates);
-  if (victims.empty() && !worth_walking(hinted_dead)) co_return Result<>{};
+  std::set<Generation> victims = mover.choose(candidates);
+  if (victims.empty() && !always_walk && !worth_walking(hinted_dead)) co_return Result<>{};
 
+  const uint64_t maybe_dead = pool_.maybe_dead_blocks.exchange(0);
   auto walked = co_await walk(pool_.nodes, image, victims);
   {
     Lock lock(mutex_);
@@ -158,6 +193,7 @@ Task<Result<>> Reclaimer::round() {
     if (walked) walked_ns_ = pool_.settings.background->now_ns();
   }
   if (!walked) {
+    pool_.maybe_dead_blocks += maybe_dead;
     pool_.settings.log(
         Settings::Severity::error,
         "the maps could not be read whole, so no space is freed: " + walked.error().message);
@@ -167,12 +203,14 @@ Task<Result<>> Reclaimer::round() {
     if (!walked->live.contains(raw(s.name.generation)))
       pool_.space.mark_dead(s.name.generation, image->number);
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
+  take_counts(*walked, *image, candidates);
+  victims = mover.worthwhile(victims, *walked);
   if (victims.empty()) co_return Result<>{};
   {
     Lock lock(mutex_);
     moving_ = true;
   }
-  auto moved = co_await mover.move(std::move(walked->referrers), victims);
+  auto moved = co_await mover.move(*image, std::move(walked->referrers), victims);
   Lock lock(mutex_);
   moving_ = false;
   if (!moved) co_return forward_error(moved);
@@ -182,8 +220,11 @@ Task<Result<>> Reclaimer::round() {
 
 // A walk reads every node, so it is made for a part of the pool, or where space is short.
 bool Reclaimer::worth_walking(uint64_t hinted_dead) const {
+  const uint64_t total = pool_.space.total();
   const bool low = pool_.space.available(Claim::user) < pool_.space.low_mark();
-  return hinted_dead * walk_part >= pool_.space.total() || (low && hinted_dead > 0);
+  const uint64_t maybe_dead = pool_.maybe_dead_blocks / pool_.space.segment_blocks();
+  return (hinted_dead + maybe_dead) * walk_part >= total ||
+         (low && hinted_dead + pool_.maybe_dead_blocks > 0);
 }
 
 Task<Result<>> Reclaimer::make_room(Claim claim) {
@@ -241,7 +282,7 @@ bool Reclaimer::more_to_gain() const {
 
 // The mover's batches gain by themselves, and what is dead is free two checkpoints later.
 bool Reclaimer::gain_pending() const {
-  if (pool_.checkpointer.has_swaps()) return true;
+  if (pool_.checkpointer.has_moves()) return true;
   for (const Segment& s : pool_.space.segments())
     if (s.dead_in != 0 && s.use == SegmentUse::sealed) return true;
   return false;

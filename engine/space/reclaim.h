@@ -12,6 +12,7 @@
 #include "base/waiters.h"
 #include "engine/image.h"
 #include "engine/space/space.h"
+#include "engine/space/walk.h"
 
 namespace lamina {
 
@@ -25,6 +26,8 @@ class Reclaimer {
   Task<Result<>> free_dead();
   // After each committed checkpoint: frees what may be freed, then looks for more.
   Task<Result<>> after_checkpoint();
+  // A walk of the newest checkpoint, which tells what is used, whatever the counts say.
+  Task<Result<>> measure();
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
   Task<Result<>> make_room(Claim claim);
   // Free segments of files are allocated and written ahead of the log, so that its flushes do not
@@ -40,7 +43,10 @@ class Reclaimer {
   bool moving() const;
 
  private:
-  Task<Result<>> round();
+  Task<Result<>> take_round(bool always_walk);
+  Task<Result<>> round(bool always_walk);
+  void take_counts(const WalkResult& walked, const Image& image,
+                   const std::vector<Segment>& candidates);
   void find_dead_nodes(const Image& image);
   bool worth_walking(uint64_t hinted_dead) const;
   bool gain_pending() const;

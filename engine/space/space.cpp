@@ -178,6 +178,18 @@ void Space::settle(Generation generation, Sequence settled) {
   if (Segment* segment = row(generation)) segment->settled = settled;
 }
 
+void Space::set_oldest(Generation generation, Sequence oldest) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->oldest = oldest;
+}
+
+bool Space::all_newer(Generation generation, Sequence than) const {
+  if (than == 0) return true;
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  return segment && segment->oldest > than;
+}
+
 void Space::settle_nodes(CheckpointNumber number) {
   Lock lock(mutex_);
   for (auto& rows : rows_)
@@ -196,6 +208,11 @@ void Space::mark_stuck(Generation generation) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))
     if (segment->use == SegmentUse::sealed) segment->use = SegmentUse::stuck;
+}
+
+void Space::postpone(Generation generation, CheckpointNumber until) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->not_before = until;
 }
 
 void Space::set_live(Generation generation, int64_t blocks, int64_t homes) {

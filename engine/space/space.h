@@ -33,16 +33,18 @@ struct Segment {
   SegmentName name{};
   SegmentUse use = SegmentUse::free;
   SegmentClass kind = SegmentClass::log;
-  // The segment is settled for every image whose cut is at or past this (A5); of nodes, whose number
-  // is: they have none of the log's. 0: not yet.
+  // The segment is settled for every image whose cut is at or past this (A5); of nodes, whose
+  // number is: they have none of the log's. 0: not yet.
   uint64_t settled = 0;
+  Sequence oldest = 0;  // the oldest entry whose data is in it; 0: not known
   // A walk found nothing that refers to it in that checkpoint's image; 0: not found dead.
   CheckpointNumber dead_in = 0;
-  int64_t live_blocks = 0;  // hint: data blocks that maps refer to
-  int64_t homes = 0;        // hint: zero, lost and alias extents whose home it is
-  uint32_t used_blocks = 0; // payload blocks it was filled with
-  bool alias = false;       // something in it was shared by a range copy (A6)
-  bool prepared = false;    // free, and its space is allocated and written (files)
+  int64_t live_blocks = 0;          // hint: data blocks that maps refer to
+  int64_t homes = 0;                // hint: zero, lost and alias extents whose home it is
+  uint32_t used_blocks = 0;         // payload blocks it was filled with
+  bool alias = false;               // something in it was shared by a range copy (A6)
+  bool prepared = false;            // free, and its space is allocated and written (files)
+  CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
 };
 
 enum class Claim : uint8_t { checkpoint, mover, log, user };
@@ -82,11 +84,15 @@ class Space final : public LiveCounts {
   // By recovery: it may have been sealed before the crash.
   void seal_recovered(Generation generation, uint32_t used_blocks);
   void settle(Generation generation, Sequence settled);
+  void set_oldest(Generation generation, Sequence oldest);
+  // Whether all data in it is certainly of newer entries than that; of 0, whatever is not known.
+  bool all_newer(Generation generation, Sequence than) const;
   // Every sealed segment of nodes is settled in that checkpoint, which is being published.
   void settle_nodes(CheckpointNumber number);
   void mark_dead(Generation generation, CheckpointNumber in);
   void mark_stuck(Generation generation);
-  // The result of a walk: exact counts at its image. What was added since is kept.
+  void postpone(Generation generation, CheckpointNumber until);
+  // The result of a walk: exact counts, where no later merge has changed them.
   void set_live(Generation generation, int64_t blocks, int64_t homes);
   // Sealed -> retired: nothing refers to it any more.
   void retire(Generation generation);
@@ -140,7 +146,7 @@ class Space final : public LiveCounts {
   std::optional<uint32_t> pick_free(size_t position) REQUIRES(mutex_);
 
   const std::vector<std::unique_ptr<JournalBlob>>& blobs_;  // the pool's, which outlives this
-  uint32_t segment_blocks_ = 0;  // the smallest of the blobs'
+  uint32_t segment_blocks_ = 0;                             // the smallest of the blobs'
   uint64_t total_ = 0;
   mutable Mutex mutex_;
   std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index

@@ -65,39 +65,41 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
   co_return victim;
 }
 
-Result<std::vector<Victim::Piece>> Victim::pieces(const Referrer& referrer) const {
+// The newest entry of this home that the map sees states each part of it: were there a newer one
+// elsewhere, the map would have another home.
+Result<std::vector<Victim::Piece>> Victim::facts(const Extent& extent,
+                                                 const std::vector<Sight>& sights) const {
+  std::vector<const Entry*> seen;
+  for (const Entry& entry : facts_)
+    for (const Sight& sight : sights)
+      if (entry.map == sight.map && entry.sequence <= sight.limit && entry.begin < extent.end &&
+          extent.begin < entry.begin + entry.length)
+        seen.push_back(&entry);
   std::vector<Piece> pieces;
-  const Extent& extent = referrer.extent;
-  if (extent.kind != ExtentKind::data) {
-    // A fact: the newest entry of this home that covers each part of it states it.
-    DeviceBlock at = extent.begin;
-    while (at < extent.end) {
-      const Entry* states = nullptr;
-      DeviceBlock until = extent.end;
-      for (const Entry& entry : facts_) {
-        const DeviceBlock end = entry.begin + entry.length;
-        if (entry.map != referrer.map) continue;
-        if (entry.begin <= at && at < end) {
-          if (!states || entry.sequence > states->sequence) states = &entry;
-        }
-      }
-      if (!states) return fail(Code::corrupt, "a summary does not know a fact whose home it is");
-      until = std::min(until, states->begin + states->length);
-      for (const Entry& entry : facts_)
-        if (entry.map == referrer.map && entry.sequence > states->sequence && at < entry.begin)
-          until = std::min(until, entry.begin);
-      Piece piece;
-      piece.entry = *states;
-      piece.entry.begin = at;
-      piece.entry.length = until - at;
-      piece.from = {generation_, 0};
-      pieces.push_back(std::move(piece));
-      at = until;
-    }
-    return pieces;
+  for (DeviceBlock at = extent.begin; at < extent.end;) {
+    const Entry* states = nullptr;
+    for (const Entry* entry : seen)
+      if (entry->begin <= at && at < entry->begin + entry->length &&
+          (!states || entry->sequence > states->sequence))
+        states = entry;
+    if (!states) return fail(Code::corrupt, "a summary does not know a fact whose home it is");
+    DeviceBlock until = std::min(extent.end, states->begin + states->length);
+    for (const Entry* entry : seen)
+      if (entry->sequence > states->sequence && at < entry->begin)
+        until = std::min(until, entry->begin);
+    Piece piece;
+    piece.entry = *states;
+    piece.entry.begin = at;
+    piece.entry.length = until - at;
+    piece.from = {generation_, 0};
+    pieces.push_back(std::move(piece));
+    at = until;
   }
-  uint32_t block = extent.address.block;
-  const uint32_t end = block + static_cast<uint32_t>(extent.length().value);
+  return pieces;
+}
+
+Result<std::vector<Victim::Piece>> Victim::data(uint32_t block, uint32_t end) const {
+  std::vector<Piece> pieces;
   while (block < end) {
     auto after = std::upper_bound(data_.begin(), data_.end(), block,
                                   [](uint32_t b, const Entry& e) { return b < e.offset; });

@@ -11,7 +11,8 @@
 #include "base/buffer.h"
 #include "base/task.h"
 #include "blobs/entry.h"
-#include "engine/space/walk.h"
+#include "engine/lineage.h"
+#include "engine/maps/extent.h"
 
 namespace lamina {
 
@@ -22,15 +23,19 @@ class Victim {
   // Error: its summary or its bytes cannot be read.
   static Task<Result<std::unique_ptr<Victim>>> load(PoolState& pool, Generation generation);
 
-  // A part of a referrer that one summary entry covers, verified, ready to be written elsewhere.
+  // A part of what is referred to that one summary entry covers, ready to be written elsewhere.
   struct Piece {
-    Entry entry;                            // original map, place and number, clipped
-    std::span<const std::byte> payload;     // of data
-    std::span<const uint32_t> checksums;    // carried, never made anew (B6)
-    Address from{};                         // where it lies now; homes: the generation alone
+    Entry entry;                          // original map, place and number, clipped
+    std::span<const std::byte> payload;   // of data
+    std::span<const uint32_t> checksums;  // carried, never made anew (B6)
+    Address from{};                       // where it lies now; homes: the generation alone
   };
-  // Error io: a block does not match its checksum. corrupt: the summary does not know it.
-  Result<std::vector<Piece>> pieces(const Referrer& referrer) const;
+  // Blocks [begin, end) of it, verified. Error io: one does not match its checksum. corrupt: the
+  // summary does not know it.
+  Result<std::vector<Piece>> data(uint32_t begin, uint32_t end) const;
+  // The entries that state a zero or lost extent of a map that sees `sights`. Error corrupt: as
+  // above.
+  Result<std::vector<Piece>> facts(const Extent& extent, const std::vector<Sight>& sights) const;
 
  private:
   Generation generation_{};

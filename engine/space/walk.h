@@ -15,18 +15,21 @@
 
 namespace lamina {
 
-// One extent of one map that keeps something in a wanted segment: its data, or its home.
+// One extent of one leaf that keeps something in a wanted segment: its data, or its home. `map` is
+// one of those that have the leaf.
 struct Referrer {
+  NodeId leaf = NodeId::none;
   MapId map = MapId::none;
   Extent extent;
 };
 
 struct WalkResult {
   struct Live {
-    uint64_t blocks = 0, homes = 0;
+    uint64_t blocks = 0, homes = 0;  // blocks that several leaves refer to count once
   };
   std::unordered_map<uint32_t, Live> live;  // by generation; what is not in it is dead
-  std::vector<Referrer> referrers;          // in the order of maps, then of place
+  uint64_t blocks = 0;                      // in all of it
+  std::vector<Referrer> referrers;          // leaf by leaf, in the order of place
   std::vector<NodeId> unreachable;          // in the table, but in no tree
   uint64_t nodes = 0, extents = 0;
 };

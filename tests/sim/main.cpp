@@ -2,7 +2,7 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|full|damage|faults   what a run is (runs.h)
+//   sim --kind random|exhaustive|steady|forks|full|damage|faults   what a run is (runs.h)
 //   sim --jobs 2                  so many at once
 //   sim --at-least 10000          fails if fewer crashes than that were made
 //   sim --seed 17 --trace yes     every operation as it begins and ends
@@ -45,8 +45,9 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 6> kinds{{{"random", random_run},
+constexpr std::array<Kind, 7> kinds{{{"random", random_run},
                                      {"steady", steady_run},
+                                     {"forks", forks_run},
                                      {"full", full_run},
                                      {"damage", damage_run},
                                      {"faults", faults_run},
@@ -235,10 +236,11 @@ bool mutate([[maybe_unused]] const char* name) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
-    std::fprintf(stderr,
-                 "usage: sim [--kind random|exhaustive|steady|full|damage|faults] [--seed N | "
-                 "--seeds A..B]\n"
-                 "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
+    std::fprintf(
+        stderr,
+        "usage: sim [--kind random|exhaustive|steady|forks|full|damage|faults] [--seed N | "
+        "--seeds A..B]\n"
+        "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
     return 2;
   }
   const size_t bytes = sizeof(Totals) + options.jobs * sizeof(std::atomic<uint64_t>);

@@ -65,8 +65,58 @@ class MemoryStore final : public Store {
     });
     co_return Result<>{};
   }
-  Result<> open_device(DeviceId) override { return {}; }
-  Task<Result<>> close_device(DeviceId) override {
+  Task<Result<std::vector<DeviceInfo>>> fork(std::vector<Pool::Fork> forks,
+                                             bool read_only) override {
+    co_await pause();
+    std::vector<DeviceInfo> out;
+    std::vector<std::pair<Pool::Fork, uint64_t>> pairs;
+    for (const Pool::Fork& one : forks) {
+      if (!image().devices.contains(raw(one.source))) co_return fail(Code::not_found);
+      if (find(one.name)) co_return fail(Code::exists);
+      pairs.emplace_back(one, ++machine_.next_id_);
+    }
+    const auto make = [read_only](MemoryImage& image, const Pool::Fork& one, uint64_t id) {
+      const auto source = image.devices.find(raw(one.source));
+      if (source == image.devices.end()) return;
+      MemoryImage::Device device = source->second;
+      device.name = one.name;
+      device.read_only = read_only;
+      image.devices[id] = std::move(device);
+    };
+    if (bug_ == Bug::forks_one_by_one) {
+      for (const auto& [one, id] : pairs) {
+        machine_.step(Kind::other, [=](MemoryImage& image) { make(image, one, id); });
+        co_await pause();
+      }
+    } else {
+      machine_.step(Kind::other, [=](MemoryImage& image) {
+        for (const auto& [one, id] : pairs) make(image, one, id);
+      });
+    }
+    for (const auto& [one, id] : pairs) {
+      out.push_back(info(id, image().devices.at(id)));
+      if (bug_ == Bug::forks_follow) machine_.followers_[raw(one.source)] = id;
+    }
+    co_return out;
+  }
+  Task<Result<>> roll_back(DeviceId id, DeviceId source, bool force) override {
+    co_await pause();
+    if (opens_[id] > 0 && !force) co_return fail(Code::busy);
+    machine_.step(Kind::other, [=](MemoryImage& image) {
+      const auto from = image.devices.find(raw(source));
+      const auto to = image.devices.find(raw(id));
+      if (from == image.devices.end() || to == image.devices.end()) return;
+      to->second.blocks = from->second.blocks;
+      to->second.size = from->second.size;
+    });
+    co_return Result<>{};
+  }
+  Result<> open_device(DeviceId id) override {
+    ++opens_[id];
+    return {};
+  }
+  Task<Result<>> close_device(DeviceId id) override {
+    --opens_[id];
     co_await pause();
     co_return Result<>{};
   }
@@ -194,6 +244,7 @@ class MemoryStore final : public Store {
 
   MemoryMachine& machine_;
   const Bug bug_;
+  std::map<DeviceId, int> opens_;
 };
 
 Task<Result<size_t>> MemoryStore::read(DeviceId id, uint64_t offset, std::span<std::byte> into) {
@@ -233,11 +284,15 @@ Task<Result<>> MemoryStore::write(DeviceId id, uint64_t offset, std::span<const 
     const size_t part = std::min<size_t>(block_size - at, from.size() - i);
     std::vector<std::byte> piece(from.begin() + static_cast<ptrdiff_t>(i),
                                  from.begin() + static_cast<ptrdiff_t>(i + part));
-    change(Kind::write, id, [=](MemoryImage::Device& d) {
+    const auto put = [=](MemoryImage::Device& d) {
       std::vector<std::byte>& bytes = d.blocks[block];
       bytes.resize(block_size);
       std::copy(piece.begin(), piece.end(), bytes.begin() + static_cast<ptrdiff_t>(at));
-    });
+    };
+    change(Kind::write, id, put);
+    if (const auto follower = machine_.followers_.find(raw(id));
+        follower != machine_.followers_.end() && machine_.executor_->random()() % 8 == 0)
+      change(Kind::write, DeviceId{follower->second}, put);
     i += part;
     if (machine_.executor_->random()() % 4 == 0) co_await pause();
   }

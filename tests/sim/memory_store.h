@@ -31,9 +31,11 @@ enum class Bug : uint8_t {
   forgets_sizes,  // a crash undoes growth
   reads_stale,    // a read sometimes shows the block as it was before
   reuses_ids,
-  applies_late,  // a write is in the order after what was issued when it had ended
+  applies_late,      // a write is in the order after what was issued when it had ended
+  forks_one_by_one,  // several devices that are forked at once are so one after the other
+  forks_follow,      // a fork sees some of what its source is written later
 };
-inline constexpr size_t bug_count = 16;
+inline constexpr size_t bug_count = 18;
 
 // Everything that a pool shows.
 struct MemoryImage {
@@ -79,6 +81,7 @@ class MemoryMachine final : public Machine {
   std::vector<Step> steps_;
   size_t durable_ = 0;
   uint64_t next_id_ = 0;
+  std::map<uint64_t, uint64_t> followers_;  // by source
   uint64_t crash_at_ns_ = 0;
 };
 

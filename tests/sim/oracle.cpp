@@ -29,6 +29,7 @@ Oracle::Created Oracle::create(const std::string& name, uint64_t size, Permissio
   auto device = std::make_shared<ModelDevice>();
   device->tag = ++tags_;
   device->name = name;
+  device->family = device->tag;
   device->size.settle(Size::exactly(size));
   device->permissions.settle(permissions);
   devices_[device->tag] = device;
@@ -45,6 +46,81 @@ void Oracle::bind(ModelDevice& device, DeviceId id, Report& report) {
       report.violation(
           text("device ", device.tag, " got id ", raw(id), ", which device ", tag, " has or had"));
   device.id = id;
+}
+
+Oracle::Forked Oracle::fork(const std::vector<std::pair<DeviceRef, std::string>>& sources,
+                            bool read_only) {
+  Forked forked;
+  std::string what = "fork";
+  std::vector<ModelDevice*> of;
+  std::vector<std::pair<ModelDevice*, uint64_t>> open;
+  for (const auto& [source, name] : sources) {
+    auto device = std::make_shared<ModelDevice>();
+    device->tag = ++tags_;
+    device->name = name;
+    device->family = source->family;
+    device->size.settle(source->size.current());
+    device->permissions.settle(source->permissions.current());
+    device->read_only.settle(read_only);
+    for (const auto& [key, cell] : source->xattrs)
+      if (cell.current()) device->xattrs[key].settle(cell.current());
+    for (const auto& [block, cell] : source->blocks) {
+      const auto& versions = cell.versions();
+      const bool open_still = cell.changed() && !operations_.completed(versions.back().operation);
+      device->blocks[block].settle(open_still ? versions[versions.size() - 2].value
+                                              : cell.current());
+      if (open_still) open.emplace_back(device.get(), block);
+    }
+    what += text(" ", source->name, " (", source->tag, ") as ", name, " (", device->tag, ")");
+    of.push_back(source.get());
+    of.push_back(device.get());
+    devices_[device->tag] = device;
+    forked.devices.push_back(std::move(device));
+  }
+  forked.exact = open.empty();
+  forked.operation = begin(std::move(what), forked.exact, of);
+  operations_.note_change(forked.operation);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    names_[sources[i].second].push(forked.devices[i]->tag, forked.operation);
+    ModelDevice& device = *forked.devices[i];
+    for (const auto& [forks_device, block] : open)
+      if (forks_device == &device)
+        device.blocks[block].push(sources[i].first->block(block), forked.operation);
+  }
+  return forked;
+}
+
+std::vector<uint64_t> Oracle::unsettled_blocks(const ModelDevice& device) {
+  std::vector<uint64_t> blocks;
+  for (const auto& [block, cell] : device.blocks)
+    if (cell.changed()) blocks.push_back(block);
+  return blocks;
+}
+
+void Oracle::settle_fork(ModelDevice& device, uint64_t block, std::span<const std::byte> bytes,
+                         Report& report) {
+  Cell<Content>& cell = device.blocks[block];
+  for (const Version<Content>& version : cell.versions())
+    if (version.value.matches(bytes)) {
+      const Content content = version.value;
+      cell.settle(content);
+      return;
+    }
+  report.violation(text(
+      "block ", block, " of device ", device.tag, ", just forked, holds ", describe_block(bytes),
+      " instead of ", cell.versions().front().value.describe(), " or ", cell.current().describe()));
+}
+
+OperationIndex Oracle::roll_back(ModelDevice& device, const ModelDevice& source) {
+  const OperationIndex operation =
+      begin(text("roll back device ", device.tag, " to device ", source.tag), true, {&device});
+  operations_.note_change(operation);
+  zero_range(device, 0, UINT64_MAX, operation);
+  for (const auto& [block, cell] : source.blocks)
+    if (!cell.current().zero()) put(device, block, cell.current(), operation);
+  if (source.bytes() != device.bytes()) device.size.push(Size::exactly(source.bytes()), operation);
+  if (device.family != source.family) device.family = 0;
+  return operation;
 }
 
 OperationIndex Oracle::remove(const std::string& name) {
@@ -154,8 +230,12 @@ void Oracle::zero_range(ModelDevice& device, uint64_t from, uint64_t to, Operati
     if (start >= to) break;
     if (at->second.current().zero()) continue;
     const uint64_t begin = std::max(start, from), end = std::min(start + block_size, to);
-    operations_.note_change(operation);
-    at->second.push(at->second.current().zeroed(begin - start, end - start), operation);
+    Content content = at->second.current().zeroed(begin - start, end - start);
+    // Where the bytes were zero already nothing is done, and no entry says so.
+    std::array<std::byte, block_size> bytes;
+    content.fill(bytes);
+    if (!at->second.current().matches(bytes)) operations_.note_change(operation);
+    at->second.push(std::move(content), operation);
   }
 }
 
@@ -180,6 +260,7 @@ OperationIndex Oracle::resize(ModelDevice& device, uint64_t size) {
 OperationIndex Oracle::truncate_to_empty(ModelDevice& device) {
   const OperationIndex operation = begin(text("empty device ", device.tag), true, {&device});
   zero_range(device, 0, UINT64_MAX, operation);
+  device.family = 0;
   if (device.bytes() == 0) return operation;
   device.size.push(Size::exactly(0), operation);
   operations_.note_change(operation);

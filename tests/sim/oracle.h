@@ -45,6 +45,7 @@ struct ModelDevice {
   std::map<std::string, Cell<std::optional<std::string>>> xattrs;
   std::map<uint64_t, Cell<Content>> blocks;  // what is not here was never written: zeroes
   std::vector<OperationIndex> unflushed;     // operations that no flush has covered
+  uint64_t family = 0;                       // devices of one are related; 0: nobody knows
 
   uint64_t bytes() const { return size.current().high; }
   Content block(uint64_t index) const {
@@ -70,6 +71,18 @@ class Oracle {
     DeviceRef device;
   };
   Created create(const std::string& name, uint64_t size, Permissions permissions);
+  // One device each of the sources, under the names. Of blocks that something is being done to, the
+  // fork may have either version, until settle_fork() is told which it has.
+  struct Forked {
+    OperationIndex operation;
+    std::vector<DeviceRef> devices;
+    bool exact = true;
+  };
+  Forked fork(const std::vector<std::pair<DeviceRef, std::string>>& sources, bool read_only);
+  static std::vector<uint64_t> unsettled_blocks(const ModelDevice& device);
+  static void settle_fork(ModelDevice& device, uint64_t block, std::span<const std::byte> bytes,
+                          Report& report);
+  OperationIndex roll_back(ModelDevice& device, const ModelDevice& source);
   OperationIndex remove(const std::string& name);
   OperationIndex rename(const std::string& from, const std::string& to);
   OperationIndex set_permissions(ModelDevice& device, Permissions permissions);

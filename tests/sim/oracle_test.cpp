@@ -27,7 +27,7 @@ class OracleCatches : public testing::TestWithParam<Bug> {};
 
 TEST_P(OracleCatches, EachBugWithinAFewSeeds) {
   std::string what;
-  EXPECT_NE(first_caught(GetParam(), 60, &what), 0u);
+  EXPECT_NE(first_caught(GetParam(), 200, &what), 0u);
   RecordProperty("violation", what);
   if (testing::FLAGS_gtest_also_run_disabled_tests) std::fprintf(stderr, "%s\n", what.c_str());
 }
@@ -39,7 +39,8 @@ INSTANTIATE_TEST_SUITE_P(Bugs, OracleCatches,
                                          Bug::shrink_keeps_data, Bug::renames_in_two_steps,
                                          Bug::forgets_attributes, Bug::forgets_xattrs,
                                          Bug::forgets_sizes, Bug::reads_stale, Bug::reuses_ids,
-                                         Bug::applies_late));
+                                         Bug::applies_late, Bug::forks_one_by_one,
+                                         Bug::forks_follow));
 
 TEST(Oracle, AcceptsAStoreThatKeepsItsPromises) {
   std::string what;

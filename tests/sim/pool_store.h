@@ -20,6 +20,13 @@ class PoolStore final : public Store {
   Task<Result<>> rename(std::string from, std::string to, bool replace) override {
     return pool_.rename(std::move(from), std::move(to), replace);
   }
+  Task<Result<std::vector<DeviceInfo>>> fork(std::vector<Pool::Fork> forks,
+                                             bool read_only) override {
+    return pool_.fork(std::move(forks), read_only);
+  }
+  Task<Result<>> roll_back(DeviceId id, DeviceId source, bool force) override {
+    return pool_.roll_back(id, source, force);
+  }
   Result<> open_device(DeviceId id) override { return pool_.open_device(id, true); }
   Task<Result<>> close_device(DeviceId id) override { return pool_.close_device(id, true); }
   Task<Result<>> set_attributes(DeviceId id, Attributes attributes) override {

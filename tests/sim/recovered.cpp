@@ -147,6 +147,7 @@ void Oracle::settle(Comparison& comparison) {
     device->tag = model->tag;
     device->id = found->info.id;
     device->name = found->info.name;
+    device->family = model->family;
     device->size.settle(Size::exactly(found->info.size_bytes));
     device->permissions.settle(Permissions::of(found->info.attributes));
     device->read_only.settle(found->info.read_only);

@@ -44,6 +44,16 @@ WorkloadOptions overwriting(std::mt19937_64& random, uint64_t blocks, uint64_t f
   return work;
 }
 
+// The same with forks, rollbacks and removals in any order between.
+void with_forks(WorkloadOptions& work) {
+  work.weights[static_cast<size_t>(Action::fork)] = 3;
+  work.weights[static_cast<size_t>(Action::roll_back)] = 1;
+  work.weights[static_cast<size_t>(Action::remove)] = 3;
+  work.weights[static_cast<size_t>(Action::open)] = 1;
+  work.weights[static_cast<size_t>(Action::close)] = 1;
+  work.weights[static_cast<size_t>(Action::empty)] = 1;
+}
+
 }  // namespace
 
 LifeStatistics random_run(uint64_t seed, Report& report) {
@@ -96,6 +106,26 @@ LifeStatistics steady_run(uint64_t seed, Report& report) {
   return live(machine, random(), options, rebuild_check(machine), report);
 }
 
+LifeStatistics forks_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = random_pool_options(random);
+  pool.disk_bytes = 64 * mib;
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 6;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  // Six devices and two that are removed while open, each diverged from all others, would fill some
+  // 60 % of what users can store; or much more than all.
+  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;
+  const bool tight = random() % 2;
+  const uint64_t each = blocks * (tight ? 25 : 6) / 100;
+  options.workload = overwriting(random, 2 * each, options.flush_after_ns);
+  options.workload.may_fill = tight;
+  options.workload.forks = 4;
+  with_forks(options.workload);
+  return live(machine, random(), options, rebuild_check(machine), report);
+}
+
 LifeStatistics full_run(uint64_t seed, Report& report) {
   std::mt19937_64 random(seed);
   PoolOptions pool = random_pool_options(random);
@@ -108,6 +138,7 @@ LifeStatistics full_run(uint64_t seed, Report& report) {
   const uint64_t blocks = pool.disk_bytes / block_size;
   options.workload = overwriting(random, blocks * 2, options.flush_after_ns);
   options.workload.may_fill = true;
+  if (random() % 2) with_forks(options.workload);
   options.workload.weights[static_cast<size_t>(Action::remove)] = 1;
   options.workload.weights[static_cast<size_t>(Action::write_large)] = 60;
   options.afresh_blocks = blocks / 2;

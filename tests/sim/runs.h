@@ -17,6 +17,8 @@ LifeStatistics random_run(uint64_t seed, Report& report);
 // The same without crashes in clusters, on a small pool that is overwritten several times over and
 // must never be full.
 LifeStatistics steady_run(uint64_t seed, Report& report);
+// The same beside forks of forks, rollbacks and removals, cleaned meanwhile.
+LifeStatistics forks_run(uint64_t seed, Report& report);
 // More is written than fits: what was acknowledged stays, deleting works and makes room (promise
 // 4).
 LifeStatistics full_run(uint64_t seed, Report& report);

@@ -27,6 +27,9 @@ class Store {
   virtual Task<Result<DeviceInfo>> create(std::string name, uint64_t size, Attributes a) = 0;
   virtual Task<Result<>> remove(std::string name) = 0;
   virtual Task<Result<>> rename(std::string from, std::string to, bool replace) = 0;
+  virtual Task<Result<std::vector<DeviceInfo>>> fork(std::vector<Pool::Fork> forks,
+                                                     bool read_only) = 0;
+  virtual Task<Result<>> roll_back(DeviceId id, DeviceId source, bool force) = 0;
   virtual Result<> open_device(DeviceId id) = 0;
   virtual Task<Result<>> close_device(DeviceId id) = 0;
 

@@ -44,8 +44,10 @@ enum class Action : uint8_t {
   checkpoint,
   wait,
   look,
+  fork,
+  roll_back,
 };
-inline constexpr size_t action_count = 23;
+inline constexpr size_t action_count = 25;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -53,6 +55,7 @@ struct WorkloadOptions {
   size_t operations_after = 40;   // at most, until the crash has come
   uint64_t device_blocks = 200;   // most that a device grows to, but for a few far places
   size_t devices = 4;             // at once, some more while removed ones are open
+  size_t forks = 3;               // besides
   uint64_t large_blocks = 100;    // of one large write
   uint64_t flush_after_ns = 0;    // 0: the store promises nothing by itself
   bool may_fill = false;          // no_space is an answer, not a bug
@@ -88,6 +91,9 @@ class Workload {
   // --- one operation each
   Task<void> act(Action action);
   Task<void> do_create();
+  Task<void> do_fork();
+  Task<void> settle_fork(DeviceRef device);
+  Task<void> do_roll_back();
   Task<void> do_remove();
   Task<void> do_rename();
   Task<void> do_open();

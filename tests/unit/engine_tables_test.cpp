@@ -123,10 +123,14 @@ TEST(Tables, TheDocumentSaysWhatTheHeaderSays) {
     std::string name;
     size_t offset, size;
   };
-#define FIELD(f) Field{#f, offsetof(Page, f), sizeof(Page::f)}
-  const std::vector<Field> fields{FIELD(magic), FIELD(version),  FIELD(epoch), FIELD(checkpoint),
-                                  FIELD(cut),   FIELD(index),    FIELD(count), FIELD(used),
-                                  FIELD(reserved), FIELD(bytes), FIELD(checksum)};
+#define FIELD(f)                           \
+  Field {                                  \
+#f, offsetof(Page, f), sizeof(Page::f) \
+  }
+  const std::vector<Field> fields{FIELD(magic),      FIELD(version), FIELD(epoch),
+                                  FIELD(checkpoint), FIELD(cut),     FIELD(index),
+                                  FIELD(count),      FIELD(used),    FIELD(reserved),
+                                  FIELD(bytes),      FIELD(checksum)};
 #undef FIELD
   std::ifstream file(LAMINA_SOURCE "/engine/FORMAT.md");
   std::string heading;

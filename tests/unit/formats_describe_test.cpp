@@ -24,7 +24,7 @@ TEST(Describe, ARecordIsToldWithEveryEntryAndItsChecksumJudgedByTheSecret) {
   const std::string text = describe_record(samples::record(), &secret);
   expect_words(text, {"blob 1 segment 7 generation 42 block 10", "durable through: 990",
                       "#1000 write map 3 blocks 1000+2 at 11",
-                      "#1004 create device 11 map 12 size 8589934592 \"vm1\"", "#1017 nothing",
+                      "#1004 create device 11 map 12 size 8589934592 \"vm1\"", "#1018 nothing",
                       "#999 write", "deadbeef", "right for this place"});
   expect_words(describe_record(samples::record(), &wrong), {"WRONG", "#1000 write"});
   expect_words(describe_record(samples::record(), nullptr), {"not checked", "#1000 write"});

@@ -74,7 +74,7 @@ TEST(Record, ComesBackWithThePreviousOne) {
   EXPECT_EQ(record->header, header);
   EXPECT_EQ(record->checksum, checksum);
   EXPECT_EQ(record->header.payload_blocks(), 3u);
-  EXPECT_EQ(record->header.last(), 1017u);
+  EXPECT_EQ(record->header.last(), 1018u);
 }
 
 TEST(Record, TheFirstOfAnEpochCarriesTheCut) {

@@ -4,6 +4,7 @@
 
 #include "engine/maps/bits.h"
 #include "engine/maps/leaf_changes.h"
+#include "engine/maps/relocations.h"
 #include "engine/maps/tree.h"
 #include "maps_memory_medium.h"
 #include "maps_model.h"
@@ -67,7 +68,11 @@ class Trees {
     store = std::make_unique<NodeStore>(medium, cache_bytes);
     sink.store = store.get();
   }
-  Result<MergeOutput> merge_into(Map& map, const Layer* layer, std::span<const Swap> swaps = {}) {
+  Result<MergeOutput> merge_into(Map& map, const Layer* layer) {
+    return merge_into(map, std::vector<const Layer*>{layer}, nullptr);
+  }
+  Result<MergeOutput> merge_into(Map& map, std::vector<const Layer*> layers,
+                                 const Relocations* moved) {
     sink.written.clear();
     sink.erased.clear();
     MergeInput input;
@@ -76,8 +81,9 @@ class Trees {
     input.last_fork = map.last_fork;
     input.birth = ++sequence;
     input.checkpoint = ++checkpoint;
-    input.changes = layer;
-    input.swaps = swaps;
+    input.changes = std::move(layers);
+    input.moved = moved;
+    if (moved) input.also = {whole};
     input.node_bytes = node_bytes_;
     return run(merge(*store, sink.table, input, sink, map.counts));
   }
@@ -100,26 +106,29 @@ class Trees {
   size_t node_bytes_;
 };
 
+// Data that lies elsewhere from now on.
+struct Moved {
+  Address from{};
+  uint32_t blocks = 0;
+  Address to{};
+};
+
 // Lets the model follow a merge. Where the tree may but need not have a zero (over what was never
 // written), the model takes what the tree has.
-void apply_to_model(BlockModel& model, const Layer* layer, std::span<const Swap> swaps,
-                    const std::vector<Extent>& tree) {
+void apply_to_model(BlockModel& model, const std::vector<Layer>& layers,
+                    const std::vector<Moved>& moved, const std::vector<Extent>& tree) {
   const uint64_t size = model.blocks.size();
-  auto swap_block = [&](std::optional<Extent>& block, const Swap& swap) {
-    if (!block || !swap.range.overlaps(block->range())) return;
-    if (swap.home) {
-      if (has_home(*block) && block->home == swap.from.generation) block->home = swap.to.generation;
-    } else if (block->kind == ExtentKind::data) {
-      const BlockCount offset = block->begin - swap.range.begin;
-      if (block->address == swap.from + offset) block->address = swap.to + offset;
+  for (std::optional<Extent>& block : model.blocks) {
+    if (!block || block->kind != ExtentKind::data) continue;
+    for (const Moved& m : moved) {
+      Address& at = block->address;
+      if (at.generation != m.from.generation || at.block < m.from.block ||
+          at.block >= m.from.block + m.blocks)
+        continue;
+      at = m.to + BlockCount{at.block - m.from.block};
+      break;
     }
-  };
-  for (const Swap& swap : swaps) {
-    for (uint64_t b = swap.range.begin.value; b < std::min(size, swap.range.end.value); ++b)
-      swap_block(model.blocks[b], swap);
-    if (swap.range.end == device_end) swap_block(model.tail, swap);
   }
-  if (!layer) return;
   std::vector<bool> may_be(size + 1);
   std::vector<Extent> zeroes(size + 1);
   auto change = [&](std::optional<Extent>& block, size_t at, const Extent& e) {
@@ -127,16 +136,18 @@ void apply_to_model(BlockModel& model, const Layer* layer, std::span<const Swap>
     one.certain = false;
     if (block || e.kind != ExtentKind::zero || e.certain || e.reserved) {
       block = one;
+      may_be[at] = false;
     } else {
       may_be[at] = true;
       zeroes[at] = one;
     }
   };
-  layer->for_each([&](const Extent& e) {
-    for (uint64_t b = e.begin.value; b < std::min(size, e.end.value); ++b)
-      change(model.blocks[b], b, clip(e, {b}, {b + 1}));
-    if (e.end == device_end) change(model.tail, size, clip(e, {size}, device_end));
-  });
+  for (const Layer& layer : layers)
+    layer.for_each([&](const Extent& e) {
+      for (uint64_t b = e.begin.value; b < std::min(size, e.end.value); ++b)
+        change(model.blocks[b], b, clip(e, {b}, {b + 1}));
+      if (e.end == device_end) change(model.tail, size, clip(e, {size}, device_end));
+    });
   for (const Extent& e : tree) {
     for (uint64_t b = e.begin.value; b < std::min(size, e.end.value); ++b)
       if (may_be[b] && clip(e, {b}, {b + 1}) == zeroes[b]) model.blocks[b] = zeroes[b];
@@ -155,35 +166,24 @@ std::vector<Extent> merged(const std::vector<Extent>& extents) {
   return out;
 }
 
-std::vector<Swap> random_swaps(RandomExtents& random, const BlockModel& model) {
-  std::vector<Swap> swaps;
-  const std::vector<Extent> extents = model.extents();
-  for (uint64_t n = random.below(12); n > 0 && !extents.empty(); --n) {
-    const Extent& e = extents[random.below(extents.size())];
-    Swap swap;
-    swap.to = {Generation{static_cast<uint32_t>(7 + random.below(4))},
-               static_cast<uint32_t>(random.below(2000))};
-    if (has_home(e) && random.below(2) == 0) {
-      swap.home = true;
-      swap.from = {e.home, 0};
-      swap.range = {e.begin,
-                    e.end == device_end ? device_end : DeviceBlock{e.end.value + random.below(30)}};
-    } else if (e.kind == ExtentKind::data) {
-      // A piece, or more than there is: what does not match stays.
-      const uint64_t skip = random.below(e.length().value);
-      swap.range = {e.begin + BlockCount{skip}, {e.end.value + random.below(6)}};
-      swap.from = e.address + BlockCount{skip};
-      if (random.below(5) == 0) ++swap.from.block;
-    } else {
-      continue;
-    }
-    // The model knows what lies past its end only as a whole.
-    if (swap.range.end < device_end && swap.range.end.value > model.blocks.size())
-      swap.range.end = {model.blocks.size()};
-    if (!swap.range.empty()) swaps.push_back(swap);
+// Ranges that do not overlap, of generations that are written to and to ones that are not.
+std::vector<Moved> random_moves(RandomExtents& random) {
+  std::vector<Moved> moves;
+  for (uint64_t n = random.below(12); n > 0; --n) {
+    Moved moved;
+    moved.from = {Generation{static_cast<uint32_t>(1 + random.below(6))},
+                  static_cast<uint32_t>(random.below(2000))};
+    moved.blocks = static_cast<uint32_t>(1 + random.below(30));
+    moved.to = {Generation{static_cast<uint32_t>(7 + random.below(4))},
+                static_cast<uint32_t>(random.below(2000))};
+    const bool fresh = std::ranges::none_of(moves, [&](const Moved& other) {
+      return other.from.generation == moved.from.generation &&
+             other.from.block < moved.from.block + moved.blocks &&
+             moved.from.block < other.from.block + other.blocks;
+    });
+    if (fresh) moves.push_back(moved);
   }
-  std::ranges::stable_sort(swaps, {}, [](const Swap& s) { return s.range.begin; });
-  return swaps;
+  return moves;
 }
 
 void expect_same(const std::vector<Extent>& found, const std::vector<Extent>& expected) {
@@ -236,10 +236,11 @@ struct Scenario {
 // What the rounds have met, so that a test cannot pass by meeting nothing.
 struct Met {
   uint32_t level = 0;
-  uint64_t dropped = 0, shrunk = 0, swaps_done = 0, copies = 0;
+  uint64_t dropped = 0, shrunk = 0, moves_done = 0, copies = 0;
 };
 
-// Random layers and swaps merged into maps that are forked from each other now and then.
+// Random layers, one or several at a time, and moves merged into maps that are forked from each
+// other now and then.
 void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks, Met& met) {
   Trees trees(scenario.seed, scenario.cache_bytes, scenario.node_bytes);
   trees.medium.slowest_ns = scenario.slowest_ns;
@@ -264,7 +265,7 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks, 
       if (&other != &map)
         for (const auto& [id, header] : trees.walk(other.root).nodes) others.insert(id);
 
-    Layer layer;
+    std::vector<Layer> layers(1 + (random.below(3) == 0 ? 1 + random.below(3) : 0));
     const uint64_t count =
         random.below(4) == 0 ? random.below(device_blocks / 4) : random.below(40);
     const uint64_t window = random.below(3) == 0 ? 0 : random.below(device_blocks);
@@ -272,16 +273,28 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks, 
       Extent e = random();
       if (e.length().value > 200) continue;
       if (window > 0 && e.begin.value > window) continue;
-      layer.insert(e);
+      layers[n * layers.size() / count].insert(e);
     }
     if (random.below(8) == 0) {
       const uint64_t begin = random.below(3) == 0 ? 0 : random.below(device_blocks);
       const uint64_t end = random.below(2) == 0 ? device_end.value : device_blocks;
-      layer.insert(zero_extent(begin, end, 5));
+      layers[random.below(layers.size())].insert(zero_extent(begin, end, 5));
     }
-    const std::vector<Swap> swaps = random_swaps(random, map.model);
-    const Layer* changes = random.below(20) == 0 ? nullptr : &layer;
-    const Result<MergeOutput> output = trees.merge_into(map, changes, swaps);
+    if (layers.size() > 1 && random.below(4) == 0) {  // two of them cover everything, each a part
+      const uint64_t seam = random.below(device_blocks);
+      layers[0].insert(zero_extent(seam, device_end.value, 5));
+      layers[1].insert(zero_extent(0, seam + 1, 6));
+    }
+    if (random.below(20) == 0) layers.clear();
+    std::vector<Moved> moves;
+    if (random.below(3) == 0) moves = random_moves(random);
+    Relocations relocations;
+    for (const Moved& m : moves) relocations.add_data(m.from, m.blocks, m.to);
+    relocations.sort();
+    std::vector<const Layer*> changes;
+    for (const Layer& layer : layers) changes.push_back(&layer);
+    const Result<MergeOutput> output =
+        trees.merge_into(map, changes, moves.empty() ? nullptr : &relocations);
     ASSERT_TRUE(output) << output.error().message;
     map.root = output->root;
     for (const NodeHeader& header : trees.sink.written)
@@ -294,9 +307,10 @@ void merge_rounds(const Scenario& scenario, int rounds, uint64_t device_blocks, 
     map.level = level;
     met.level = std::max(met.level, level);
     met.dropped += output->subtrees_dropped;
-    met.swaps_done += swaps.size();
+    met.moves_done += moves.size();
+    if (!moves.empty()) map.counted = false;  // what moves is counted once, by who moves it
     if (trees.sink.erased.empty() && !trees.sink.written.empty()) ++met.copies;
-    apply_to_model(map.model, changes, swaps, walked.extents);
+    apply_to_model(map.model, layers, moves, walked.extents);
     check_map(trees, map, *output, walked);
     const Map& other = maps[random.below(maps.size())];
     expect_same(merged(trees.walk(other.root).extents), other.model.extents());

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/maps/relocations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/maps/leaf_changes.h"
+
+namespace lamina {
+namespace {
+
+// Appends, one extent for what continues, which is then one home less.
+void append(std::vector<Extent>& out, const Extent& extent, LiveCounts& counts) {
+  if (!out.empty() && continues(out.back(), extent)) {
+    out.back().end = extent.end;
+    if (has_home(extent)) counts.home(extent.home, -1);
+  } else {
+    out.push_back(extent);
+  }
+}
+
+}  // namespace
+
+void Relocations::add_data(Address from, uint32_t blocks, Address to) {
+  data_.push_back({from, blocks, to});
+}
+
+void Relocations::add_home(NodeId leaf, BlockRange range, Generation from, Generation to) {
+  homes_[leaf].push_back({range, from, to});
+}
+
+void Relocations::sort() {
+  std::sort(data_.begin(), data_.end(),
+            [](const Data& a, const Data& b) { return a.from < b.from; });
+  for (size_t i = 1; i < data_.size(); ++i)
+    LAMINA_CHECK(data_[i - 1].from.generation != data_[i].from.generation ||
+                 data_[i - 1].from.block + data_[i - 1].blocks <= data_[i].from.block);
+}
+
+void Relocations::count_data(LiveCounts& counts) const {
+  for (const Data& data : data_) {
+    counts.data(data.from.generation, -int64_t{data.blocks});
+    counts.data(data.to.generation, int64_t{data.blocks});
+  }
+}
+
+// Appends the extent, in pieces where parts of it lie elsewhere now.
+void Relocations::move_data(const Extent& extent, std::vector<Extent>& out, bool& changed) const {
+  Extent rest = extent;
+  auto next = std::partition_point(data_.begin(), data_.end(), [&](const Data& data) {
+    return data.from + BlockCount{data.blocks} <= extent.address;
+  });
+  for (; next != data_.end() && next->from.generation == extent.address.generation; ++next) {
+    const uint64_t rest_end = rest.address.block + rest.length().value;
+    if (next->from.block >= rest_end) break;
+    const uint32_t skip =
+        next->from.block > rest.address.block ? next->from.block - rest.address.block : 0;
+    if (skip > 0) out.push_back(clip(rest, rest.begin, rest.begin + BlockCount{skip}));
+    const DeviceBlock begin = rest.begin + BlockCount{skip};
+    const Address at = rest.address + BlockCount{skip};
+    const uint64_t length =
+        std::min<uint64_t>(next->from.block + uint64_t{next->blocks}, rest_end) - at.block;
+    Extent moved = clip(rest, begin, begin + BlockCount{length});
+    moved.address = next->to + BlockCount{at.block - next->from.block};
+    out.push_back(moved);
+    changed = true;
+    if (moved.end == rest.end) return;
+    rest = clip(rest, moved.end, rest.end);
+  }
+  out.push_back(rest);
+}
+
+void Relocations::move_home(const std::vector<Home>& homes, std::vector<Extent>& extents,
+                            LiveCounts& counts, bool& changed) {
+  for (const Home& home : homes) {
+    std::vector<Extent> out;
+    out.reserve(extents.size() + 2);
+    for (const Extent& extent : extents) {
+      const bool matches =
+          has_home(extent) && extent.home == home.from && extent.range().overlaps(home.range);
+      if (!matches) {
+        out.push_back(extent);
+        continue;
+      }
+      Extent moved = clip(extent, home.range.begin, home.range.end);
+      moved.home = home.to;
+      counts.home(home.from, -1);
+      counts.home(home.to, 1);
+      if (extent.begin < moved.begin) {
+        out.push_back(clip(extent, extent.begin, moved.begin));
+        counts.home(home.from, 1);
+      }
+      out.push_back(moved);
+      if (moved.end < extent.end) {
+        out.push_back(clip(extent, moved.end, extent.end));
+        counts.home(home.from, 1);
+      }
+      changed = true;
+    }
+    extents = std::move(out);
+  }
+}
+
+bool Relocations::apply(NodeId leaf, std::vector<Extent>& extents, LiveCounts& counts) const {
+  bool changed = false;
+  if (!data_.empty()) {
+    std::vector<Extent> out;
+    out.reserve(extents.size() + 8);
+    for (const Extent& extent : extents) {
+      if (extent.kind == ExtentKind::data)
+        move_data(extent, out, changed);
+      else
+        out.push_back(extent);
+    }
+    if (changed) extents = std::move(out);
+  }
+  if (const auto homes = homes_.find(leaf); homes != homes_.end())
+    move_home(homes->second, extents, counts, changed);
+  if (!changed) return false;
+  std::vector<Extent> merged;
+  merged.reserve(extents.size());
+  for (const Extent& extent : extents) append(merged, extent, counts);
+  extents = std::move(merged);
+  return true;
+}
+
+}  // namespace lamina

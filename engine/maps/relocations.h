@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the mover has copied elsewhere: which pointers a checkpoint is to change, and in which
+// leaves. Data is found by its old address, so however many leaves share it, it is copied once and
+// all of them follow. Facts have no address: what a leaf says of them is changed leaf by leaf.
+// Moving changes no birth and no number (A12): a leaf with its pointers changed says what it said.
+// Thread-safety: none while it is filled; afterwards const, from any thread.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "engine/maps/extent.h"
+#include "engine/maps/tree.h"
+
+namespace lamina {
+
+class Relocations {
+ public:
+  // Blocks from `from` on now lie from `to` on. No block is moved twice.
+  void add_data(Address from, uint32_t blocks, Address to);
+  // In that leaf, zero, lost and alias extents of the range whose home is `from` now have `to`.
+  void add_home(NodeId leaf, BlockRange range, Generation from, Generation to);
+  // After the last add_data().
+  void sort();
+
+  // Changes what a leaf holds. Returns whether anything was.
+  bool apply(NodeId leaf, std::vector<Extent>& extents, LiveCounts& counts) const;
+  // Adds to the counts what moved, once for all leaves.
+  void count_data(LiveCounts& counts) const;
+  bool empty() const { return data_.empty() && homes_.empty(); }
+
+ private:
+  struct Data {
+    Address from{};
+    uint32_t blocks = 0;
+    Address to{};
+  };
+  struct Home {
+    BlockRange range;
+    Generation from = Generation::none, to = Generation::none;
+  };
+
+  void move_data(const Extent& extent, std::vector<Extent>& out, bool& changed) const;
+  static void move_home(const std::vector<Home>& homes, std::vector<Extent>& extents,
+                        LiveCounts& counts, bool& changed);
+
+  std::vector<Data> data_;  // by `from`
+  std::map<NodeId, std::vector<Home>> homes_;
+};
+
+}  // namespace lamina

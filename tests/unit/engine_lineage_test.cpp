@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "engine/lineage.h"
+
+namespace lamina {
+namespace {
+
+LineageRow row(uint64_t map, uint64_t parent, Sequence at) {
+  return {MapId{map}, MapId{parent}, at, DeviceId{map}};
+}
+
+std::vector<MapId> maps(std::initializer_list<uint64_t> ids) {
+  std::vector<MapId> out;
+  for (uint64_t id : ids) out.push_back(MapId{id});
+  return out;
+}
+
+Sequence of(const std::unordered_map<MapId, Sequence>& newest, uint64_t map) {
+  const auto found = newest.find(MapId{map});
+  return found == newest.end() ? 0 : found->second;
+}
+
+TEST(Lineage, ASurvivorSharesUpToWhereALivingOneLeftItsLine) {
+  // 1 was forked to 2 at 10, to 3 at 20; 3 to 4 at 30.
+  const Lineage all{row(2, 1, 10), row(3, 1, 20), row(4, 3, 30)};
+  Lineage lineage = all;
+  auto newest = newest_divergences(lineage, maps({1, 2, 3, 4}));
+  EXPECT_EQ(lineage, all);
+  EXPECT_EQ(of(newest, 1), 20u);
+  EXPECT_EQ(of(newest, 2), 10u);
+  EXPECT_EQ(of(newest, 3), 30u);
+  EXPECT_EQ(of(newest, 4), 30u);
+  // The origin goes first: its line still parts 2 from the others, where 2 left it.
+  newest = newest_divergences(lineage, maps({2, 3, 4}));
+  EXPECT_EQ(lineage, all);
+  EXPECT_EQ(of(newest, 2), 10u);
+  EXPECT_EQ(of(newest, 3), 30u);
+  newest = newest_divergences(lineage, maps({2, 4}));
+  EXPECT_EQ(lineage, all);
+  EXPECT_EQ(of(newest, 2), 10u);
+  EXPECT_EQ(of(newest, 4), 10u);
+  newest = newest_divergences(lineage, maps({4}));
+  EXPECT_EQ(of(newest, 4), 0u);
+  EXPECT_EQ(lineage, (Lineage{row(3, 1, 20), row(4, 3, 30)}));  // what says what 4 holds (C5)
+}
+
+TEST(Lineage, SightEndsWhereOneWasForkedOff) {
+  const Lineage lineage{row(2, 1, 10), row(3, 2, 30), row(4, 2, 40)};
+  const std::vector<Sight> seen = sights(lineage, MapId{3});
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0].map, MapId{3});
+  EXPECT_EQ(seen[1].map, MapId{2});
+  EXPECT_EQ(seen[1].limit, 30u);
+  EXPECT_EQ(seen[2].map, MapId{1});
+  EXPECT_EQ(seen[2].limit, 10u);
+}
+
+// Two maps have in common what both see; where that ends they diverged.
+TEST(Lineage, EqualsTheDefinitionForRandomFamilies) {
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 300; ++round) {
+    Lineage lineage;
+    const uint64_t count = 2 + random() % 12;
+    Sequence at = 0;
+    std::vector<MapId> living;
+    for (uint64_t id = 1; id <= count; ++id)
+      if (id > 2) lineage.push_back(row(id, 1 + random() % (id - 1), ++at));
+    for (uint64_t id = 1; id <= count; ++id)
+      if (random() % 2) living.push_back(MapId{id});
+    std::map<MapId, Sequence> expected;
+    for (const MapId a : living)
+      for (const MapId b : living) {
+        if (a == b) continue;
+        for (const Sight& left : sights(lineage, a))
+          for (const Sight& right : sights(lineage, b))
+            if (left.map == right.map)
+              expected[a] = std::max(expected[a], std::min(left.limit, right.limit));
+      }
+    const auto newest = newest_divergences(lineage, living);
+    for (const MapId map : living) EXPECT_EQ(of(newest, raw(map)), expected[map]) << raw(map);
+  }
+}
+
+}  // namespace
+}  // namespace lamina

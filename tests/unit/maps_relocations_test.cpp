@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "engine/maps/relocations.h"
+#include "maps_memory_medium.h"
+#include "maps_model.h"
+
+namespace lamina {
+namespace {
+
+Address at(uint32_t generation, uint32_t block) {
+  return {Generation{generation}, block};
+}
+
+std::vector<Extent> applied(const Relocations& moved, NodeId leaf, std::vector<Extent> extents,
+                            bool changes = true) {
+  CountsOracle counts;
+  EXPECT_EQ(moved.apply(leaf, extents, counts), changes);
+  return extents;
+}
+
+TEST(Relocations, DataFollowsWhereverItIsReferredTo) {
+  Relocations moved;
+  moved.add_data(at(3, 20), 10, at(9, 100));
+  moved.add_data(at(3, 10), 5, at(8, 50));
+  moved.sort();
+  // Whole, in part at either end, and around both.
+  EXPECT_EQ(applied(moved, NodeId{1}, {data_extent(0, 10, 3, 20)}),
+            (std::vector{data_extent(0, 10, 9, 100)}));
+  EXPECT_EQ(applied(moved, NodeId{2}, {data_extent(0, 4, 3, 28)}),
+            (std::vector{data_extent(0, 2, 9, 108), data_extent(2, 2, 3, 30)}));
+  EXPECT_EQ(
+      applied(moved, NodeId{3}, {data_extent(0, 30, 3, 5)}),
+      (std::vector{data_extent(0, 5, 3, 5), data_extent(5, 5, 8, 50), data_extent(10, 5, 3, 15),
+                   data_extent(15, 10, 9, 100), data_extent(25, 5, 3, 30)}));
+  EXPECT_EQ(applied(moved, NodeId{4}, {data_extent(0, 5, 3, 15), data_extent(5, 5, 4, 20)}, false),
+            (std::vector{data_extent(0, 5, 3, 15), data_extent(5, 5, 4, 20)}));
+}
+
+TEST(Relocations, WhatComesToLieSideBySideIsOneExtent) {
+  Relocations moved;
+  moved.add_data(at(3, 20), 1, at(9, 100));
+  moved.add_data(at(4, 70), 1, at(9, 101));
+  moved.sort();
+  EXPECT_EQ(applied(moved, NodeId{1}, {data_extent(5, 1, 3, 20), data_extent(6, 1, 4, 70)}),
+            (std::vector{data_extent(5, 2, 9, 100)}));
+}
+
+TEST(Relocations, AFactFollowsInTheLeafThatIsNamed) {
+  Relocations moved;
+  moved.add_home(NodeId{1}, {{10}, {20}}, Generation{3}, Generation{9});
+  const std::vector<Extent> before{zero_extent(5, 30, 3), lost_extent(30, 40, 3)};
+  std::vector<Extent> extents = before;
+  CountsOracle counts;
+  EXPECT_TRUE(moved.apply(NodeId{1}, extents, counts));
+  EXPECT_EQ(extents, (std::vector{zero_extent(5, 10, 3), zero_extent(10, 20, 9),
+                                  zero_extent(20, 30, 3), lost_extent(30, 40, 3)}));
+  EXPECT_EQ(counts.homes, (std::map<uint32_t, int64_t>{{3, 1}, {9, 1}}));
+  EXPECT_EQ(applied(moved, NodeId{2}, before, false), before);
+}
+
+TEST(Relocations, DataCountsOnceHoweverManyLeavesShareIt) {
+  Relocations moved;
+  moved.add_data(at(3, 20), 10, at(9, 100));
+  moved.sort();
+  CountsOracle counts;
+  std::vector<Extent> extents{data_extent(0, 10, 3, 20)}, copy = extents;
+  EXPECT_TRUE(moved.apply(NodeId{1}, extents, counts));
+  EXPECT_TRUE(moved.apply(NodeId{2}, copy, counts));
+  moved.count_data(counts);
+  EXPECT_EQ(counts.blocks, (std::map<uint32_t, int64_t>{{3, -10}, {9, 10}}));
+}
+
+}  // namespace
+}  // namespace lamina
