@@ -45,6 +45,7 @@ struct DeviceInfo {
   bool read_only = false;
   DeviceId origin = DeviceId::none;  // what it was forked from
   std::string origin_name;           // empty where that is removed or there is none
+  bool shares = false;               // some of its data may be another device's as well
   uint64_t mapped_bytes = 0;         // what holds data; exact as of the last merge, corrected by
                                      // what the layers are known to change
   uint64_t reserved_bytes = 0;       // preallocated and not yet written

@@ -12,19 +12,20 @@ constexpr size_t seek_extents = 256;  // looked up at a time
 struct Looked {
   std::shared_ptr<ThinMap> map;
   uint64_t size = 0;
+  bool reserves = false;  // else the flags are inherited ones, which say nothing (D8)
 };
 
 Result<Looked> look(PoolState& s, DeviceId id) {
   Lock order(s.log.order());
   const DevicePtr device = s.devices.find(id);
   if (!device) return fail(Code::not_found);
-  return Looked{device->map, device->size_bytes};
+  return Looked{device->map, device->size_bytes, device->reserved_blocks > 0};
 }
 
-RangeState state_of(const Extent& extent) {
+RangeState state_of(const Extent& extent, bool reserves) {
   if (extent.kind == ExtentKind::data) return RangeState::data;
   if (extent.kind == ExtentKind::lost) return RangeState::lost;
-  return extent.reserved ? RangeState::reserved : RangeState::zero;
+  return extent.reserved && reserves ? RangeState::reserved : RangeState::zero;
 }
 
 }  // namespace
@@ -42,7 +43,7 @@ Task<Result<std::vector<MappedRange>>> Pool::map(DeviceId id, DeviceBlock begin,
   for (const Extent& extent : resolved->extents) {
     if (out.size() >= limit) co_return out;
     if (at < extent.begin) out.push_back({{at, extent.begin}, RangeState::hole, BlobId::none, {}});
-    MappedRange mapped{extent.range(), state_of(extent), BlobId::none, {}};
+    MappedRange mapped{extent.range(), state_of(extent, looked->reserves), BlobId::none, {}};
     if (extent.kind == ExtentKind::data) {
       mapped.address = extent.address;
       if (const auto name = s.space.find(extent.address.generation)) mapped.blob = name->blob;

@@ -25,6 +25,7 @@ DeviceInfo info_of(const Devices& devices, const Device& d) {
   info.created_ns = d.created_ns;
   info.read_only = d.read_only;
   info.origin = d.origin;
+  info.shares = d.last_share > 0;
   if (const DevicePtr origin = devices.find(d.origin)) info.origin_name = origin->name;
   const ThinMap::Size size = d.map->size();
   info.mapped_bytes = std::min(size.mapped_blocks * block_size, round_up(d.size_bytes, block_size));

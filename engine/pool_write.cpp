@@ -396,6 +396,11 @@ Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool
   { Lock order(s.log.order()); }
   std::vector<BlockRange> pieces;
   uint64_t blocks = 0;
+  bool reserves = false;
+  {
+    Lock order(s.log.order());
+    reserves = device->reserved_blocks > 0;
+  }
   auto add = [&](DeviceBlock begin, DeviceBlock piece_end) {
     if (begin >= piece_end) return;
     blocks += (piece_end - begin).value;
@@ -411,7 +416,8 @@ Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool
     DeviceBlock at = range.begin;
     for (const Extent& extent : resolved->extents) {
       add(at, extent.begin);
-      if (extent.kind == ExtentKind::zero && !extent.reserved) add(extent.begin, extent.end);
+      if (extent.kind == ExtentKind::zero && !(extent.reserved && reserves))
+        add(extent.begin, extent.end);
       at = extent.end;
     }
     add(at, range.end);

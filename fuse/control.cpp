@@ -5,7 +5,11 @@
 //   device, get   id origin created mapped exclusive shared reserved extents tiers read_only
 //                 map@OFFSET: where the ranges from that byte on live, JSON in pieces
 //   device, set   read_only
+//                 snapshot snapshot_read_only clone = NAME: makes it; durable when it returns
+//                 rollback rollback_force = NAME: becomes as that is
 //   root, set     checkpoint sync
+//                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
+//                 snapshot_some snapshot_some_read_only = SUFFIX, then a line for each device
 //   `user.lamina` alone: all of a device, or of the pool, as JSON
 #include "fuse/control.h"
 
@@ -26,7 +30,11 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@";
 
-constexpr std::array<std::string_view, 2> root_actions{"checkpoint", "sync"};
+constexpr std::array<std::string_view, 6> root_actions{"checkpoint",    "sync",
+                                                       "snapshot_all",  "snapshot_all_read_only",
+                                                       "snapshot_some", "snapshot_some_read_only"};
+constexpr std::array<std::string_view, 6> device_actions{
+    "read_only", "snapshot", "snapshot_read_only", "clone", "rollback", "rollback_force"};
 
 struct Getter {
   std::string_view key;
@@ -37,9 +45,9 @@ constexpr std::array<Getter, 9> getters{{
     {"origin", [](const DeviceInfo& d) { return d.origin_name; }},
     {"created", [](const DeviceInfo& d) { return rfc3339(d.created_ns); }},
     {"mapped", [](const DeviceInfo& d) { return std::to_string(d.mapped_bytes); }},
-    // All data is a device's own while there are no snapshots.
-    {"exclusive", [](const DeviceInfo& d) { return std::to_string(d.mapped_bytes); }},
-    {"shared", [](const DeviceInfo&) { return std::string("0"); }},
+    {"exclusive",
+     [](const DeviceInfo& d) { return d.shares ? "" : std::to_string(d.mapped_bytes); }},
+    {"shared", [](const DeviceInfo& d) { return std::string(d.shares ? "" : "0"); }},
     {"reserved", [](const DeviceInfo& d) { return std::to_string(d.reserved_bytes); }},
     {"extents", [](const DeviceInfo& d) { return std::to_string(d.extents); }},
     {"read_only", [](const DeviceInfo& d) { return std::string(d.read_only ? "1" : "0"); }},
@@ -72,6 +80,7 @@ Task<Result<std::string>> FileSystem::get_device_control(DeviceInfo info, std::s
   if (key.empty()) co_return device_json(info);
   const auto getter = std::ranges::find(getters, key, &Getter::key);
   if (getter != getters.end()) co_return getter->value(info);
+  if (std::ranges::count(device_actions, key) != 0) co_return fail(Code::not_found);
   if (key == "tiers") {
     Task<Result<std::string>> counting = tiers_of(std::move(info));
     co_return co_await counting;
@@ -137,23 +146,82 @@ Task<Result<>> FileSystem::set_control(const Request& request, std::string name,
   const Inode inode = request.inode();
   const std::string key(control_key(name));
   const std::optional<DeviceId> device = inode_device(inode);
-  const bool known = device ? key == "read_only"
+  const bool known = device ? std::ranges::count(device_actions, key) != 0
                             : inode == Inode::root && std::ranges::count(root_actions, key) != 0;
   if (!known) co_return fail(Code::invalid);
   if (!may_control(request)) co_return fail(Code::not_permitted);
-  const Result<bool> on = parse_switch(value);
-  if (!on) co_return fail(Code::invalid);
-  if (device) {
-    Task<Result<>> setting = pool_.set_read_only(*device, *on);
+  Task<Result<>> setting = device ? set_device_control(*device, key, std::move(value))
+                                  : set_root_control(key, std::move(value));
+  co_return co_await setting;
+}
+
+Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, std::string value) {
+  if (key == "read_only") {
+    const Result<bool> on = parse_switch(value);
+    if (!on) co_return fail(Code::invalid);
+    Task<Result<>> setting = pool_.set_read_only(device, *on);
     co_return co_await setting;
   }
-  if (!*on) co_return fail(Code::invalid);
-  if (key == "sync") {
-    Task<Result<>> syncing = pool_.sync();
-    co_return co_await syncing;
+  if (key.starts_with("rollback")) {
+    const Result<DeviceInfo> source = pool_.find(value);
+    if (!source) co_return fail(Code::not_found);
+    Task<Result<>> rolling = pool_.roll_back(device, source->id, key == "rollback_force");
+    LAMINA_CO_TRY(co_await rolling);
+    Task<Result<>> flushing = pool_.flush(device);
+    co_return co_await flushing;
   }
-  Task<Result<>> checking = pool_.checkpoint();
-  co_return co_await checking;
+  std::vector<Pool::Fork> forks;
+  forks.push_back({device, std::move(value)});
+  Task<Result<>> forking = fork(std::move(forks), key == "snapshot_read_only");
+  co_return co_await forking;
+}
+
+Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) {
+  if (key.starts_with("snapshot")) {
+    auto forks = key.starts_with("snapshot_all") ? forks_of_all(value) : forks_of_some(value);
+    if (!forks) co_return forward_error(forks);
+    Task<Result<>> forking = fork(std::move(*forks), key.ends_with("_read_only"));
+    co_return co_await forking;
+  }
+  const Result<bool> on = parse_switch(value);
+  if (!on || !*on) co_return fail(Code::invalid);
+  Task<Result<>> doing = key == "sync" ? pool_.sync() : pool_.checkpoint();
+  co_return co_await doing;
+}
+
+Result<std::vector<Pool::Fork>> FileSystem::forks_of_all(const std::string& suffix) {
+  if (suffix.empty()) return fail(Code::invalid);
+  std::vector<Pool::Fork> forks;
+  for (const DeviceInfo& info : pool_.list()) forks.push_back({info.id, info.name + suffix});
+  if (forks.empty()) return fail(Code::not_found);
+  return forks;
+}
+
+// Names have no line ends in them.
+Result<std::vector<Pool::Fork>> FileSystem::forks_of_some(const std::string& value) {
+  std::vector<Pool::Fork> forks;
+  const size_t first = value.find('\n');
+  if (first == 0 || first == std::string::npos) return fail(Code::invalid);
+  const std::string suffix = value.substr(0, first);
+  for (size_t at = first + 1; at < value.size();) {
+    const size_t end = std::min(value.find('\n', at), value.size());
+    const std::string name = value.substr(at, end - at);
+    const Result<DeviceInfo> info = pool_.find(name);
+    if (!info) return fail(Code::not_found);
+    forks.push_back({info->id, name + suffix});
+    at = end + 1;
+  }
+  if (forks.empty()) return fail(Code::invalid);
+  return forks;
+}
+
+// A snapshot is durable when its maker is answered.
+Task<Result<>> FileSystem::fork(std::vector<Pool::Fork> forks, bool read_only) {
+  Task<Result<std::vector<DeviceInfo>>> forking = pool_.fork(std::move(forks), read_only);
+  Result<std::vector<DeviceInfo>> made = co_await forking;
+  if (!made) co_return forward_error(made);
+  Task<Result<>> flushing = pool_.flush(made->front().id);
+  co_return co_await flushing;
 }
 
 }  // namespace lamina

@@ -93,6 +93,11 @@ class FileSystem {
   Task<Result<std::string>> get_control(Inode inode, std::string key);
   Task<Result<>> set_control(const Request& request, std::string key, std::string value);
   bool may_control(const Request& request) const;
+  Task<Result<>> set_device_control(DeviceId device, std::string key, std::string value);
+  Task<Result<>> set_root_control(std::string key, std::string value);
+  Result<std::vector<Pool::Fork>> forks_of_all(const std::string& suffix);
+  Result<std::vector<Pool::Fork>> forks_of_some(const std::string& value);
+  Task<Result<>> fork(std::vector<Pool::Fork> forks, bool read_only);
   Task<Result<std::string>> get_device_control(DeviceInfo info, std::string key);
   Task<Result<std::string>> tiers_of(DeviceInfo info);
   Task<Result<std::string>> map_of(DeviceInfo info, std::string offset);

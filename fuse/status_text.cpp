@@ -221,9 +221,9 @@ std::string device_json(const DeviceInfo& info) {
       {"id", raw(info.id)},
       {"size", info.size_bytes},
       {"mapped", info.mapped_bytes},
-      // Nothing is shared while there are no snapshots, and nothing is compressed.
-      {"exclusive", info.mapped_bytes},
-      {"shared", 0},
+      // How much of it is shared, where some may be, is not counted. Nothing is compressed.
+      {"exclusive", info.shares ? Json() : Json(info.mapped_bytes)},
+      {"shared", info.shares ? Json() : Json(0)},
       {"reserved", info.reserved_bytes},
       {"stored", info.mapped_bytes},
       {"ratio", 1.0},

@@ -54,8 +54,8 @@ Result<Json> facts_of(const LaminaPath& device, const std::vector<LoopDevice>& l
   facts["id"] = number(told, "id", status->st_ino);
   facts["size"] = static_cast<uint64_t>(status->st_size);
   facts["mapped"] = mapped;
-  facts["exclusive"] = number(told, "exclusive", mapped);
-  facts["shared"] = number(told, "shared");
+  facts["exclusive"] = told.value("exclusive", Json(mapped));  // null: not counted
+  facts["shared"] = told.value("shared", Json(0));
   facts["reserved"] = number(told, "reserved");
   facts["stored"] = stored;
   facts["ratio"] = stored == 0 ? 1.0 : static_cast<double>(mapped) / static_cast<double>(stored);

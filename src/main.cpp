@@ -11,6 +11,9 @@ int main(int argc, char** argv) {
   lamina::add_sync(line);
   lamina::add_create(line);
   lamina::add_resize(line);
+  lamina::add_snapshot(line);
+  lamina::add_clone(line);
+  lamina::add_rollback(line);
   lamina::add_rename(line);
   lamina::add_rm(line);
   lamina::add_ls(line);

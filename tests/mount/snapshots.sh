@@ -1,0 +1,216 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Snapshots as people take them: of a mounted ext4 under load, each mounted beside its origin and
+# checked; rollback; and thousands that leave nothing behind.
+# runs: always
+# limit: 600
+source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/cli_expect.sh"
+needs mkfs.ext4 e2fsck setfattr getfattr python3
+
+# has NAME KEY: one value of ls --json.
+has() { "$lamina" ls "$mnt" --json | json "[d['$2'] for d in it if d['name'] == '$1'][0]"; }
+
+pool 2G
+
+step "a snapshot is what its origin was, whatever either becomes"
+"$lamina" create "$mnt/a" 64M
+dd if=/dev/urandom of="$work/one" bs=1M count=8 status=none
+dd if=/dev/urandom of="$work/two" bs=1M count=8 status=none
+dd if="$work/one" of="$mnt/a" bs=1M conv=notrunc,fsync status=none
+"$lamina" snapshot "$mnt/a" a@1
+setfattr -n user.lamina.snapshot_read_only -v a@2 "$mnt/a"
+dd if="$work/two" of="$mnt/a" bs=1M seek=4 conv=notrunc,fsync status=none
+"$lamina" snapshot "$mnt/a@1" a@1@1 # of a snapshot
+dd if="$work/two" of="$mnt/a@1" bs=1M conv=notrunc,fsync status=none
+cmp -n 8388608 "$mnt/a@2" "$work/one" || fail "a@2 changed with its origin"
+cmp -n 8388608 "$mnt/a@1@1" "$work/one" || fail "a@1@1 changed with its origin"
+cmp -n 8388608 "$mnt/a@1" "$work/two" || fail "a@1 is not what was written to it"
+cmp -n 8388608 <(tail -c +4194305 "$mnt/a" | head -c 8388608) "$work/two" || fail "a"
+[ "$(has a@1 origin)" = a ] || fail "origin: $(has a@1 origin)"
+[ "$(getfattr --absolute-names --only-values -n user.lamina.origin "$mnt/a@1@1")" = a@1 ] || fail "origin of a@1@1"
+[ "$(has a@2 size)" = 67108864 ] || fail "size of a@2"
+
+step "what is inherited, and what is not"
+chmod 640 "$mnt/a"
+setfattr -n user.colour -v blue "$mnt/a"
+setfattr -n trusted.secret -v x "$mnt/a"
+"$lamina" clone "$mnt/a" copy
+[ "$(stat -c %a "$mnt/copy")" = 640 ] || fail "mode"
+[ "$(getfattr --absolute-names --only-values -n user.colour "$mnt/copy")" = blue ] || fail "user.*"
+getfattr --absolute-names -n trusted.secret "$mnt/copy" 2>/dev/null && fail "trusted.* was inherited"
+
+step "bad input"
+refuses "exists" "$lamina" snapshot "$mnt/a" a@1
+refuses "exists" "$lamina" snapshot "$mnt/a" a
+refuses "255 bytes" "$lamina" snapshot "$mnt/a" "$(printf 'n%.0s' {1..256})"
+refuses "reserved" "$lamina" snapshot "$mnt/a" .lamina-x
+refuses "no device" "$lamina" snapshot "$mnt/gone" x
+answers 2 "suffix" "$lamina" snapshot "$mnt/a"
+errno_of() { python3 - "$@" <<'P'
+import errno, os, sys
+try:
+    os.setxattr(sys.argv[1], "user.lamina." + sys.argv[2], sys.argv[3].encode())
+    print("OK")
+except OSError as e:
+    print(errno.errorcode[e.errno])
+P
+}
+[ "$(errno_of "$mnt/a" snapshot a@1)" = EEXIST ] || fail "snapshot over what exists"
+[ "$(errno_of "$mnt/a" snapshot "$(printf 'n%.0s' {1..256})")" = ENAMETOOLONG ] || fail "a long name"
+[ "$(errno_of "$mnt/a" snapshot a/b)" = EINVAL ] || fail "a name with a slash"
+[ "$(errno_of "$mnt/a" rollback gone)" = ENOENT ] || fail "rollback to what is not there"
+"$lamina" create "$mnt/other" 1M
+[ "$(errno_of "$mnt/a" rollback other)" = EINVAL ] || fail "rollback across unrelated devices"
+python3 - "$mnt/a@2" <<'P' || fail "a read-only snapshot could be opened for writing"
+import errno, os, sys
+try:
+    os.open(sys.argv[1], os.O_WRONLY)
+except OSError as e:
+    sys.exit(e.errno != errno.EROFS)
+sys.exit(1)
+P
+# The owner of an image is not the owner of the mount.
+chown nobody "$mnt/copy"
+if command -v setpriv >/dev/null; then
+  chmod 755 "$work"
+  answers 1 "not permitted|denied" setpriv --reuid=nobody --clear-groups \
+    setfattr -n user.lamina.snapshot -v mine "$mnt/copy"
+fi
+# Removed while open, it has no name any more.
+exec 7<>"$mnt/other"
+rm "$mnt/other"
+python3 -c 'import errno, os, sys
+try: os.setxattr(7, "user.lamina.snapshot", b"late")
+except OSError as e: sys.exit(e.errno != errno.ENOENT)
+sys.exit(1)' || fail "a snapshot of what is gone"
+exec 7<&-
+
+step "rollback"
+exec 7<"$mnt/a"
+[ "$(errno_of "$mnt/a" rollback a@2)" = EBUSY ] || fail "rollback of an open device"
+refuses "while it is open" "$lamina" rollback "$mnt/a" a@2
+exec 7<&-
+"$lamina" rollback "$mnt/a" a@2
+cmp -n 8388608 "$mnt/a" "$work/one" || fail "a is not as a@2 was"
+[ "$(cmp -n 4194304 <(tail -c +8388609 "$mnt/a") /dev/zero && echo same)" = same ] || fail "a has too much"
+cmp -n 8388608 "$mnt/a@2" "$work/one" || fail "a@2 changed by the rollback"
+
+step "several at one moment, and all"
+"$lamina" snapshot "$mnt/a" "$mnt/copy" --suffix @t --read-only
+[ "$(has a@t read_only)$(has copy@t read_only)" = TrueTrue ] || fail "read_only of several"
+setfattr -n user.lamina.snapshot_all -v @all "$mnt"
+[ "$(has a@t@all origin)" = a@t ] || fail "snapshot_all"
+refuses "none was made" "$lamina" snapshot "$mnt" --suffix @all
+
+step "they outlive a crash"
+kill_daemon
+mount_pool
+cmp -n 8388608 "$mnt/a@t@all" "$work/one" || fail "a@t@all after a crash"
+rm "$mnt"/*
+[ -z "$(ls "$mnt")" ] || fail "something is left: $(ls "$mnt")"
+
+step "ext4 under load: snapshots mounted beside the origin, and fsck"
+"$lamina" create "$mnt/vm" 400M
+loop=$(attach vm)
+mkfs.ext4 -q "$loop"
+mkdir "$work/vm" "$work/beside"
+mount "$loop" "$work/vm"
+cat >"$work/load.py" <<'P'
+import os, random, sys
+folder, random_ = sys.argv[1], random.Random(7)
+while True:
+    name = os.path.join(folder, "f%d" % random_.randrange(60))
+    what = random_.randrange(10)
+    if what < 6:
+        with open(name, "wb") as f:
+            f.write(random_.randbytes(random_.randrange(1, 400000)))
+            if what == 0: os.fsync(f.fileno())
+    elif what < 8 and os.path.exists(name):
+        os.unlink(name)
+    elif os.path.exists(name):
+        os.rename(name, name + "r")
+        os.truncate(name + "r", random_.randrange(100000))
+P
+python3 "$work/load.py" "$work/vm" &
+load=$!
+for i in 1 2 3 4 5 6; do
+  sleep 0.7
+  options=()
+  [ $((i % 2)) = 1 ] || options=(--freeze)
+  "$lamina" snapshot "$mnt/vm" "vm@$i" "${options[@]}"
+done
+kill "$load"
+wait "$load" 2>/dev/null || true
+sync -f "$work/vm"
+(cd "$work/vm" && find . -type f -exec sha256sum {} + | sort) >"$work/before"
+for i in 1 2 3 4 5 6; do
+  other=$(attach "vm@$i")
+  if [ $((i % 2)) = 0 ]; then # frozen: nothing to replay
+    e2fsck -fn "$other" >"$work/fsck" 2>&1 || fail "vm@$i, frozen: $(cat "$work/fsck")"
+  fi
+  mount "$other" "$work/beside"
+  find "$work/beside" -type f -exec cat {} + >/dev/null || fail "vm@$i cannot be read"
+  umount "$work/beside"
+  e2fsck -fn "$other" >"$work/fsck" 2>&1 || fail "vm@$i: $(cat "$work/fsck")"
+  "$lamina" detach "$other"
+done
+(cd "$work/vm" && find . -type f -exec sha256sum {} + | sort) | cmp - "$work/before" || fail "the origin"
+
+step "rollback under a mounted file system"
+refuses "$loop" "$lamina" rollback "$mnt/vm" vm@2
+"$lamina" rollback "$mnt/vm" vm@2 --force | grep -q "unmount it" || fail "it does not say what to unmount"
+umount "$work/vm"
+"$lamina" detach "$loop"
+"$lamina" rollback "$mnt/vm" vm@4
+loop=$(attach vm)
+e2fsck -fn "$loop" >"$work/fsck" 2>&1 || fail "vm after the rollback: $(cat "$work/fsck")"
+"$lamina" detach "$loop"
+rm "$mnt"/*
+
+step "1,000 snapshots, and 1,000 of each other, removed in any order, leave nothing"
+"$lamina" create "$mnt/a" 64M
+dd if=/dev/urandom of="$mnt/a" bs=1M count=16 conv=notrunc,fsync status=none
+"$lamina" sync "$mnt"
+used=$(status used)
+python3 - "$mnt" <<'P'
+import os, random, sys, time
+mnt, random_ = sys.argv[1], random.Random(11)
+def snapshot(of, name):
+    began = time.monotonic()
+    os.setxattr(os.path.join(mnt, of), "user.lamina.snapshot", name.encode())
+    return time.monotonic() - began
+def scribble(name, blocks):
+    with open(os.path.join(mnt, name), "r+b", 0) as f:
+        for _ in range(blocks):
+            f.seek(random_.randrange(4096) * 4096)
+            f.write(random_.randbytes(4096))
+times = []
+for i in range(1000):
+    times.append(snapshot("a", "s%d" % i))
+    scribble("a", 2)
+last = "a"
+for i in range(1000):
+    snapshot(last, "n%d" % i)
+    last = "n%d" % i
+    scribble(last, 1)
+times.sort()
+print("         a snapshot takes %.1f ms (median), %.1f ms (the slowest of 1,000)" %
+      (times[500] * 1e3, times[-1] * 1e3))
+names = ["s%d" % i for i in range(1000)] + ["n%d" % i for i in range(1000)]
+random_.shuffle(names)
+for name in names:
+    os.unlink(os.path.join(mnt, name))
+P
+[ "$(ls "$mnt")" = a ] || fail "something is left"
+# What came back is counted by a walk, which comes by itself.
+for _ in $(seq 100); do
+  "$lamina" set "$mnt" checkpoint=1
+  [ "$(status used)" -gt $((used + used / 10)) ] || break
+  sleep 0.1
+done
+[ "$(status used)" -le $((used + used / 10)) ] ||
+  fail "used: $used before, $(status used) after everything is gone"
+umount_pool
+"$lamina" check "$image" >/dev/null || fail "check: $("$lamina" check "$image")"
+step "done"
