@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/pool_state.h"
+#include "engine/space/read_summary.h"
 
 namespace lamina {
 
@@ -16,8 +17,9 @@ bool PoolState::admits(uint64_t blocks) const {
 }
 
 // Promise 4: what a device overwrites of its own needs nothing, nor what it has reserved. What
-// others may share with it stays theirs, so its place is new space (A9).
-uint64_t PoolState::needs_nothing(const std::vector<Extent>& extents, const Holder& holder) const {
+// others may share with it stays theirs, so its place is new space (A9). The number of the entry
+// tells: from the layers, from what is known of the whole segment, or from its summary.
+Task<uint64_t> PoolState::needs_nothing(std::vector<Extent> extents, Holder holder) {
   uint64_t own = 0, reserved = 0;
   std::vector<Extent> late;
   if (holder.last_share > 0 && !extents.empty())
@@ -30,11 +32,29 @@ uint64_t PoolState::needs_nothing(const std::vector<Extent>& extents, const Hold
       own += extent.length().value;
       continue;
     }
-    for (const Extent& newer : late)
-      if (newer.kind == ExtentKind::data && !newer.alias && newer.range().overlaps(extent.range()))
-        own += clip(newer, extent.begin, extent.end).length().value;
+    uint64_t newer = 0;
+    for (const Extent& one : late)
+      if (one.kind == ExtentKind::data && !one.alias && one.range().overlaps(extent.range()))
+        newer += clip(one, extent.begin, extent.end).length().value;
+    if (newer == 0) newer = co_await blocks_newer(extent, holder.last_share);
+    own += newer;
   }
-  return own + std::min(reserved, holder.reserved_blocks);
+  co_return own + std::min(reserved, holder.reserved_blocks);
+}
+
+// How many blocks of the extent are of newer entries, by the summary of their segment.
+Task<uint64_t> PoolState::blocks_newer(Extent extent, Sequence than) {
+  uint64_t newer = 0;
+  auto summary = co_await read_summary(*this, extent.address.generation);
+  if (!summary) co_return 0;  // not sealed yet: not known
+  const uint64_t begin = extent.address.block, end = begin + extent.length().value;
+  for (const Entry& entry : summary->entries) {
+    if (entry.kind != EntryKind::write || entry.sequence <= than) continue;
+    const uint64_t from = std::max<uint64_t>(begin, entry.offset);
+    const uint64_t to = std::min<uint64_t>(end, entry.offset + entry.length.value);
+    if (from < to) newer += to - from;
+  }
+  co_return newer;
 }
 
 Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
@@ -45,7 +65,9 @@ Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
     // Not held any longer than this: what it pins could not be freed by the merge below.
     auto resolved = co_await holder.map->resolve(nodes, range, SIZE_MAX);
     if (!resolved) co_return forward_error(resolved);
-    fresh -= needs_nothing(resolved->extents, holder);
+    // The image stays pinned: its addresses name what they did.
+    const uint64_t nothing = co_await needs_nothing(resolved->extents, holder);
+    fresh -= nothing;
   }
   if (fresh == 0 || admits(fresh)) co_return Result<>{};
   // The bound counts what is not merged as if all of it were new; a merge makes it exact.

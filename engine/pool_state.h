@@ -97,7 +97,8 @@ class PoolState final : public BlockSource {
     uint64_t reserved_blocks = 0;
   };
   Holder holder_of(const Device& device);
-  uint64_t needs_nothing(const std::vector<Extent>& extents, const Holder& holder) const;
+  Task<uint64_t> needs_nothing(std::vector<Extent> extents, Holder holder);
+  Task<uint64_t> blocks_newer(Extent extent, Sequence than);
   bool devices_dropped();
   uint64_t used_blocks_bound() const;
   uint64_t layer_bytes();

@@ -170,7 +170,8 @@ LifeStatistics damage_run(uint64_t seed, Report& report) {
       spoil(location, random);
     else
       report.violation("a mapped block's generation is nowhere on the medium");
-    damaged[target.device].push_back(target.block);
+    for (const Target& other : targets)  // whoever shares it
+      if (other.address == target.address) damaged[other.device].push_back(other.block);
   }
   machine.power_on(random());
   machine.drive(open_pool(machine, report));

@@ -43,6 +43,7 @@ class Operations {
   void complete(OperationIndex operation);
   void make_durable(OperationIndex operation) { times(operation).durable = true; }
   void note_change(OperationIndex operation) { times(operation).changes = true; }
+  void note_nothing_changed(OperationIndex operation) { times(operation).changes = false; }
   bool completed(OperationIndex operation) const { return at(operation).completed != never; }
   const Times& at(OperationIndex operation) const;
   Tick now() const { return now_; }

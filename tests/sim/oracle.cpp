@@ -293,6 +293,7 @@ void Oracle::withdraw(OperationIndex operation) {
   for (auto& [name, cell] : names_)
     if (cell.current() != 0) devices_.at(cell.current())->name = name;
   operations_.complete(operation);
+  operations_.note_nothing_changed(operation);
 }
 
 void Oracle::settle_failed(OperationIndex operation, ModelDevice& device, uint64_t size,

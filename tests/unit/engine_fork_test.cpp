@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forks: what each side holds, what they cost, and what comes back.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "engine_pool_fixture.h"
+
+namespace lamina {
+namespace {
+
+// Devices of a few blocks, each block one of many versions, beside plain arrays.
+class WithFamily : public PoolOnSimulatedDisk {
+ protected:
+  using Versions = std::vector<uint8_t>;  // by block; 0: never written
+
+  DeviceId create(const std::string& name, uint64_t blocks) {
+    auto made = wait(pool_->create(name, blocks * block_size, {}));
+    EXPECT_TRUE(made) << made.error().message;
+    family_[name] = Versions(blocks);
+    return made->id;
+  }
+  Result<> put(const std::string& name, uint64_t block) {
+    const uint8_t version = static_cast<uint8_t>(1 + executor_->random()() % 255);
+    const auto data = pattern(block_size, version);
+    auto written = wait(pool_->write(pool_->find(name)->id, block * block_size, data));
+    if (written) family_[name][block] = version;
+    return written;
+  }
+  void fill(const std::string& name) {
+    for (uint64_t block = 0; block < family_[name].size(); ++block) {
+      const auto written = put(name, block);
+      ASSERT_TRUE(written) << block << ": " << written.error().message;
+    }
+  }
+  void fork(const std::string& source, const std::string& name) {
+    std::vector<Pool::Fork> forks;
+    forks.push_back({pool_->find(source)->id, name});
+    auto made = wait(pool_->fork(std::move(forks), false));
+    ASSERT_TRUE(made) << made.error().message;
+    family_[name] = family_[source];
+  }
+  void remove(const std::string& name) {
+    auto removed = wait(pool_->remove(name));
+    ASSERT_TRUE(removed) << removed.error().message;
+    family_.erase(name);
+  }
+  void checkpoint() {
+    const auto done = wait(pool_->checkpoint());
+    ASSERT_TRUE(done) << done.error().message;
+  }
+  void expect_family() {
+    for (const auto& [name, versions] : family_) {
+      SCOPED_TRACE(name);
+      const DeviceId id = pool_->find(name)->id;
+      for (size_t block = 0; block < versions.size(); ++block)
+        expect_content(id, block * block_size,
+                       versions[block] ? pattern(block_size, versions[block])
+                                       : std::vector<std::byte>(block_size));
+      if (HasFailure()) return;
+    }
+  }
+  uint64_t random_block(const std::string& name) {
+    return executor_->random()() % family_[name].size();
+  }
+
+  std::map<std::string, Versions> family_;
+};
+
+TEST_F(WithFamily, EachSideHoldsWhatItHeldThroughCheckpointsAndRemounts) {
+  create("a", 64);
+  fill("a");
+  for (int i = 0; i < 40; ++i) {
+    fork(i % 3 == 2 ? "s" + std::to_string(i - 1) : "a", "s" + std::to_string(i));
+    for (int n = 0; n < 3; ++n) {
+      ASSERT_TRUE(put("a", random_block("a")));
+      ASSERT_TRUE(put("s" + std::to_string(i), random_block("a")));
+    }
+    if (i % 7 == 0) checkpoint();
+    if (i % 15 == 14) remount();
+    if (i % 4 == 3) remove("s" + std::to_string(i - 3));
+  }
+  expect_family();
+  remove("a");  // the origin before its snapshots
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  expect_family();
+  remount();
+  expect_family();
+}
+
+TEST_F(WithFamily, CleaningCopiesABlockOnceHoweverManySnapshotsShareIt) {
+  create("a", 4 * mib / block_size);
+  fill("a");
+  for (int i = 0; i < 24; ++i) {  // 24 leaves of their own, that refer to the same blocks
+    fork("a", "s" + std::to_string(i));
+    for (int n = 0; n < 8; ++n) ASSERT_TRUE(put("a", random_block("a")));
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+  }
+  create("b", 20 * mib / block_size);
+  for (int i = 0; i < 24000; ++i) {  // what they share is moved, again and again
+    const auto written = put("b", random_block("b"));
+    ASSERT_TRUE(written) << i << ": " << written.error().message;
+  }
+  EXPECT_GT(pool_->status().moved_bytes, 4 * mib);
+  EXPECT_LT(pool_->status().used, 30 * mib);
+  expect_family();
+  remount();
+  expect_family();
+}
+
+TEST_F(WithFamily, AFullPoolUnderASnapshotGoesOnWhenTheSnapshotIsGone) {
+  create("a", 24 * mib / block_size);
+  fill("a");
+  fork("a", "s");
+  Result<> written;
+  for (uint64_t block = 0; written && block < family_["a"].size(); ++block)
+    written = put("a", block);
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::no_space);
+  expect_family();
+  // What a has alone, because it was written since, it may overwrite for ever (promise 4).
+  for (int i = 0; i < 200; ++i) {
+    const auto again = put("a", static_cast<uint64_t>(i) % 64);
+    ASSERT_TRUE(again) << i << ": " << again.error().message;
+  }
+  remove("s");
+  for (int round = 0; round < 2; ++round) fill("a");
+  expect_family();
+}
+
+TEST_F(WithFamily, RemovedInAnyOrderTheyLeaveNothing) {
+  create("a", 128);
+  fill("a");
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  const uint64_t used = pool_->status().used;
+  std::vector<std::string> names;
+  std::string last = "a";
+  for (int i = 0; i < 150; ++i) {
+    const std::string name = "s" + std::to_string(i);
+    fork(i % 2 ? "a" : last, name);
+    last = name;
+    names.push_back(name);
+    ASSERT_TRUE(put("a", random_block("a")));
+    ASSERT_TRUE(put(name, random_block("a")));
+  }
+  expect_family();
+  std::shuffle(names.begin(), names.end(), executor_->random());
+  for (const std::string& name : names) {
+    remove(name);
+    if (executor_->random()() % 20 == 0) checkpoint();
+  }
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+    ASSERT_TRUE(put("a", 0));
+  }
+  EXPECT_LE(pool_->status().used, used + 64 * block_size);
+  EXPECT_FALSE(pool_->find("a")->shares);
+  expect_family();
+}
+
+TEST_F(WithFamily, AForkInheritsNoReservation) {
+  const DeviceId a = create("a", 64);
+  ASSERT_TRUE(wait(pool_->reserve(a, 0, 32 * block_size, true)));
+  fork("a", "s");
+  EXPECT_EQ(pool_->find("a")->reserved_bytes, 32 * block_size);
+  EXPECT_EQ(pool_->find("s")->reserved_bytes, 0u);
+  const auto ranges = wait(pool_->map(pool_->find("s")->id, DeviceBlock{0}, 100));
+  ASSERT_TRUE(ranges);
+  EXPECT_EQ(ranges->front().state, RangeState::zero);
+  ASSERT_TRUE(put("s", 3));
+  EXPECT_EQ(pool_->find("a")->reserved_bytes, 32 * block_size);
+  ASSERT_TRUE(wait(pool_->reserve(pool_->find("s")->id, 8 * block_size, 8 * block_size, true)));
+  EXPECT_EQ(pool_->find("s")->reserved_bytes, 8 * block_size);
+}
+
+TEST_F(WithFamily, WhatHasNoNameAnyMoreCannotBeForked) {
+  const DeviceId a = create("a", 8);
+  ASSERT_TRUE(pool_->open_device(a, true));
+  ASSERT_TRUE(wait(pool_->remove("a")));
+  std::vector<Pool::Fork> forks;
+  forks.push_back({a, "s"});
+  const auto made = wait(pool_->fork(std::move(forks), false));
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::not_found);
+}
+
+TEST_F(WithFamily, SeveralAreForkedTogetherOrNoneIs) {
+  create("a", 8);
+  create("b", 8);
+  fill("a");
+  std::vector<Pool::Fork> forks;
+  forks.push_back({pool_->find("a")->id, "a@"});
+  forks.push_back({pool_->find("b")->id, "a"});
+  const auto made = wait(pool_->fork(forks, false));
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::exists);
+  EXPECT_FALSE(pool_->find("a@"));
+}
+
+TEST_F(WithFamily, ARollbackTakesTheSnapshotsStateAndLeavesItAlone) {
+  const DeviceId a = create("a", 32), other = create("other", 32);
+  fill("a");
+  fork("a", "s");
+  fill("a");
+  ASSERT_TRUE(wait(pool_->resize(a, 40 * block_size)));
+  const DeviceId s = pool_->find("s")->id;
+  EXPECT_EQ(wait(pool_->roll_back(a, other, false)).error().code, Code::invalid);
+  ASSERT_TRUE(pool_->open_device(a, false));
+  EXPECT_EQ(wait(pool_->roll_back(a, s, false)).error().code, Code::busy);
+  ASSERT_TRUE(wait(pool_->close_device(a, false)));
+  ASSERT_TRUE(wait(pool_->roll_back(a, s, false)));
+  family_["a"] = family_["s"];
+  EXPECT_EQ(pool_->info(a)->size_bytes, 32 * block_size);
+  expect_family();
+  fill("a");
+  expect_family();
+  remove("s");
+  remount();
+  expect_family();
+}
+
+}  // namespace
+}  // namespace lamina

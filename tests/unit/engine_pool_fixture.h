@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pool on a simulated disk of 64 MiB, for tests of the engine's face.
+// Thread-safety: none.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blobs/sim_disk.h"
+#include "engine/pool.h"
+
+namespace lamina {
+
+inline constexpr uint64_t pool_bytes = 64 * mib;
+
+inline std::vector<std::unique_ptr<JournalBlob>> blobs_on(SimMedium& medium, SimExecutor& executor,
+                                                          bool fresh) {
+  std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
+  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  if (fresh) {
+    Superblock superblock;
+    superblock.blob = BlobId{0};
+    superblock.pool_name = "test";
+    superblock.blob_name = "journal";
+    superblock.secret[3] = std::byte{7};
+    superblock.pool[0] = std::byte{1};
+    auto geometry = JournalBlob::plan(disk->size(), 0, 0);
+    EXPECT_TRUE(geometry);
+    superblock.size = disk->size();
+    superblock.segment_blocks = geometry->segment_blocks;
+    superblock.segment_count = geometry->segment_count;
+    superblock.erase_bytes = geometry->erase_bytes;
+    superblock.middle = geometry->middle;
+    blobs.push_back(std::make_unique<JournalBlob>(disk, superblock));
+    return blobs;
+  }
+  Result<JournalBlob::Found> found;
+  EXPECT_TRUE(executor.run_until(JournalBlob::find(*disk), found));
+  blobs.push_back(std::make_unique<JournalBlob>(disk, found->superblock));
+  return blobs;
+}
+
+class PoolOnSimulatedDisk : public testing::Test {
+ protected:
+  template <class T>
+  T wait(Task<T> task) {
+    T out{};
+    EXPECT_TRUE(executor_->run_until(std::move(task), out));
+    return out;
+  }
+  void SetUp() override {
+    auto blobs = blobs_on(medium_, *executor_, true);
+    auto made = wait(Pool::format(blobs, {}));
+    ASSERT_TRUE(made) << made.error().message;
+    open();
+  }
+  void open() {
+    auto blobs = blobs_on(medium_, *executor_, false);
+    disk_ = &blobs[0]->disk();
+    Settings settings;
+    settings.log = [this](Settings::Severity severity, const std::string& what) {
+      if (severity != Settings::Severity::info) told_.push_back(what);
+    };
+    auto opened = wait(Pool::open(std::move(blobs), settings));
+    ASSERT_TRUE(opened) << opened.error().message;
+    pool_ = std::move(*opened);
+  }
+  void remount() {
+    auto closed = wait(pool_->close());
+    ASSERT_TRUE(closed) << closed.error().message;
+    pool_.reset();
+    open();
+  }
+  void crash() {
+    pool_.reset();
+    medium_.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    open();
+  }
+  std::vector<std::byte> pattern(size_t bytes, uint8_t seed) {
+    std::vector<std::byte> data(bytes);
+    for (size_t i = 0; i < bytes; ++i) data[i] = static_cast<std::byte>(i / 7 * 31 + seed + i);
+    return data;
+  }
+  void expect_content(DeviceId id, uint64_t offset, const std::vector<std::byte>& expected) {
+    std::vector<std::byte> got(expected.size());
+    auto read = wait(pool_->read(id, offset, got));
+    ASSERT_TRUE(read) << read.error().message;
+    ASSERT_EQ(*read, expected.size());
+    EXPECT_EQ(0, std::memcmp(got.data(), expected.data(), got.size()));
+  }
+
+  std::unique_ptr<SimExecutor> executor_ = std::make_unique<SimExecutor>(1);
+  SimMedium medium_{"disk", pool_bytes};
+  Disk* disk_ = nullptr;           // the open pool's
+  std::vector<std::string> told_;  // what a person should see
+  std::unique_ptr<Pool> pool_;
+};
+
+}  // namespace lamina
