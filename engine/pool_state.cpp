@@ -91,20 +91,26 @@ bool PoolState::end_epoch(Sequence cut) {
   return checkpointer.abandon();
 }
 
-// A layer holds what one map wrote, whoever shares it and whether that map is still there.
+// A layer holds what one map wrote, whoever shares it and whether that map is still there; and an
+// entry lies in the one that was its map's top then. Facts of one map may have one home, so that an
+// older layer must not take the place of a newer one's for its own.
 void PoolState::point_at(std::span<const Rewritten> places) {
-  std::unordered_map<MapId, std::vector<Swap>> by_map;
-  for (const Rewritten& place : places) by_map[place.map].push_back(place.swap);
+  std::unordered_map<MapId, std::vector<Rewritten>> by_map;
+  for (const Rewritten& place : places) by_map[place.map].push_back(place);
   ThinMap::Replaced replaced;
   devices.for_each([&](const DevicePtr& device) {
-    if (const auto swaps = by_map.find(device->map->id()); swaps != by_map.end())
-      for (const Swap& swap : swaps->second) device->map->swap(swap);
+    if (const auto own = by_map.find(device->map->id()); own != by_map.end())
+      for (const Rewritten& place : own->second) device->map->swap(place.swap, place.sequence);
     for (const ClosedLayerPtr& layer : device->map->closed()) {
-      const auto swaps = by_map.find(layer->map);
-      if (swaps == by_map.end() || replaced.contains(layer.get())) continue;
-      auto other = std::make_shared<ClosedLayer>(*layer);
-      for (const Swap& swap : swaps->second) other->layer.swap(swap);
-      replaced[layer.get()] = std::move(other);
+      const auto entries = by_map.find(layer->map);
+      if (entries == by_map.end() || replaced.contains(layer.get())) continue;
+      std::shared_ptr<ClosedLayer> other;
+      for (const Rewritten& place : entries->second) {
+        if (!layer->holds(place.sequence)) continue;
+        if (!other) other = std::make_shared<ClosedLayer>(*layer);
+        other->layer.swap(place.swap);
+      }
+      if (other) replaced[layer.get()] = std::move(other);
     }
   });
   if (replaced.empty()) return;

@@ -131,9 +131,9 @@ std::vector<Extent> ThinMap::changed_since(Sequence after, BlockRange range) con
   return found;
 }
 
-void ThinMap::swap(const Swap& swap) {
+void ThinMap::swap(const Swap& swap, Sequence entry) {
   Lock lock(mutex_);
-  top_.swap(swap);
+  if (entry > top_after_) top_.swap(swap);
 }
 
 std::vector<ClosedLayerPtr> ThinMap::closed() const {

@@ -25,6 +25,7 @@ struct ClosedLayer {
   MapId map = MapId::none;  // whose entries are in it, though others may share it
   Sequence after = 0;       // every entry in it is newer,
   Sequence closed_at = 0;   // and older than this, which is a fork, or a cut's last entry
+  bool holds(Sequence entry) const { return entry > after && entry <= closed_at; }
 };
 // Owners: every map that has it in its stack, and a checkpoint.
 using ClosedLayerPtr = std::shared_ptr<const ClosedLayer>;
@@ -70,7 +71,7 @@ class ThinMap {
   // What was not durable lies elsewhere now (A19). Each of these layers holds what one map wrote,
   // so the top's swaps are this map's; closed layers, which do not change, are replaced, in all
   // maps that share them, by others that say it.
-  void swap(const Swap& swap);
+  void swap(const Swap& swap, Sequence entry);
   std::vector<ClosedLayerPtr> closed() const;
   using Replaced = std::unordered_map<const ClosedLayer*, ClosedLayerPtr>;
   void replace(const Replaced& replaced);

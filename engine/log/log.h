@@ -100,6 +100,7 @@ struct PoolIdentity {
 // home that it is.
 struct Rewritten {
   MapId map = MapId::none;
+  Sequence sequence = 0;
   Swap swap;
 };
 

@@ -256,6 +256,7 @@ void Log::write_step_again(LostStep& step, std::vector<Rewritten>& again) {
     const Entry& written = put(std::move(entry), payload, sums);
     Rewritten moved;
     moved.map = written.map;
+    moved.sequence = written.sequence;
     moved.swap.range = {written.begin, written.begin + written.length};
     moved.swap.home = is_home(written);
     moved.swap.from = {from, offset};
