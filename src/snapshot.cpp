@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "commands.h"
 #include "file_handle.h"
@@ -22,14 +23,21 @@ struct SnapshotOptions {
   bool read_only = false, freeze = false;
 };
 
-// File systems that are kept from changing until this goes.
+// File systems that are kept from changing until this goes. Nobody else would thaw them, so what
+// is to end this program meanwhile waits for it.
 class Frozen {
  public:
-  Frozen() = default;
+  Frozen() {
+    sigset_t ending;
+    sigemptyset(&ending);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&ending, signal);
+    sigprocmask(SIG_BLOCK, &ending, &before_);
+  }
   Frozen(const Frozen&) = delete;
   Frozen& operator=(const Frozen&) = delete;
   ~Frozen() {
     for (const FileHandle& folder : folders_) ioctl(folder.get(), FITHAW, 0);
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
   }
 
   // What is mounted from the loops over the device.
@@ -58,6 +66,7 @@ class Frozen {
 
  private:
   std::vector<FileHandle> folders_;
+  sigset_t before_{};
 };
 
 Result<ExitCode> snapshot_one(const SnapshotOptions& options) {
