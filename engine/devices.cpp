@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "blobs/varint.h"
+#include "engine/mutation.h"
 
 namespace lamina {
 namespace {
@@ -201,7 +202,7 @@ void Devices::forget_map(const Device& device) {
 // have was born before.
 std::shared_ptr<ThinMap> Devices::fork_map(Device& source, MapId map, DeviceId device,
                                            Sequence at) {
-  source.last_fork = source.last_share = at;
+  if (!mutated(Mutation::forget_last_fork)) source.last_fork = source.last_share = at;
   source.last_change = at;
   lineage.push_back({map, source.map->id(), at, device});
   return source.map->fork(map, device, at);

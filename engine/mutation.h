@@ -12,6 +12,8 @@ namespace lamina {
 
 enum class Mutation : uint8_t {
   none,
+  forget_last_fork,        // a fork leaves its source the nodes that both have (F1)
+  fork_without_closing,    // what is not merged yet is not part of a fork (A10)
   drop_flush,              // a flush completes without having flushed any disk (A1)
   skip_checksum,           // roll-forward past durable-through believes payload unread (A2)
   reuse_without_walk,      // a settled segment is retired without being found dead by a walk (A4)

@@ -63,7 +63,7 @@ void ThinMap::close_top(Sequence at) {
 
 std::shared_ptr<ThinMap> ThinMap::fork(MapId id, DeviceId device, Sequence at) {
   Lock lock(mutex_);
-  close_top(at);
+  if (!mutated(Mutation::fork_without_closing)) close_top(at);
   return std::make_shared<ThinMap>(id, device, image_, tree_.root, tree_.mapped_blocks,
                                    tree_.extents, closed_, at);
 }

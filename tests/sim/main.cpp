@@ -53,7 +53,9 @@ constexpr std::array<Kind, 7> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 12> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 14> mutations{{
+    {"forget_last_fork", Mutation::forget_last_fork},
+    {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
     {"skip_checksum", Mutation::skip_checksum},
     {"reuse_without_walk", Mutation::reuse_without_walk},
