@@ -14,7 +14,8 @@
 //
 // Where any of it fails, or anything else does that was to be durable, the epoch ends (A19), and
 // with it a checkpoint that is not published yet, wherever it is: the layers that it closed go with
-// the next, its number is not used again, its segments of nodes take no more, and what the mover had copied is given up. Its work goes on unseen until it asks for a flush, which
+// the next, its number is not used again, its segments of nodes take no more, and what the mover
+// had copied is given up. Its work goes on unseen until it asks for a flush, which
 // it does not get, since its epoch is over; then the next attempt begins. A slot that it may have
 // written all the same tells the truth: all that it names was durable before, and nothing of it is
 // used again before a newer one is K_old.
