@@ -299,7 +299,7 @@ void UringLoop::enter() {
   } else {
     const uint64_t began = now_ns();
     const uint64_t deadline = s.timers.empty() ? UINT64_MAX : s.timers.front().deadline_ns;
-    if (s.poll_ns > 0 && deadline - began > s.poll_ns) {
+    if (s.poll_ns > 0 && deadline > began + s.poll_ns) {
       result = io_uring_submit_and_get_events(&s.ring);
       if (io_uring_cq_ready(&s.ring) > 0 || poll(began)) return;
     }
