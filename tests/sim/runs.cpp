@@ -54,6 +54,33 @@ void with_forks(WorkloadOptions& work) {
   work.weights[static_cast<size_t>(Action::empty)] = 1;
 }
 
+PoolOptions on_small_disks(std::mt19937_64& random, bool one_disk) {
+  PoolOptions pool = random_pool_options(random);
+  if (one_disk) pool.disks = 1;
+  pool.disk_bytes = 64 * mib;
+  return pool;
+}
+
+// What all runs begin with that overwrite a pool of small disks for a few long lives.
+struct SmallPool {
+  SmallPool(uint64_t seed, bool one_disk, Report& report)
+      : random(seed), pool(on_small_disks(random, one_disk)), machine(pool, random(), report) {
+    options.flush_after_ns = pool.settings.flush_after_ns;
+  }
+  void overwrite(uint64_t of_blocks) {
+    options.workload = overwriting(random, of_blocks, options.flush_after_ns);
+  }
+  LifeStatistics run(Report& report) {
+    return live(machine, random(), options, rebuild_check(machine), report);
+  }
+
+  std::mt19937_64 random;
+  const PoolOptions pool;
+  PoolMachine machine;
+  LifeOptions options;
+  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;  // of the medium
+};
+
 }  // namespace
 
 LifeStatistics random_run(uint64_t seed, Report& report) {
@@ -93,56 +120,38 @@ LifeStatistics faults_run(uint64_t seed, Report& report) {
 }
 
 LifeStatistics steady_run(uint64_t seed, Report& report) {
-  std::mt19937_64 random(seed);
-  PoolOptions pool = random_pool_options(random);
-  pool.disk_bytes = 64 * mib;
-  PoolMachine machine(pool, random(), report);
-  LifeOptions options;
-  options.lives = 6;
-  options.flush_after_ns = pool.settings.flush_after_ns;
+  SmallPool small(seed, false, report);
+  small.options.lives = 6;
   // Two devices that together fill half of the medium, some 60 % of what users can store.
-  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;
-  options.workload = overwriting(random, blocks * 45 / 100, options.flush_after_ns);
-  return live(machine, random(), options, rebuild_check(machine), report);
+  small.overwrite(small.blocks * 45 / 100);
+  return small.run(report);
 }
 
 LifeStatistics forks_run(uint64_t seed, Report& report) {
-  std::mt19937_64 random(seed);
-  PoolOptions pool = random_pool_options(random);
-  pool.disk_bytes = 64 * mib;
-  PoolMachine machine(pool, random(), report);
-  LifeOptions options;
-  options.lives = 6;
-  options.flush_after_ns = pool.settings.flush_after_ns;
+  SmallPool small(seed, false, report);
+  small.options.lives = 6;
   // Six devices and two that are removed while open, each diverged from all others, would fill some
   // 60 % of what users can store; or much more than all.
-  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;
-  const bool tight = random() % 2;
-  const uint64_t each = blocks * (tight ? 25 : 6) / 100;
-  options.workload = overwriting(random, 2 * each, options.flush_after_ns);
-  options.workload.may_fill = tight;
-  options.workload.forks = 4;
-  with_forks(options.workload);
-  return live(machine, random(), options, rebuild_check(machine), report);
+  const bool tight = small.random() % 2;
+  small.overwrite(2 * (small.blocks * (tight ? 25 : 6) / 100));
+  WorkloadOptions& work = small.options.workload;
+  work.may_fill = tight;
+  work.forks = 4;
+  with_forks(work);
+  return small.run(report);
 }
 
 LifeStatistics full_run(uint64_t seed, Report& report) {
-  std::mt19937_64 random(seed);
-  PoolOptions pool = random_pool_options(random);
-  pool.disks = 1;
-  pool.disk_bytes = 64 * mib;
-  PoolMachine machine(pool, random(), report);
-  LifeOptions options;
-  options.lives = 4;
-  options.flush_after_ns = pool.settings.flush_after_ns;
-  const uint64_t blocks = pool.disk_bytes / block_size;
-  options.workload = overwriting(random, blocks * 2, options.flush_after_ns);
-  options.workload.may_fill = true;
-  if (random() % 2) with_forks(options.workload);
-  options.workload.weights[static_cast<size_t>(Action::remove)] = 1;
-  options.workload.weights[static_cast<size_t>(Action::write_large)] = 60;
-  options.afresh_blocks = blocks / 2;
-  return live(machine, random(), options, rebuild_check(machine), report);
+  SmallPool small(seed, true, report);
+  small.options.lives = 4;
+  small.overwrite(small.blocks * 2);
+  WorkloadOptions& work = small.options.workload;
+  work.may_fill = true;
+  if (small.random() % 2) with_forks(work);
+  work.weights[static_cast<size_t>(Action::remove)] = 1;
+  work.weights[static_cast<size_t>(Action::write_large)] = 60;
+  small.options.afresh_blocks = small.blocks / 2;
+  return small.run(report);
 }
 
 }  // namespace lamina::sim
