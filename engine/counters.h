@@ -20,6 +20,9 @@ struct Counters {
   std::atomic<uint64_t> flushes{0};            // count
   std::atomic<uint64_t> checkpoints{0};        // count
   std::atomic<uint64_t> survived_failures{0};  // count (A19)
+  std::atomic<uint64_t> forks{0};              // steps that forked, of however many devices
+  // What such a step took from its request to its place in the log.
+  std::atomic<uint64_t> last_fork_ns{0}, longest_fork_ns{0};
 
   uint64_t written_medium() const {
     return written_log + written_nodes + written_moved + written_summaries + written_slots +

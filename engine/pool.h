@@ -86,8 +86,10 @@ struct PoolStatus {
   uint64_t checkpoints = 0;
   CheckpointNumber checkpoint = 0;
   Epoch epoch = 0;
-  uint64_t recovered_entries = 0;  // rolled forward when it was opened
-  uint64_t survived_failures = 0;  // of writes and flushes, since open (A19)
+  uint64_t recovered_entries = 0;                  // rolled forward when it was opened
+  uint64_t survived_failures = 0;                  // of writes and flushes, since open (A19)
+  uint64_t forks = 0;                              // steps that forked, since open
+  uint64_t last_fork_ns = 0, longest_fork_ns = 0;  // from the request to its place in the log
   uint64_t devices = 0;
   std::vector<BlobStatus> blobs;
   std::string mover_state, mover_policy;

@@ -47,10 +47,19 @@ size_t layers_of(const Devices& devices, const std::vector<Pool::Fork>& forks) {
   return most;
 }
 
+void count_fork(Counters& counters, uint64_t took_ns) {
+  ++counters.forks;
+  counters.last_fork_ns = took_ns;
+  uint64_t longest = counters.longest_fork_ns;
+  while (took_ns > longest && !counters.longest_fork_ns.compare_exchange_weak(longest, took_ns)) {
+  }
+}
+
 }  // namespace
 
 Task<Result<std::vector<DeviceInfo>>> Pool::fork(std::vector<Fork> forks, bool read_only) {
   PoolState& s = *state_;
+  const uint64_t began_ns = s.settings.background->now_ns();
   std::vector<DeviceInfo> made;
   size_t layers = 0;
   {
@@ -84,6 +93,7 @@ Task<Result<std::vector<DeviceInfo>>> Pool::fork(std::vector<Fork> forks, bool r
     return list;
   });
   if (!stepped) co_return forward_error(stepped);
+  count_fork(s.counters, s.settings.background->now_ns() - began_ns);
   if (layers >= ThinMap::many_layers) s.start_checkpoint();
   for (DeviceInfo& device : made) {
     auto known = info(device.id);

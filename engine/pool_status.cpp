@@ -69,6 +69,9 @@ PoolStatus Pool::status() {
   status.epoch = s.identity.epoch;
   status.recovered_entries = s.recovered_entries;
   status.survived_failures = c.survived_failures;
+  status.forks = c.forks;
+  status.last_fork_ns = c.last_fork_ns;
+  status.longest_fork_ns = c.longest_fork_ns;
   const std::vector<Segment> used = s.space.segments();
   for (const auto& blob : s.blobs) status.blobs.push_back(blob_status(s, *blob, used));
   status.mover_state = s.reclaimer.moving() ? "moving" : "idle";

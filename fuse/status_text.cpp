@@ -160,6 +160,10 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"epoch", status.epoch},
       {"recovered_entries", status.recovered_entries},
       {"survived_failures", status.survived_failures},
+      {"snapshots",
+       {{"taken", status.forks},
+        {"last_us", status.last_fork_ns / 1000},
+        {"longest_us", status.longest_fork_ns / 1000}}},
       {"blobs", blobs},
       {"mover",
        {{"state", status.mover_state},
@@ -193,6 +197,7 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("moved_bytes_total", "counter", "Moved by cleaning", status.moved_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
   m.one("checkpoints_total", "counter", "Checkpoints", status.checkpoints);
+  m.one("snapshots_total", "counter", "Steps that made snapshots or clones", status.forks);
   m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
         status.survived_failures);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peers: each gives a file of `data` MiB, filled, and can make itself cold.
 
-A contender is made once a run, when the first row wants it, and stays until the end.
+Those that have snapshots take one by `snapshot`, from which on `file` is written past it, and
+`drop_snapshot` takes it away again. A contender is made once a run, when the first row wants it, and
+stays until the end.
 """
 
 import os
@@ -41,7 +43,7 @@ class Qcow2:
 
     def __init__(self, folder, plan):
         need("qemu-img", "qemu-storage-daemon")
-        self._image = folder.path / "disk.qcow2"
+        self._base = self._image = folder.path / "disk.qcow2"
         self.file = folder.path / "qcow2-export"
         self.file.touch()
         self._process = None
@@ -75,6 +77,20 @@ class Qcow2:
     def cold(self):
         self._stop()
         drop_caches()
+        self._start()
+
+    def snapshot(self):
+        """An overlay over the image, which is served in its place."""
+        self._stop()
+        self._image = self._base.with_suffix(".overlay")
+        sh("qemu-img", "create", "-q", "-f", "qcow2", "-b", self._base, "-F", "qcow2", self._image)
+        self._start()
+
+    def drop_snapshot(self):
+        """The overlay with what was written goes; the image is as it was."""
+        self._stop()
+        self._image.unlink()
+        self._image = self._base
         self._start()
 
 
@@ -114,6 +130,15 @@ class FileSystem:
         self._stop()
         drop_caches()
         self._start()
+
+    def snapshot(self):
+        """A reflink copy."""
+        sh("cp", "--reflink=always", self.file, self._mount / "snapshot")
+        sh("sync", "-f", self._mount)
+
+    def drop_snapshot(self):
+        (self._mount / "snapshot").unlink()
+        sh("sync", "-f", self._mount)
 
 
 def xfs(folder, plan):

@@ -85,6 +85,9 @@ class Pool:
         sh(self.program, "create", self.mount / name, f"{mib}M")
         return self.mount / name
 
+    def snapshot_of(self, name, snapshot):
+        os.setxattr(self.mount / name, "user.lamina.snapshot", os.fsencode(snapshot))
+
     def sync(self):
         sh(self.program, "sync", self.mount)
 
@@ -128,3 +131,10 @@ class Lamina(Pool):
         super().__init__(folder, "lamina", plan.pool, settings)
         self.file = self.create("disk", plan.data)
         fio.fill(self.file, plan.data)
+
+    def snapshot(self):
+        self.snapshot_of("disk", "snapshot")
+
+    def drop_snapshot(self):
+        (self.mount / "snapshot").unlink()
+        self.checkpoint()

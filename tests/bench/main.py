@@ -43,14 +43,13 @@ class Bench:
                 say(f"{name} cannot run: {reason}")
         return self._made[name]
 
-    def alternate(self, row, one):
+    def alternate(self, row, one, among=None):
         """Rounds in which each contender has one turn, in an order that turns too."""
-        for name in list(self.names):
-            self.contender(name)
+        names = [n for n in among or list(self.names) if self.contender(n)]
         for number in range(1, self.rounds + 1):
-            order = self.names[number % len(self.names):] + self.names[:number % len(self.names)]
+            order = names[number % len(names):] + names[:number % len(names)]
             samples = {name: one(self.contender(name), number) for name in order}
-            row.rounds.append({name: samples[name] for name in self.names})
+            row.rounds.append({name: samples[name] for name in names})
 
     @staticmethod
     def without(row, name):

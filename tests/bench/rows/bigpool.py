@@ -1,49 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool of 10 million extents: opening it, opening it after a crash, and memory.
 
-Every 4K block of a large device is written at random, so that no two extents join. The pool lies on
-a disk that keeps all metadata, and of each block of payload the word that it repeats
-(tests/bigpool/word_disk.h), so it takes a minute and a GiB. To read payload is to read a hole of the
+The pool lies on a disk that keeps all metadata and a word of each block (words.py). To read payload is to read a hole of the
 file: a submission, but no wait for a device, so a node that is not cached stands out more here than on
 a real disk.
 """
 
-import os
-from pathlib import Path
-
 from .. import fio
-from ..lamina import TOP, Pool
-from ..machine import Missing, drop_caches
+from ..machine import drop_caches
 from ..plan import CACHES, RSS_ALLOWANCE
 from ..report import Check, Row
+from ..words import WordPool, write_extents
 
 NAME = "bigpool"
 SMALL_CACHE = 16
 NODES_DEFAULT = 256
 SPARE = 1.25  # of the pool over the data
-
-
-def _daemon():
-    path = Path(os.environ.get("LAMINA_WORDS", TOP / "build/release/tests/bigpool/lamina_words"))
-    if not path.exists():
-        raise Missing(f"{path} is not built")
-    return path
-
-
-class WordPool(Pool):
-    """The words stand for the payload: a memory of the kernel's, not of the daemon's."""
-
-    def start(self):
-        words = Path(f"{self.image}.words")
-        if words.exists():
-            with words.open("rb") as file:
-                while file.read(1 << 20):
-                    pass
-        return super().start()
-
-    def end(self):
-        super().end()
-        Path(f"{self.image}.words").unlink(missing_ok=True)
 
 
 def _reads(bench, disk, size, number, seconds=None):
@@ -80,10 +52,9 @@ def run(bench):
     if "lamina" not in bench.names:
         return bench.without(row, "lamina")
     size = bench.plan.extents * 4 // 1024
-    pool = WordPool(bench.folder, "bigpool", int(size * SPARE) + 1024, daemon=_daemon())
+    pool = WordPool(bench.folder, "bigpool", int(size * SPARE) + 1024)
     disk = pool.create("disk", size)
-    fio.run(disk, rw="randwrite", size=size, end_fsync=True, seed=999, words=True)
-    pool.checkpoint()
+    write_extents(pool, disk, size)
     status = pool.status()
     row.notes.append(f"{status['extents']} extents, {status['metadata_bytes'] >> 20} MiB of maps and "
                      f"tables; the pool takes {pool.image.stat().st_blocks >> 11} MiB")
