@@ -135,17 +135,26 @@ void read_origins(const YamlMap& top, PoolConfig& config) {
   }
 }
 
-// A program that a daemon of root starts must not be another user's to name.
+// Whether nobody but root and the user that this runs as can write `path`, or replace it there.
+bool only_own(const std::filesystem::path& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
+         (status.st_uid == geteuid() || status.st_uid == 0);
+}
+
+// A program that a daemon of root starts must not be another user's to name: neither the file nor
+// the folders that say which file that is.
 void read_on_low_space(const YamlMap& top, PoolConfig& config) {
   config.on_low_space = absolute_path(top, "on_low_space");
-  struct stat status {};
-  if (stat(config.file.c_str(), &status) != 0) return;  // from memory
-  const bool others_write = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
-  if (others_write || (status.st_uid != geteuid() && status.st_uid != 0))
-    top.reject("on_low_space",
-               "others than its user can write this file, so no program is run "
-               "from it: chmod go-w " +
-                   config.file);
+  std::error_code from_memory;
+  const std::filesystem::path file = std::filesystem::canonical(config.file, from_memory);
+  if (from_memory) return;
+  const std::filesystem::path typed(config.file);
+  for (const auto& path : {file, file.parent_path(), typed.parent_path()})
+    if (!only_own(path))
+      top.reject("on_low_space", "others than its user can write " + path.string() +
+                                     ", so no program is run from this file; chmod go-w, or chown "
+                                     "to who mounts the pool");
 }
 
 void read_small_keys(const YamlMap& top, PoolConfig& config) {
@@ -187,7 +196,7 @@ PoolConfig read_pool(const YAML::Node& document, const std::string& file) {
   if (top.has("aging")) read_aging(top, config);
   if (top.has("memory")) read_memory(top, config);
   read_small_keys(top, config);
-  for (const std::string_view key : {"aging", "on_low_space", "promote", "origins", "reserve"})
+  for (const std::string_view key : {"aging", "promote", "origins", "reserve"})
     if (top.has(key)) config.without_effect.push_back(top.where(key) + ": " + std::string(key));
   return config;
 }

@@ -8,8 +8,17 @@
 namespace lamina {
 
 uint64_t PoolState::used_blocks_bound() const {
-  return checkpointer.used_blocks() + merging_blocks + unmerged_blocks + reserved_blocks +
-         space.metadata_blocks();
+  return merged_blocks_bound() + merging_blocks + unmerged_blocks;
+}
+
+uint64_t PoolState::merged_blocks_bound() const {
+  return checkpointer.used_blocks() + reserved_blocks + space.metadata_blocks();
+}
+
+void PoolState::look_at_space(bool refused) {
+  const uint64_t size = space.capacity_blocks() * block_size;
+  if (const auto change = fullness.look(merged_blocks_bound() * block_size, size, refused))
+    settings.on_fullness(*change);
 }
 
 bool PoolState::admits(uint64_t blocks) const {
@@ -80,6 +89,7 @@ Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
     LAMINA_CO_TRY(co_await reclaimer.measure());
     if (admits(fresh)) co_return Result<>{};
   }
+  look_at_space(true);
   co_return fail(Code::no_space, "the pool is full");
 }
 

@@ -9,15 +9,19 @@ namespace {
 
 constexpr uint64_t pool_part = 16;   // of a small pool: a checkpoint each sixteenth of it
 constexpr uint64_t free_part = 4;    // of what is free for users
+constexpr uint64_t look_part = 32;   // of a pool that may have become fuller by a step
 constexpr uint64_t log_minimum = 4;  // segments: checkpoints are not worth it more often
 constexpr int follow_up_limit = 8;   // checkpoints in a row to get space back
 
 }  // namespace
 
-// E3, D5: by bytes of log, by what waits in layers, and by free segments.
+// E3, D5: by bytes of log, by what waits in layers, and by free segments; sooner where it is time
+// to tell of low space, if what came in is new.
 bool PoolState::checkpoint_due(uint64_t bytes, uint64_t entries) const {
   const uint64_t segment = uint64_t{space.segment_blocks()} * block_size;
-  const uint64_t by_pool = space.total() * segment / pool_part;
+  const bool fuller =
+      fullness.would_rise(used_blocks_bound() * block_size, space.capacity_blocks() * block_size);
+  const uint64_t by_pool = space.total() * segment / (fuller ? look_part : pool_part);
   const uint64_t by_free = space.available(Claim::user) * segment / free_part;
   const uint64_t limit = std::min({settings.checkpoint_log_bytes, by_pool, by_free});
   return bytes >= std::max(limit, log_minimum * segment) || entries >= log.entry_limit() / 2;

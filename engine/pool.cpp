@@ -16,6 +16,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Journ
   if (!state) co_return forward_error(state);
   std::unique_ptr<Pool> pool(new Pool(std::move(*state)));
   if (!pool->state_->settings.read_only) {
+    pool->state_->look_at_space();
     // What was rolled forward is merged soon, so that crashes in a row do not add up (D10).
     if (pool->state_->recovered_entries > 0)
       pool->state_->start_checkpoint();

@@ -67,13 +67,14 @@ struct BlobStatus {
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
-  std::string health;  // "ok", "read-only: <why>", ...
+  std::string health;  // "ok", "full: <what goes on>", "read-only: <why>"
   bool read_only = false;
   uint64_t size = 0;  // what users can ever store, bytes; the reserve is not in it
   uint64_t used = 0, free = 0;
   uint64_t extents = 0;
   uint64_t metadata_bytes = 0;  // maps + node table + device table + checkpoints, one copy
   uint64_t record_bytes = 0;    // record headers written since open
+  uint32_t space_warning = 0;  // percent: the step of fullness that was reached; 0: none
   uint64_t summary_bytes = 0;   // summaries and checksums written since open
   uint64_t log_bytes = 0;       // to roll forward after a crash now
   uint64_t tail_bytes = 0;      // not known to be durable

@@ -21,6 +21,7 @@
 #include "engine/maps/node_store.h"
 #include "engine/node_writer.h"
 #include "engine/pool.h"
+#include "engine/space/fullness.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
 #include "engine/sums.h"
@@ -101,6 +102,10 @@ class PoolState final : public BlockSource {
   Task<uint64_t> blocks_newer(Extent extent, Sequence than);
   bool devices_dropped();
   uint64_t used_blocks_bound() const;
+  // The same without what is not merged yet, which is counted as if all of it were new.
+  uint64_t merged_blocks_bound() const;
+  // What is used has become known: tells of a step. `refused`: somebody was told no_space.
+  void look_at_space(bool refused = false);
   uint64_t layer_bytes();
 
   // --- background (engine/background.cpp)
@@ -131,6 +136,7 @@ class PoolState final : public BlockSource {
   NodeWriter writer;
   Checkpointer checkpointer;
   Reclaimer reclaimer;
+  FullnessWatch fullness;
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
   uint64_t recovered_entries = 0;
   std::function<void(DeviceId)> changed;

@@ -34,10 +34,13 @@ PoolStatus Pool::status() {
   PoolStatus status;
   status.name = s.blobs.front()->superblock().pool_name;
   status.uuid = s.identity.pool;
+  status.space_warning = s.fullness.percent();
+  const bool full = status.space_warning == FullnessWatch::steps.back();
   auto health = s.log.health();
   status.read_only = s.settings.read_only || !health;
   status.health = !health                ? "read-only: " + health.error().message
                   : s.settings.read_only ? "read-only: mounted so"
+                  : full                 ? "full: new data is refused until space comes back"
                                          : "ok";
   {
     Lock order(s.log.order());

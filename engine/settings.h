@@ -9,6 +9,7 @@
 
 #include "base/executor.h"
 #include "base/units.h"
+#include "engine/space/fullness.h"
 
 namespace lamina {
 
@@ -31,6 +32,9 @@ struct Settings {
   // pool that turned read-only.
   enum class Severity : uint8_t { info, warning, error };
   std::function<void(Severity, const std::string&)> log = [](Severity, const std::string&) {};
+  // The pool has become fuller, or less full, by a step. Must not wait.
+  std::function<void(const FullnessWatch::Change&)> on_fullness = [](const FullnessWatch::Change&) {
+  };
 };
 
 }  // namespace lamina

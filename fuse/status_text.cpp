@@ -154,6 +154,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"written_log", status.written_log},
       {"written_nodes", status.written_nodes},
       {"written_moved", status.written_moved},
+      {"space_warning", status.space_warning == 0 ? Json() : Json(status.space_warning)},
       {"flushes", status.flushes},
       {"checkpoints", status.checkpoints},
       {"checkpoint", status.checkpoint},
@@ -203,6 +204,9 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
+  m.one("space_warning_percent", "gauge",
+        "The last of 80, 90, 95 and 100 percent of the space that was reached; 0: none",
+        status.space_warning);
   m.head("blob_free_bytes", "gauge", "Free space of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_free_bytes", blob.name, blob.free);
   m.head("blob_healthy", "gauge", "1 while the blob's disk works");

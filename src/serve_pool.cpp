@@ -13,6 +13,7 @@
 #include "engine/pool.h"
 #include "fuse/process.h"
 #include "fuse/server.h"
+#include "low_space.h"
 #include "status_report.h"
 #include "tools/open_pool.h"
 #include "version.h"
@@ -126,6 +127,10 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
     log.write(severity, message);
   };
   const std::string name = opened->pool_name;
+  LowSpace low_space(config, name, mount_point, log);
+  settings.on_fullness = [&low_space](const FullnessWatch::Change& change) {
+    low_space.tell(change);
+  };
   auto pool = (*loop)->run_until(Pool::open(std::move(opened->blobs), settings));
   if (!pool) return forward_error(pool);
 

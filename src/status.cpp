@@ -47,6 +47,11 @@ void print_for_people(const Json& status) {
   std::printf("health    %s\n", text_at(status, "health").c_str());
   std::printf("space     %s of %s used, %s free\n", size_at(status, "used").c_str(),
               size_at(status, "size").c_str(), size_at(status, "free").c_str());
+  if (const auto warning = status.find("space_warning");
+      warning != status.end() && warning->is_number())
+    std::printf(
+        "warning   %s %% of the space is used: delete, discard (fstrim), or `lamina blob grow`\n",
+        warning->dump().c_str());
   std::printf("devices   %s with %s extents, %s of metadata\n", text_at(status, "devices").c_str(),
               text_at(status, "extents").c_str(), size_at(status, "metadata_bytes").c_str());
   std::printf("log       %s to roll forward, %s not durable yet\n",

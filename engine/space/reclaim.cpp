@@ -151,6 +151,7 @@ Task<Result<>> Reclaimer::take_round(bool always_walk) {
   }
   Lock lock(mutex_);
   busy_ = false;
+  pool_.look_at_space();
   ended_.wake_all();
   co_return result;
 }
@@ -249,8 +250,10 @@ Task<Result<>> Reclaimer::make_room(Claim claim) {
       LAMINA_CO_TRY(co_await after_checkpoint());
     const bool gains = pool_.space.available(Claim::checkpoint) > before || gain_pending();
     without_gain = gains ? 0 : without_gain + 1;
-    if (without_gain >= hopeless_rounds || round >= bounded_rounds)
+    if (without_gain >= hopeless_rounds || round >= bounded_rounds) {
+      pool_.look_at_space(true);
       co_return fail(Code::no_space, "the pool is full");
+    }
   }
   co_return Result<>{};
 }
