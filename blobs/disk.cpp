@@ -41,6 +41,7 @@ void DiskOperation::complete(int error_number) {
   error = error_number;
   IoBatch* const owner = batch;
   if (owner == nullptr) return;
+  owner->zeroed_ += zeroed;
   if (error_number != 0 && owner->first_error_ == 0) {
     owner->first_error_ = error_number;
     owner->failed_kind_ = kind;

@@ -51,6 +51,7 @@ struct DiskOperation {
   uint64_t length = 0;
   std::byte* data = nullptr;  // for a write it is only read
   int error = 0;              // 0 or a positive errno; a short transfer is EIO
+  uint64_t zeroed = 0;        // bytes that a prepare had to write
   IoBatch* batch = nullptr;
   Disk* disk = nullptr;
   // For the disk, while the operation is under way: so that a request costs it no allocation.
@@ -99,6 +100,7 @@ class IoBatch {
   void await_resume();
 
   bool ok() const { return first_error_ == 0; }
+  uint64_t zeroed() const { return zeroed_; }       // by all its prepares
   int first_error() const { return first_error_; }  // 0 or a positive errno
   // Ok, or the first error that any operation met, naming the disk.
   Result<> result() const;
@@ -116,6 +118,7 @@ class IoBatch {
   uint32_t used_ = 0;              // operations since the last await
   uint32_t pending_ = 0;
   int first_error_ = 0;
+  uint64_t zeroed_ = 0;
   DiskOperation::Kind failed_kind_ = DiskOperation::Kind::read;
   uint64_t failed_offset_ = 0;
   const Disk* failed_disk_ = nullptr;

@@ -239,6 +239,8 @@ void FileDisk::Request::complete(int32_t result, uint32_t) {
   if (result < 0) return operation_.complete(-result);
   if (!transfers()) return operation_.complete(0);
   done_ += static_cast<uint64_t>(result);
+  if (operation_.kind == DiskOperation::Kind::prepare)
+    operation_.zeroed += static_cast<uint64_t>(result);
   if (done_ == operation_.length) return operation_.complete(0);
   // Short. Nothing at all, or not even a sector: the end of a file that somebody has truncated.
   if (result == 0 || done_ % sector != 0) return operation_.complete(EIO);

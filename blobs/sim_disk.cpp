@@ -70,10 +70,13 @@ void SimDisk::submit(DiskOperation& operation) {
     case DiskOperation::Kind::flush:
       return submit_flush(operation);
     case DiskOperation::Kind::discard:
+      medium_.bytes_discarded += operation.length;
       return submit_discard(operation);
     case DiskOperation::Kind::prepare:
       if (fails(prepares_, faults_.fail_prepare_at))
         return complete_with(operation, faults_.dead ? EIO : ENOSPC);
+      operation.zeroed = operation.length;
+      medium_.bytes_zeroed += operation.length;
       return submit_discard(operation);
   }
 }

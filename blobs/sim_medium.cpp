@@ -86,6 +86,12 @@ uint64_t SimMedium::discards() const {
 uint64_t SimMedium::bytes_written() const {
   return state_->bytes_written;
 }
+uint64_t SimMedium::bytes_zeroed() const {
+  return state_->bytes_zeroed;
+}
+uint64_t SimMedium::bytes_discarded() const {
+  return state_->bytes_discarded;
+}
 
 void SimMedium::watch(StreamRegion region) {
   state_->streams.watch(region.offset, region.length, std::move(region.excepted));

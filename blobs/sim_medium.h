@@ -54,6 +54,7 @@ class SimMedium {
   // Counts since construction, of operations submitted.
   uint64_t flushes() const, writes() const, reads() const, discards() const;
   uint64_t bytes_written() const;
+  uint64_t bytes_zeroed() const, bytes_discarded() const;  // by prepares, by discards
 
   // Erase-sized streaming: between two discards of a region registered as a segment every block
   // of it is written at most once and front to back; `excepted` blocks (header and summary

@@ -19,7 +19,8 @@ struct SimMedium::State {
   SimCache cache;
   SimStreamWatch streams;
   std::function<void(const std::string&)> report;
-  uint64_t flushes = 0, writes = 0, reads = 0, discards = 0, bytes_written = 0;
+  uint64_t flushes = 0, writes = 0, reads = 0, discards = 0, bytes_written = 0, bytes_zeroed = 0,
+           bytes_discarded = 0;
 
   void violation(const std::string& what) const;
 };

@@ -482,7 +482,7 @@ Task<Result<>> Checkpointer::write_slot(const Slot& named) {
       pack_slot(slot, pool_.identity.secret, blob->id(), static_cast<uint32_t>(offset / block_size),
                 blocks.back().span());
       writes.write(blob->disk(), offset, blocks.back().span());
-      pool_.counters.written_slots += block_size;
+      pool_.counters.add(Cause::slots, block_size);
     }
   }
   co_await writes;

@@ -1,22 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// Honest counters of what the pool did since it was opened, bytes unless said otherwise.
+// What the pool has done since it was opened, bytes unless said otherwise. Whoever writes to a disk
+// counts it here, under the reason why; what is not counted here was not written.
 // Thread-safety: atomics, read one by one.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 
 namespace lamina {
 
+// Why something was written to a disk.
+enum class Cause : uint8_t {
+  payload,         // users' data in the log, some of it twice after a failure (A19)
+  record_headers,  // with the entries
+  nodes,           // of the maps, both copies, with their segments' headers
+  tables,          // of checkpoints, both copies
+  moved,           // payload that the mover copied
+  summaries,       // summaries, checksums and headers of segments of log and moved data
+  slots,           // of checkpoints
+  stamps,          // of retired segments
+  recovery,        // what a crash may have left in a cache, once more
+  zeroes,          // over holes of files, ahead of use
+};
+inline constexpr size_t cause_count = 10;
+inline constexpr std::array<std::string_view, cause_count> cause_names{
+    "payload",   "record_headers", "nodes",  "tables",   "moved",
+    "summaries", "slots",          "stamps", "recovery", "zeroes"};
+
 struct Counters {
   std::atomic<uint64_t> written_user{0};
-  std::atomic<uint64_t> written_log{0};        // records, payload included
-  std::atomic<uint64_t> record_headers{0};     // of them headers
-  std::atomic<uint64_t> written_nodes{0};      // nodes and tables, both copies
-  std::atomic<uint64_t> written_moved{0};      // what the mover wrote
-  std::atomic<uint64_t> written_summaries{0};  // summaries, checksums and segment headers
-  std::atomic<uint64_t> written_slots{0};
-  std::atomic<uint64_t> written_stamps{0};
+  std::array<std::atomic<uint64_t>, cause_count> written{};
+  std::atomic<uint64_t> discarded{0};          // no writing, but work for a disk
   std::atomic<uint64_t> flushes{0};            // count
   std::atomic<uint64_t> checkpoints{0};        // count
   std::atomic<uint64_t> survived_failures{0};  // count (A19)
@@ -24,10 +40,7 @@ struct Counters {
   // What such a step took from its request to its place in the log.
   std::atomic<uint64_t> last_fork_ns{0}, longest_fork_ns{0};
 
-  uint64_t written_medium() const {
-    return written_log + written_nodes + written_moved + written_summaries + written_slots +
-           written_stamps;
-  }
+  void add(Cause cause, uint64_t bytes) { written[static_cast<size_t>(cause)] += bytes; }
 };
 
 }  // namespace lamina

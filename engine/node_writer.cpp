@@ -61,6 +61,7 @@ Result<> NodeWriter::open_head(Head& head, BlobId avoid) {
   if (head.blocks() != blocks) head.memory = Buffer(uint64_t{blocks} * block_size);
   head.next_block = payload_begin(SegmentClass::nodes, blocks, 0);
   head.written = 0;  // the first write goes from the segment's front
+  head.pages = 0;
   head.entries.clear();
   head.entry_bytes = 0;
   fill_header(head);
@@ -86,7 +87,10 @@ Task<Result<NodeWriter::Places>> NodeWriter::append(std::optional<Entry> line) {
     places.copies[i] = {head.name.generation, block};
     places.keys[i] = {head.name.blob, head.name.index, head.name.generation, block};
     places.blocks[i] = head.memory.blocks(block, 1);
-    if (!line) continue;
+    if (!line) {
+      ++head.pages;
+      continue;
+    }
     line->offset = block;
     head.entry_bytes += packed_entry_size(*line, 0);
     head.entries.push_back(*line);
@@ -102,8 +106,10 @@ Task<Result<>> NodeWriter::write_pending(Head& head) {
   batch.write(blob.disk(), blob.offset(head.name.index, head.written),
               head.memory.blocks(head.written, count));
   head.written = head.next_block;
+  const uint32_t pages = std::exchange(head.pages, 0);
+  counters_.add(Cause::tables, uint64_t{pages} * block_size);
+  counters_.add(Cause::nodes, uint64_t{count - pages} * block_size);
   co_await batch;
-  counters_.written_nodes += uint64_t{count} * block_size;
   co_return batch.result();
 }
 
@@ -126,8 +132,8 @@ Task<Result<>> NodeWriter::seal(Head& head) {
                head.memory.blocks(at, length));
   IoBatch batch;
   batch.write(blob.disk(), blob.offset(head.name.index, at), head.memory.blocks(at, length));
+  counters_.add(Cause::summaries, uint64_t{length} * block_size);
   co_await batch;
-  counters_.written_summaries += uint64_t{length} * block_size;
   if (!batch.ok()) co_return batch.result();
   space_.seal(head.name.generation, head.next_block);
   head.name = {};

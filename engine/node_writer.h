@@ -41,6 +41,7 @@ class NodeWriter {
     SegmentName name{};
     Buffer memory;
     uint32_t next_block = 0, written = 0;
+    uint32_t pages = 0;  // of tables, among what is not written
     std::vector<Entry> entries;
     size_t entry_bytes = 0;
     bool is_open() const { return name.generation != Generation::none; }

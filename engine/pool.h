@@ -11,9 +11,11 @@
 //   longer (A19).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +25,7 @@
 #include "base/task.h"
 #include "base/units.h"
 #include "blobs/journal_blob.h"
+#include "engine/counters.h"
 #include "engine/maps/extent.h"
 #include "engine/settings.h"
 
@@ -71,19 +74,17 @@ struct PoolStatus {
   bool read_only = false;
   uint64_t size = 0;  // what users can ever store, bytes; the reserve is not in it
   uint64_t used = 0, free = 0;
+  uint32_t space_warning = 0;  // percent: the step of fullness that was reached; 0: none
   uint64_t extents = 0;
   uint64_t metadata_bytes = 0;  // maps + node table + device table + checkpoints, one copy
-  uint64_t record_bytes = 0;    // record headers written since open
-  uint32_t space_warning = 0;  // percent: the step of fullness that was reached; 0: none
-  uint64_t summary_bytes = 0;   // summaries and checksums written since open
   uint64_t log_bytes = 0;       // to roll forward after a crash now
   uint64_t tail_bytes = 0;      // not known to be durable
   uint64_t layer_bytes = 0, node_cache_bytes = 0;
-  uint64_t node_misses = 0;     // look-ups since open that the cache could not answer
-  uint64_t written_user = 0;    // payload bytes taken from users since open
-  uint64_t written_medium = 0;  // bytes written to disks since open, all causes
-  uint64_t written_log = 0, written_nodes = 0, written_moved = 0;  // of them
-  uint64_t flushes = 0;                                            // of disks, since open
+  uint64_t node_misses = 0;   // look-ups since open that the cache could not answer
+  uint64_t written_user = 0;  // payload bytes taken from users since open
+  std::array<uint64_t, cause_count> written{};  // bytes written to disks since open, by cause
+  uint64_t discarded = 0;                       // bytes since open
+  uint64_t flushes = 0;                         // of disks, since open
   uint64_t checkpoints = 0;
   CheckpointNumber checkpoint = 0;
   Epoch epoch = 0;
@@ -98,6 +99,9 @@ struct PoolStatus {
   uint64_t walk_age_ns = 0;
   bool walk_complete = false;
   uint64_t lost_ranges = 0;
+
+  uint64_t written_for(Cause cause) const { return written[static_cast<size_t>(cause)]; }
+  uint64_t written_medium() const { return std::accumulate(written.begin(), written.end(), 0ull); }
 };
 
 struct LostRange {

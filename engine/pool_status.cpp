@@ -53,8 +53,6 @@ PoolStatus Pool::status() {
   status.extents = s.checkpointer.extents();
   status.metadata_bytes = s.checkpointer.metadata_bytes();
   const Counters& c = s.counters;
-  status.record_bytes = c.record_headers;
-  status.summary_bytes = c.written_summaries;
   status.log_bytes = s.log.bytes_since_cut();
   status.tail_bytes = s.log.tail_bytes();
   status.layer_bytes = s.layer_bytes();
@@ -62,10 +60,8 @@ PoolStatus Pool::status() {
   status.node_cache_bytes = nodes.bytes;
   status.node_misses = nodes.misses;
   status.written_user = c.written_user;
-  status.written_medium = c.written_medium();
-  status.written_log = c.written_log;
-  status.written_nodes = c.written_nodes;
-  status.written_moved = c.written_moved;
+  for (size_t i = 0; i < cause_count; ++i) status.written[i] = c.written[i];
+  status.discarded = c.discarded;
   status.flushes = c.flushes;
   status.checkpoints = c.checkpoints;
   status.checkpoint = s.checkpointer.number();

@@ -179,7 +179,9 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
     batch.discard(blob.disk(), offset, blob.segment_bytes());
   else
     batch.prepare(blob.disk(), offset, blob.segment_bytes());
+  if (blob.disk().traits().block_device) pool_.counters.discarded += blob.segment_bytes();
   co_await batch;
+  pool_.counters.add(Cause::zeroes, batch.zeroed());
   LAMINA_CO_TRY(batch.result());
   const BackedCheckpoints backed{slot.number, slot.oldest_backed};
   co_return co_await pool_.log.start(end_.next.back(), end_.last, end_.last_checksum, backed);
@@ -228,6 +230,7 @@ Task<Result<>> Recovery::write_again(const RollForward& forward) {
     JournalBlob& blob = pool_.space.blob(u.segment->name.blob);
     batch.write(blob.disk(), blob.offset(u.segment->name.index, u.begin),
                 u.segment->memory.blocks(u.begin, u.end - u.begin));
+    pool_.counters.add(Cause::recovery, uint64_t{u.end - u.begin} * block_size);
   }
   co_await batch;
   co_return batch.result();
@@ -267,6 +270,7 @@ Task<Result<>> Recovery::find_orphans() {
       for (; i < still.size() && blob->offset(still[i], 0) == end; ++i)
         end += blob->segment_bytes();
       discards.discard(blob->disk(), begin, end - begin);
+      pool_.counters.discarded += end - begin;
     }
     co_await discards;
     LAMINA_CO_TRY(discards.result());

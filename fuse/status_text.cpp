@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -86,6 +87,14 @@ Json walk_age(const PoolStatus& status) {
   return status.walk_age_ns / 1'000'000'000;
 }
 
+// null: nothing was written by users.
+Json amplification(const PoolStatus& status) {
+  if (status.written_user == 0) return nullptr;
+  return std::round(1000.0 * static_cast<double>(status.written_medium()) /
+                    static_cast<double>(status.written_user)) /
+         1000;
+}
+
 // A label's value: backslash, quote and line end are escaped.
 std::string label(std::string_view value) {
   std::string out;
@@ -99,7 +108,7 @@ std::string label(std::string_view value) {
   return out;
 }
 
-// One metric with one value a blob, or one value.
+// Metrics of one value, or of one value for each of something.
 class Metrics {
  public:
   explicit Metrics(std::string pool) : pool_(label(pool)) {}
@@ -113,9 +122,13 @@ class Metrics {
     text_ += "# HELP lamina_" + std::string(name) + " " + std::string(help) + "\n";
     text_ += "# TYPE lamina_" + std::string(name) + " " + std::string(type) + "\n";
   }
+  void labelled(std::string_view name, std::string_view kind, std::string_view value,
+                uint64_t count) {
+    text_ += "lamina_" + std::string(name) + "{pool=\"" + pool_ + "\"," + std::string(kind) +
+             "=\"" + label(value) + "\"} " + std::to_string(count) + "\n";
+  }
   void blob(std::string_view name, const std::string& blob, uint64_t value) {
-    text_ += "lamina_" + std::string(name) + "{pool=\"" + pool_ + "\",blob=\"" + label(blob) +
-             "\"} " + std::to_string(value) + "\n";
+    labelled(name, "blob", blob, value);
   }
   std::string take() { return std::move(text_); }
 
@@ -130,6 +143,8 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
                         const ProcessStatus& process) {
   Json blobs = Json::array();
   for (const BlobStatus& blob : status.blobs) blobs.push_back(blob_json(blob));
+  Json causes = Json::object();
+  for (size_t i = 0; i < cause_count; ++i) causes[std::string(cause_names[i])] = status.written[i];
   const Json json = {
       {"pool", status.name},
       {"uuid", uuid_text(status.uuid)},
@@ -139,22 +154,26 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"size", status.size},
       {"used", status.used},
       {"free", status.free},
+      {"space_warning", status.space_warning == 0 ? Json() : Json(status.space_warning)},
       {"devices", status.devices},
       {"extents", status.extents},
       {"metadata_bytes", status.metadata_bytes},
-      {"record_bytes", status.record_bytes},
-      {"summary_bytes", status.summary_bytes},
+      {"record_bytes", status.written_for(Cause::record_headers)},
+      {"summary_bytes", status.written_for(Cause::summaries)},
       {"log_bytes", status.log_bytes},
       {"tail_bytes", status.tail_bytes},
       {"layer_bytes", status.layer_bytes},
       {"node_cache_bytes", status.node_cache_bytes},
       {"node_misses", status.node_misses},
       {"written_user", status.written_user},
-      {"written_medium", status.written_medium},
-      {"written_log", status.written_log},
-      {"written_nodes", status.written_nodes},
-      {"written_moved", status.written_moved},
-      {"space_warning", status.space_warning == 0 ? Json() : Json(status.space_warning)},
+      {"written_medium", status.written_medium()},
+      {"written_log",
+       status.written_for(Cause::payload) + status.written_for(Cause::record_headers)},
+      {"written_nodes", status.written_for(Cause::nodes) + status.written_for(Cause::tables)},
+      {"written_moved", status.written_for(Cause::moved)},
+      {"written", causes},
+      {"write_amplification", amplification(status)},
+      {"discarded", status.discarded},
       {"flushes", status.flushes},
       {"checkpoints", status.checkpoints},
       {"checkpoint", status.checkpoint},
@@ -179,11 +198,14 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
 
 std::string metrics_text(const PoolStatus& status) {
   Metrics m(status.name);
-  m.one("healthy", "gauge", "1 while the pool takes writes and no disk has failed",
+  m.one("healthy", "gauge", "1 while the pool takes writes, is not full and no disk has failed",
         status.health == "ok" ? 1 : 0);
   m.one("size_bytes", "gauge", "What users can ever store", status.size);
   m.one("used_bytes", "gauge", "Of it, what is in use", status.used);
   m.one("free_bytes", "gauge", "What can still be written", status.free);
+  m.one("space_warning_percent", "gauge",
+        "The last of 80, 90, 95 and 100 percent of the space that was reached; 0: none",
+        status.space_warning);
   m.one("devices", "gauge", "Devices", status.devices);
   m.one("extents", "gauge", "Extents in all maps, as of the last merge", status.extents);
   m.one("metadata_bytes", "gauge", "Maps, tables and checkpoints, one copy", status.metadata_bytes);
@@ -194,7 +216,11 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("node_misses_total", "counter", "Nodes looked up that were not cached", status.node_misses);
   m.one("written_user_bytes_total", "counter", "Payload taken from users", status.written_user);
   m.one("written_medium_bytes_total", "counter", "Written to disks, all causes",
-        status.written_medium);
+        status.written_medium());
+  m.head("written_bytes_total", "counter", "Written to disks, by cause");
+  for (size_t i = 0; i < cause_count; ++i)
+    m.labelled("written_bytes_total", "cause", cause_names[i], status.written[i]);
+  m.one("discarded_bytes_total", "counter", "Discarded, on disks", status.discarded);
   m.one("moved_bytes_total", "counter", "Moved by cleaning", status.moved_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
   m.one("checkpoints_total", "counter", "Checkpoints", status.checkpoints);
@@ -204,9 +230,6 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
-  m.one("space_warning_percent", "gauge",
-        "The last of 80, 90, 95 and 100 percent of the space that was reached; 0: none",
-        status.space_warning);
   m.head("blob_free_bytes", "gauge", "Free space of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_free_bytes", blob.name, blob.free);
   m.head("blob_healthy", "gauge", "1 while the blob's disk works");

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // lamina status: how a mounted pool is.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "base/units.h"
 #include "commands.h"
@@ -41,6 +44,20 @@ std::string joined(const Json& object) {
   return text;
 }
 
+// ", 1.25 times as much: payload 1M, record_headers 64K": largest first, none that is nothing.
+std::string by_cause(const Json& status) {
+  const auto written = status.find("written"), times = status.find("write_amplification");
+  if (written == status.end() || !written->is_object() || !times->is_number()) return "";
+  std::vector<std::pair<uint64_t, std::string>> causes;
+  for (const auto& [cause, bytes] : written->items())
+    if (bytes != 0) causes.emplace_back(bytes.get<uint64_t>(), cause);
+  std::sort(causes.rbegin(), causes.rend());
+  std::string text = ", " + times->dump() + " times as much";
+  for (size_t i = 0; i < causes.size(); ++i)
+    text += (i == 0 ? ": " : ", ") + causes[i].second + " " + format_size(causes[i].first);
+  return text;
+}
+
 void print_for_people(const Json& status) {
   std::printf("pool      %s  %s\n", text_at(status, "pool").c_str(),
               text_at(status, "uuid").c_str());
@@ -56,8 +73,9 @@ void print_for_people(const Json& status) {
               text_at(status, "extents").c_str(), size_at(status, "metadata_bytes").c_str());
   std::printf("log       %s to roll forward, %s not durable yet\n",
               size_at(status, "log_bytes").c_str(), size_at(status, "tail_bytes").c_str());
-  std::printf("written   %s by users, %s to the medium\n", size_at(status, "written_user").c_str(),
-              size_at(status, "written_medium").c_str());
+  std::printf("written   %s by users, %s to the medium%s\n",
+              size_at(status, "written_user").c_str(), size_at(status, "written_medium").c_str(),
+              by_cause(status).c_str());
   std::printf("lost      %s ranges\n", text_at(status, "lost_ranges").c_str());
   if (status.value("survived_failures", uint64_t{0}) > 0)
     std::printf("survived  %s failed writes or flushes of disks\n",

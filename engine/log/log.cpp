@@ -294,9 +294,9 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
     batch.write_through(blob.disk(), offset, memory);
   else
     batch.write(blob.disk(), offset, memory);
+  counters_.add(Cause::payload, bytes - block_size);
+  counters_.add(Cause::record_headers, block_size);
   co_await batch;
-  counters_.written_log += bytes;
-  counters_.record_headers += block_size;
   Lock lock(order_);
   if (!record->through) unflushed_.insert(segment.name.blob);
   record->written = true;

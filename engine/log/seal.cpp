@@ -60,7 +60,7 @@ Task<Result<>> seal_log_segment(const PoolIdentity& identity, JournalBlob& blob,
   batch.write(blob.disk(), blob.offset(name.index, 0), segment.memory.blocks(0, 1 + sum_blocks));
   batch.write(blob.disk(), blob.offset(name.index, at), segment.memory.blocks(at, length));
   co_await batch;
-  counters.written_summaries += uint64_t{1 + sum_blocks + length} * block_size;
+  counters.add(Cause::summaries, uint64_t{1 + sum_blocks + length} * block_size);
   co_return batch.result();
 }
 

@@ -121,6 +121,9 @@ Task<Result<>> MovedWriter::close() {
   place.block = blocks_ - length;
   pack_summary(summary, pool_.identity.secret, place, true, memory_.blocks(place.block, length));
 
+  const uint32_t payload = next_ - payload_begin(SegmentClass::moved, blocks_, front_);
+  pool_.counters.add(Cause::moved, uint64_t{payload} * block_size);
+  pool_.counters.add(Cause::summaries, uint64_t{next_ - payload + length} * block_size);
   // Front to back.
   for (uint64_t at = 0; at < uint64_t{next_} * block_size; at += write_bytes) {
     const uint64_t count = std::min(write_bytes, uint64_t{next_} * block_size - at);
@@ -135,7 +138,6 @@ Task<Result<>> MovedWriter::close() {
               memory_.blocks(place.block, length));
   co_await batch;
   LAMINA_CO_TRY(batch.result());
-  pool_.counters.written_moved += uint64_t{next_ + length} * block_size;
   for (uint32_t page = 0; page < sum_blocks; ++page)
     pool_.sums.put(name_.generation, page, memory_.blocks(1 + page, 1));
   pool_.space.seal(name_.generation, next_);

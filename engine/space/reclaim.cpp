@@ -81,7 +81,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
     stamps.emplace_back(block_size);
     pack_segment_header(header, stamps.back().span());
     writes.write(blob.disk(), blob.offset(s.name.index, 0), stamps.back().span());
-    pool_.counters.written_stamps += block_size;
+    pool_.counters.add(Cause::stamps, block_size);
   }
   co_await writes;
   LAMINA_CO_TRY(writes.result());
@@ -103,9 +103,11 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
       discards.prepare(blob.disk(), offset, blob.segment_bytes());
     else
       discards.discard(blob.disk(), offset, blob.segment_bytes());
+    if (!keeps) pool_.counters.discarded += blob.segment_bytes();
     pool_.space.mark_prepared(s.name, keeps);
   }
   co_await discards;
+  pool_.counters.add(Cause::zeroes, discards.zeroed());
   LAMINA_CO_TRY(discards.result());
   for (const Segment& s : dead) {
     pool_.sums.forget(s.name.generation, pool_.space.blob(s.name.blob).segment_blocks());
@@ -149,9 +151,9 @@ Task<Result<>> Reclaimer::take_round(bool always_walk) {
     pool_.log.fail_with(result.error(), epoch);
     result = co_await pool_.log.wait_until_works();
   }
+  pool_.look_at_space();
   Lock lock(mutex_);
   busy_ = false;
-  pool_.look_at_space();
   ended_.wake_all();
   co_return result;
 }
@@ -271,6 +273,7 @@ Task<void> Reclaimer::prepare_ahead() {
     IoBatch batch;
     batch.prepare(blob.disk(), blob.offset(name->index, 0), blob.segment_bytes());
     co_await batch;
+    pool_.counters.add(Cause::zeroes, batch.zeroed());
     pool_.space.return_borrowed(*name, batch.ok());
     if (!batch.ok()) break;
   }
