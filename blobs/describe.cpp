@@ -308,7 +308,6 @@ std::string describe_entry(const Entry& entry) {
   if (has(field_source_device)) out << " of device " << raw(entry.source_device);
   if (has(field_source_map)) out << " of map " << raw(entry.source_map);
   if (has(field_size_bytes)) out << " size " << entry.size_bytes;
-  if (has(field_together)) out << " together " << entry.together;
   if (has(field_birth)) out << " birth " << entry.birth;
   if (has(field_checkpoint)) out << " checkpoint " << entry.checkpoint;
   if (has(field_name)) out << " " << quoted(entry.name);

@@ -26,7 +26,6 @@ void each_field(AnyEntry& entry, Visit&& visit) {
   visit(field_source_device, entry.source_device);
   visit(field_source_map, entry.source_map);
   visit(field_size_bytes, entry.size_bytes);
-  visit(field_together, entry.together);
   visit(field_node, entry.node);
   visit(field_birth, entry.birth);
   visit(field_checkpoint, entry.checkpoint);
@@ -107,6 +106,12 @@ bool valid_payload(const Entry& entry) {
          entry.length.value <= std::numeric_limits<uint32_t>::max() - entry.offset;
 }
 
+// Twice in its payload.
+bool valid_fork_list(const Entry& entry) {
+  return entry.size_bytes > 0 && entry.length.value % 2 == 0 &&
+         div_up(entry.size_bytes, block_size) == entry.length.value / 2;
+}
+
 bool valid_name(const std::string& name) {
   return name.size() <= entry_name_limit && name.find('\0') == std::string::npos;
 }
@@ -124,8 +129,8 @@ bool valid(const Entry& entry) {
   if ((fields & field_address) != 0 && entry.address.generation == Generation::none) return false;
   if ((fields & field_source_device) != 0 && entry.source_device == DeviceId::none) return false;
   if ((fields & field_node) != 0 && entry.node == NodeId::none) return false;
-  if (entry.kind == EntryKind::fork && entry.together == 0) return false;
   if (has_payload(entry) && !valid_payload(entry)) return false;
+  if (is_fork_list(entry) && !valid_fork_list(entry)) return false;
   return valid_name(entry.name) && valid_name(entry.name2) &&
          entry.value.size() <= entry_value_limit;
 }
@@ -148,6 +153,10 @@ void write_entry(const Entry& entry, Sequence base, Sink& sink) {
 }
 
 }  // namespace
+
+bool is_fork_list(const Entry& entry) {
+  return entry.kind == EntryKind::fork && entry.length.value > 0;
+}
 
 bool has_payload(const Entry& entry) {
   return entry.kind == EntryKind::write || (tag_of(entry) & tag_in_payload) != 0;

@@ -36,9 +36,9 @@ enum class EntryKind : uint8_t {
                    //    size_bytes is its length; name alone: removed (flag `removed`)
   metadata = 12,   //    device, value = packed attributes (mode, owner, times)
   reserve = 13,    // *  device, map; range is preallocated; size_bytes = the counter after it (D8)
-  fork = 14,       //    one per device of the fork: device (new), map (new), source_device,
-                   //    source_map, name, whether `read_only`; `together` entries, this one and
-                   //    those behind it, are one step
+  fork = 14,       //  + device (new), map (new), source_device, source_map, name, whether
+                   //    `read_only`; or, where `length` > 0, several of these at one point, in the
+                   //    payload: size_bytes is their length there (fork_list.h)
   node = 15,       //    in summaries of node segments: node, birth, checkpoint at `offset`
   nothing = 16,    //    witnesses durable-through after a flush (B5)
 };
@@ -60,7 +60,6 @@ struct Entry {
   DeviceId source_device = DeviceId::none;
   MapId source_map = MapId::none;
   uint64_t size_bytes = 0;
-  uint32_t together = 0;   // fork: how many entries, this one included, are one step
   bool removed = false;    // attribute: it was removed
   bool read_only = false;  // fork: nobody is to write to the new device
   NodeId node = NodeId::none;
@@ -72,8 +71,10 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
-// Whether entries of this kind own `length` blocks of payload.
+// Whether it owns `length` blocks of payload.
 bool has_payload(const Entry& entry);
+// Whether it is a fork of several devices, which its payload names.
+bool is_fork_list(const Entry& entry);
 
 // Appends the packed form to `out`. Asserts what unpack_entry checks. `base` is the first sequence
 // number of the record or the smallest of the summary. A small write costs some 10 bytes.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "blobs/fork_list.h"
 #include "blobs/varint.h"
 #include "engine/mutation.h"
 
@@ -131,7 +132,7 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
     case EntryKind::nothing:
       return {};
     case EntryKind::fork:
-      return fork(entry, wall_ns);
+      return is_fork_list(entry) ? fork_several(entry, wall_ns, payload) : fork(entry, wall_ns);
     case EntryKind::node:
       break;
   }
@@ -228,6 +229,14 @@ Result<> Devices::fork(const Entry& entry, uint64_t wall_ns) {
   device->map = fork_map(*source, entry.map, entry.device, entry.sequence);
   restore_marks(DeviceId{raw(entry.device) + 1}, MapId{raw(entry.map) + 1});
   restore(std::move(device));
+  return {};
+}
+
+Result<> Devices::fork_several(const Entry& entry, uint64_t wall_ns,
+                               std::span<const std::byte> payload) {
+  auto forks = unpack_fork_list(entry, payload);
+  if (!forks) return forward_error(forks);
+  for (const Entry& one : *forks) LAMINA_TRY(fork(one, wall_ns));
   return {};
 }
 

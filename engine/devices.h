@@ -107,6 +107,7 @@ class Devices {
   Result<> new_map(const Entry& entry, uint64_t wall_ns);
   void forget_map(const Device& device);
   Result<> fork(const Entry& entry, uint64_t wall_ns);
+  Result<> fork_several(const Entry& entry, uint64_t wall_ns, std::span<const std::byte> payload);
   std::shared_ptr<ThinMap> fork_map(Device& source, MapId map, DeviceId device, Sequence at);
   Result<> attribute(const Entry& entry, std::span<const std::byte> payload);
 

@@ -148,7 +148,8 @@ class Pool {
   // everything with their sources, and cost nothing until one side is written. Inherited: size,
   // data, mode, owner, user.* attributes; not: reservations, trusted.*, security.*.
   // O(1) each. Errors: not_found, a source has no name (any more); exists; invalid; too_big, more
-  // names than one record takes (some 50).
+  // names than one step of the log takes: 1,000 of 32 bytes always fit, of 255 bytes where segments
+  // are 2 MiB or larger.
   struct Fork {
     DeviceId source = DeviceId::none;
     std::string name;

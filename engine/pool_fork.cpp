@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <set>
 
+#include "blobs/fork_list.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
 namespace {
+
+// Of an entry without its name: its tag, number and length, and four ids of less than 2^42.
+constexpr size_t packed_fork_bound = 4 + 4 * 6;
 
 using StepEntry = PoolState::StepEntry;
 using Steps = Result<std::vector<StepEntry>>;
@@ -36,6 +40,42 @@ Result<> check(const Devices& devices, const std::vector<Pool::Fork>& forks) {
   if (devices.count() + forks.size() > max_devices)
     return fail(Code::no_space, "the pool has 65536 devices");
   return {};
+}
+
+// Blocks of payload that the step takes, at most.
+uint32_t payload_blocks(const std::vector<Pool::Fork>& forks) {
+  if (forks.size() == 1) return 0;
+  size_t bytes = 0;
+  for (const Pool::Fork& fork : forks) bytes += packed_fork_bound + fork.name.size();
+  return static_cast<uint32_t>(2 * div_up(bytes, block_size));
+}
+
+std::vector<Entry> entries_of(const Devices& devices, const std::vector<Pool::Fork>& forks,
+                              bool read_only) {
+  std::vector<Entry> entries;
+  for (size_t i = 0; i < forks.size(); ++i) {
+    const DevicePtr source = devices.find(forks[i].source);
+    Entry& entry = entries.emplace_back();
+    entry.kind = EntryKind::fork;
+    entry.device = DeviceId{raw(devices.next_device()) + i};
+    entry.map = MapId{raw(devices.next_map()) + i};
+    entry.source_device = source->id;
+    entry.source_map = source->map->id();
+    entry.read_only = read_only;
+    entry.name = forks[i].name;
+  }
+  return entries;
+}
+
+// One entry says it all, so all of it happens or nothing does.
+StepEntry step_of(const std::vector<Entry>& entries) {
+  if (entries.size() == 1) return {entries[0], {}};
+  ForkList packed = pack_fork_list(entries);
+  Entry list;
+  list.kind = EntryKind::fork;
+  list.length = {packed.payload.size() / block_size};
+  list.size_bytes = packed.size_bytes;
+  return {std::move(list), std::move(packed.payload)};
 }
 
 // The most that a look-up of a source goes through.
@@ -68,29 +108,15 @@ Task<Result<std::vector<DeviceInfo>>> Pool::fork(std::vector<Fork> forks, bool r
     layers = layers_of(s.devices, forks);
   }
   if (layers >= ThinMap::most_layers) LAMINA_CO_TRY(co_await s.checkpointer.run());
-  auto stepped = co_await s.step(Claim::user, 0, [&]() -> Steps {
+  const uint32_t blocks = payload_blocks(forks);
+  if (blocks > s.log.largest_step_blocks())
+    co_return fail(Code::too_big, "so many names do not fit one step of the log");
+  auto stepped = co_await s.step(Claim::user, blocks, [&]() -> Steps {
     LAMINA_TRY(check(s.devices, forks));
     layers = layers_of(s.devices, forks);
-    std::vector<StepEntry> list;
-    size_t packed = 0;
-    for (size_t i = 0; i < forks.size(); ++i) {
-      const DevicePtr source = s.devices.find(forks[i].source);
-      Entry entry;
-      entry.kind = EntryKind::fork;
-      entry.device = DeviceId{raw(s.devices.next_device()) + i};
-      entry.map = MapId{raw(s.devices.next_map()) + i};
-      entry.source_device = source->id;
-      entry.source_map = source->map->id();
-      entry.together = static_cast<uint32_t>(forks.size() - i);
-      entry.read_only = read_only;
-      entry.name = forks[i].name;
-      packed += PoolState::packed_bound(entry);
-      list.push_back({std::move(entry), {}});
-    }
-    if (packed > record_body_limit)
-      return fail(Code::too_big, "so many names do not fit one step of the log");
-    for (const StepEntry& e : list) made.emplace_back().id = e.entry.device;
-    return list;
+    const std::vector<Entry> entries = entries_of(s.devices, forks, read_only);
+    for (const Entry& entry : entries) made.emplace_back().id = entry.device;
+    return Steps{{step_of(entries)}};
   });
   if (!stepped) co_return forward_error(stepped);
   count_fork(s.counters, s.settings.background->now_ns() - began_ns);

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/buffer.h"
+#include "blobs/fork_list.h"
 
 namespace lamina {
 
@@ -90,9 +91,14 @@ Task<Result<>> Rebuilt::replay(const ScannedEntry& scanned) {
       auto task = replay_attribute(scanned);
       co_return co_await task;
     }
-    case EntryKind::fork:
-      replay_fork(entry);
-      break;
+    case EntryKind::fork: {
+      if (!is_fork_list(entry)) {
+        replay_fork(entry);
+        break;
+      }
+      auto task = replay_fork_list(scanned);
+      co_return co_await task;
+    }
     case EntryKind::write:
     case EntryKind::zero:
     case EntryKind::alias:
@@ -126,6 +132,26 @@ void Rebuilt::replay_fork(const Entry& entry) {
   std::erase_if(row.xattrs, [](const auto& item) { return !item.first.starts_with("user."); });
   devices_[row.id].row = std::move(row);
   lineage_.push_back({entry.map, entry.source_map, entry.sequence, entry.device});
+}
+
+// Of each block the copy that can be read.
+Task<Result<>> Rebuilt::replay_fork_list(const ScannedEntry& scanned) {
+  const Entry& entry = scanned.entry;
+  const Generation generation = scan_.segments[scanned.segment].header.generation;
+  const uint32_t blocks = fork_list_blocks(entry);
+  const Address begin{generation, entry.offset};
+  Buffer list(uint64_t{blocks} * block_size);
+  for (uint32_t i = 0; i < blocks; ++i) {
+    auto first = read_payload(begin + BlockCount{i}, list.blocks(i, 1));
+    const Result<> good = co_await first;
+    if (good) continue;
+    auto second = read_payload(begin + BlockCount{blocks + i}, list.blocks(i, 1));
+    LAMINA_CO_TRY(co_await second);
+  }
+  auto forks = unpack_fork_list(entry, list.span());
+  if (!forks) co_return forward_error(forks);
+  for (const Entry& fork : *forks) replay_fork(fork);
+  co_return Result<>{};
 }
 
 Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {

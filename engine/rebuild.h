@@ -42,6 +42,7 @@ class Rebuilt {
   Task<Result<>> replay(const ScannedEntry& scanned);
   void replay_name(const Entry& entry);
   void replay_fork(const Entry& entry);
+  Task<Result<>> replay_fork_list(const ScannedEntry& scanned);
   Task<Result<>> replay_attribute(const ScannedEntry& scanned);
   void build_maps();
   static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "blobs/fork_list.h"
 #include "blobs/segment.h"
 #include "engine/mutation.h"
 #include "engine/recovery_counters.h"
@@ -199,9 +200,14 @@ Result<> RollForward::accept(Pending& pending) {
   const RecordHeader& header = pending.record.header;
   note_record(*pending.segment, header);
   for (const Entry& entry : header.body.entries) {
-    std::span<const std::byte> payload;
+    std::span<std::byte> payload;
     if (has_payload(entry))
       payload = pending.segment->memory.blocks(entry.offset, entry.length.value);
+    if (is_fork_list(entry)) {
+      const std::span<const uint32_t> sums(header.body.checksums);
+      const uint32_t first = entry.offset - header.at.block - 1;
+      LAMINA_TRY(mend_fork_list(entry, payload, sums.subspan(first)));
+    }
     LAMINA_TRY(apply_(entry, pending.segment->name.generation, header.wall_ns, payload));
     ++entries_;
   }

@@ -101,8 +101,8 @@ std::unexpected<Error> of_several(const Error& error, const SnapshotOptions& opt
                                   "\" exists already: none was made; take another suffix");
   if (error.code == Code::too_big)
     return fail(Code::too_big,
-                "these are more devices than fit one step of the log, some 50: none was made; "
-                "name fewer of them at a time");
+                "these are more devices than fit one step of the log, a thousand or more: none was "
+                "made; name fewer of them at a time");
   return std::unexpected(error);
 }
 

@@ -18,6 +18,7 @@ constexpr uint64_t layer_bytes_per_entry = 64;
 // Records that go out early after a sync. One would do for whoever syncs after each write; without
 // a sync each costs a header.
 constexpr uint32_t early_records = 2;
+constexpr uint32_t largest_step = 384;  // blocks
 
 }  // namespace
 
@@ -29,6 +30,10 @@ Log::~Log() = default;
 
 uint32_t Log::step_blocks() const {
   return std::min(max_step_blocks, space_.segment_blocks() / 4);
+}
+
+uint32_t Log::largest_step_blocks() const {
+  return std::min(largest_step, space_.segment_blocks() / 2);
 }
 
 // ---------------------------------------------------------------- room, and steps

@@ -128,6 +128,9 @@ class Log {
   // much at once.
   static constexpr uint32_t max_step_blocks = 128;
   uint32_t step_blocks() const;
+  // The most that a step which cannot be divided may take: what one header has checksums for, and
+  // half of a segment.
+  uint32_t largest_step_blocks() const;
   // A device that streams stops a segment earlier behind a slow disk than one that does not, so
   // that it never stands in the other's way.
   enum class Pace : uint8_t { steady, streaming };

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "base/buffer.h"
 #include "engine_pool_fixture.h"
 
 namespace lamina {
@@ -195,6 +196,98 @@ TEST_F(WithFamily, SeveralAreForkedTogetherOrNoneIs) {
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Code::exists);
   EXPECT_FALSE(pool_->find("a@"));
+}
+
+// Their names fill many blocks of one step of the log.
+class WithAThousandDevices : public WithFamily {
+ protected:
+  static constexpr size_t count = 1000;
+  static std::string name(size_t i, const std::string& suffix) {
+    const std::string number = std::to_string(i);
+    return std::string(28 - number.size(), 'n') + number + suffix;
+  }
+  void SetUp() override {
+    WithFamily::SetUp();
+    for (size_t i = 0; i < count; ++i) {
+      auto made = wait(pool_->create(name(i, ""), 4 * block_size, {}));
+      ASSERT_TRUE(made) << made.error().message;
+    }
+    ASSERT_TRUE(wait(pool_->write(pool_->find(name(7, ""))->id, 0, pattern(block_size, 7))));
+    checkpoint();
+  }
+  Task<Result<std::vector<DeviceInfo>>> fork_all(const std::string& suffix) {
+    std::vector<Pool::Fork> forks;
+    for (size_t i = 0; i < count; ++i)
+      forks.push_back({pool_->find(name(i, ""))->id, name(i, suffix)});
+    return pool_->fork(std::move(forks), false);
+  }
+  Task<Result<>> fork_all_durably(std::string suffix) {
+    auto forking = fork_all(suffix);
+    auto forked = co_await forking;
+    if (!forked) co_return forward_error(forked);
+    auto flushing = pool_->flush(forked->front().id);
+    co_return co_await flushing;
+  }
+  // The first that holds the text.
+  void damage_block_with(const std::string& text) {
+    Buffer block(block_size);
+    for (uint64_t at = 0; at < pool_bytes; at += block_size) {
+      medium_.read(at, block.span());
+      const std::string_view bytes(reinterpret_cast<const char*>(block.data()), block_size);
+      if (bytes.find(text) == std::string_view::npos) continue;
+      const std::vector<std::byte> nothing(block_size);
+      return medium_.damage(at, nothing);
+    }
+    FAIL() << "no block holds " << text;
+  }
+  size_t made(const std::string& suffix) {
+    size_t found = 0;
+    for (size_t i = 0; i < count; ++i) found += pool_->find(name(i, suffix)) ? 1 : 0;
+    return found;
+  }
+};
+
+TEST_F(WithAThousandDevices, AllAreForkedInOneStepAndOutliveARemount) {
+  const auto forked = wait(fork_all("@all"));
+  ASSERT_TRUE(forked) << forked.error().message;
+  EXPECT_EQ(forked->size(), count);
+  ASSERT_TRUE(wait(pool_->write(pool_->find(name(7, ""))->id, 0, pattern(block_size, 8))));
+  ASSERT_TRUE(wait(pool_->sync()));
+  crash();
+  EXPECT_EQ(made("@all"), count);
+  expect_content(pool_->find(name(7, "@all"))->id, 0, pattern(block_size, 7));
+  remount();
+  EXPECT_EQ(made("@all"), count);
+}
+
+TEST_F(WithAThousandDevices, AllOfThemOrNoneSurviveACrash) {
+  size_t whole = 0, none = 0;
+  for (int round = 0; round < 12; ++round) {
+    const std::string suffix = "@" + std::to_string(round);
+    executor_->crash_after(executor_->random()() % 6);  // as far as its record may have come
+    Result<> forked;
+    executor_->run_until(fork_all_durably(suffix), forked);
+    crash();
+    const size_t found = made(suffix);
+    ASSERT_TRUE(found == 0 || found == count) << found;
+    ++(found ? whole : none);
+    for (size_t i = 0; i < found; ++i) ASSERT_TRUE(wait(pool_->remove(name(i, suffix))));
+  }
+  EXPECT_GT(whole, 0U);
+  EXPECT_GT(none, 0U);
+}
+
+// B1: no one block takes devices with it.
+TEST_F(WithAThousandDevices, ADamagedBlockOfTheirNamesCostsNothing) {
+  ASSERT_TRUE(wait(fork_all("@all")));
+  ASSERT_TRUE(wait(pool_->flush(pool_->find(name(0, "@all"))->id)));
+  // A later record knows that it was durable (A2).
+  const DeviceId written = pool_->find(name(7, ""))->id;
+  ASSERT_TRUE(wait(pool_->write(written, 0, pattern(block_size, 8))));
+  ASSERT_TRUE(wait(pool_->flush(written)));
+  damage_block_with(name(500, "@all"));
+  crash();
+  EXPECT_EQ(made("@all"), count);
 }
 
 TEST_F(WithFamily, ARollbackTakesTheSnapshotsStateAndLeavesItAlone) {

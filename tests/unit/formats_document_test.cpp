@@ -241,7 +241,6 @@ std::string names_of(uint32_t fields) {
       {field_source_device, "source_device"},
       {field_source_map, "source_map"},
       {field_size_bytes, "size_bytes"},
-      {field_together, "together"},
       {field_node, "node"},
       {field_birth, "birth"},
       {field_checkpoint, "checkpoint"},

@@ -81,10 +81,10 @@ inline std::vector<Entry> all_kinds(Sequence first, uint32_t offset) {
   e->size_bytes = mib;
   e = &add(EntryKind::fork);
   e->device = DeviceId{15}, e->map = MapId{16}, e->source_device = DeviceId{13};
-  e->source_map = MapId{14}, e->together = 2, e->name = "vm1@monday";
+  e->source_map = MapId{14}, e->name = "vm1@monday";
   e = &add(EntryKind::fork);
   e->device = DeviceId{17}, e->map = MapId{18}, e->source_device = DeviceId{15};
-  e->source_map = MapId{16}, e->together = 1, e->name = "vm1@monday again", e->read_only = true;
+  e->source_map = MapId{16}, e->name = "vm1@monday again", e->read_only = true;
   e = &add(EntryKind::node);
   e->node = NodeId{99}, e->birth = 12345, e->checkpoint = 17, e->offset = 3;
   add(EntryKind::nothing);
