@@ -62,14 +62,25 @@ P
 [ "$(errno_of "$mnt/a" rollback gone)" = ENOENT ] || fail "rollback to what is not there"
 "$lamina" create "$mnt/other" 1M
 [ "$(errno_of "$mnt/a" rollback other)" = EINVAL ] || fail "rollback across unrelated devices"
-python3 - "$mnt/a@2" <<'P' || fail "a read-only snapshot could be opened for writing"
+[ "$(errno_of "$mnt/a" snapshot .lamina-x)" = EINVAL ] || fail "a reserved name"
+[ "$(errno_of "$mnt/a" snapshot "")" = EINVAL ] || fail "no name"
+python3 - "$mnt/a@2" <<'P' || fail "a read-only snapshot could be changed"
 import errno, os, sys
-try:
-    os.open(sys.argv[1], os.O_WRONLY)
-except OSError as e:
-    sys.exit(e.errno != errno.EROFS)
-sys.exit(1)
+name = sys.argv[1]
+for change in (lambda: os.open(name, os.O_WRONLY), lambda: os.open(name, os.O_RDWR | os.O_TRUNC),
+               lambda: os.truncate(name, 0)):
+    try:
+        change()
+    except OSError as e:
+        if e.errno != errno.EROFS:
+            sys.exit(f"{e}")
+        continue
+    sys.exit("it did not fail")
 P
+refuses "read-only" "$lamina" rollback "$mnt/a@2" a@1
+loop=$(attach a@2 --read-only)
+[ "$(blockdev --getro "$loop")" = 1 ] || fail "a loop over a read-only snapshot can be written to"
+"$lamina" detach "$loop"
 # The owner of an image is not the owner of the mount.
 chown nobody "$mnt/copy"
 if command -v setpriv >/dev/null; then
@@ -95,6 +106,22 @@ exec 7<&-
 cmp -n 8388608 "$mnt/a" "$work/one" || fail "a is not as a@2 was"
 [ "$(cmp -n 4194304 <(tail -c +8388609 "$mnt/a") /dev/zero && echo same)" = same ] || fail "a has too much"
 cmp -n 8388608 "$mnt/a@2" "$work/one" || fail "a@2 changed by the rollback"
+
+step "rollback by force: nobody reads what was"
+truncate -s 32M "$mnt/a@1" # the loop learns of the size too
+loop=$(attach a)
+exec 7<"$mnt/a"
+head -c 8388608 <&7 >/dev/null     # into the page cache of the file
+head -c 8388608 "$loop" >/dev/null # and of the loop
+dd if=/dev/zero of="$loop" bs=4k count=1 conv=notrunc status=none # which has it to write back
+"$lamina" rollback "$mnt/a" a@1 --force
+cmp -n 8388608 "$mnt/a" "$work/two" || fail "the file's pages are from before the rollback"
+cmp -n 8388608 "$loop" "$work/two" || fail "the loop's buffers are from before the rollback"
+cmp -n 8388608 /proc/self/fd/7 "$work/two" || fail "who has it open reads what was"
+[ "$(blockdev --getsize64 "$loop")" = 33554432 ] || fail "the loop's size: $(blockdev --getsize64 "$loop")"
+exec 7<&-
+"$lamina" detach "$loop"
+"$lamina" rollback "$mnt/a" a@2
 
 step "several at one moment, and all"
 "$lamina" snapshot "$mnt/a" "$mnt/copy" --suffix @t --read-only
@@ -156,6 +183,40 @@ for i in 1 2 3 4 5 6; do
   "$lamina" detach "$other"
 done
 (cd "$work/vm" && find . -type f -exec sha256sum {} + | sort) | cmp - "$work/before" || fail "the origin"
+
+step "XFS under load: snapshots mounted beside the origin, and xfs_repair"
+if command -v mkfs.xfs >/dev/null && command -v xfs_repair >/dev/null; then
+  "$lamina" create "$mnt/x" 400M
+  loop_x=$(attach x)
+  mkfs.xfs -q "$loop_x"
+  mkdir "$work/x"
+  if mount -t xfs "$loop_x" "$work/x"; then
+    python3 "$work/load.py" "$work/x" &
+    load=$!
+    for i in 1 2 3 4; do
+      sleep 0.6
+      options=()
+      [ $((i % 2)) = 1 ] || options=(--freeze)
+      "$lamina" snapshot "$mnt/x" "x@$i" "${options[@]}"
+    done
+    kill "$load"
+    wait "$load" 2>/dev/null || true
+    for i in 1 2 3 4; do
+      other=$(attach "x@$i")
+      mount -t xfs -o nouuid "$other" "$work/beside"
+      find "$work/beside" -type f -exec cat {} + >/dev/null || fail "x@$i cannot be read"
+      umount "$work/beside"
+      xfs_repair -n "$other" >"$work/fsck" 2>&1 || fail "x@$i: $(cat "$work/fsck")"
+      "$lamina" detach "$other"
+    done
+    umount "$work/x"
+    xfs_repair -n "$loop_x" >"$work/fsck" 2>&1 || fail "the origin: $(cat "$work/fsck")"
+  else
+    echo "         this kernel does not mount XFS"
+  fi
+  "$lamina" detach "$loop_x"
+  rm "$mnt"/x*
+fi
 
 step "rollback under a mounted file system"
 refuses "$loop" "$lamina" rollback "$mnt/vm" vm@2
