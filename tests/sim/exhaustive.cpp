@@ -27,8 +27,11 @@ enum class Step : uint8_t {
   remove,   // a
   flush,    // whichever device is first
   checkpoint,
+  fork,        // a to s, and b to t in the same step
+  write_fork,  // blocks 1..2 of s
+  roll_back,   // a to s
 };
-constexpr uint64_t step_kinds = 9;
+constexpr uint64_t step_kinds = 12;
 constexpr unsigned survivals = 2;  // choices of what survives at each crash point
 
 std::vector<Step> sequence(uint64_t number) {
@@ -58,6 +61,8 @@ class Script {
   Task<void> step(Step step);
   Task<void> create(std::string name, uint64_t blocks);
   Task<void> write(DeviceRef device, uint64_t offset, uint64_t length);
+  Task<void> fork();
+  Task<void> roll_back(DeviceRef device);
   void ended(const Result<>& result, OperationIndex operation) {
     if (result)
       oracle_.completed(operation);
@@ -99,6 +104,38 @@ Task<void> Script::write(DeviceRef device, uint64_t offset, uint64_t length) {
   auto task = machine_.store().write(device->id, offset, data);
   const Result<> result = co_await task;
   ended(result, operation);
+}
+
+Task<void> Script::fork() {
+  std::vector<std::pair<DeviceRef, std::string>> pairs;
+  std::vector<Pool::Fork> forks;
+  for (const auto& [from, to] : {std::pair{"a", "s"}, std::pair{"b", "t"}}) {
+    const DeviceRef source = oracle_.named(from);
+    if (!source || oracle_.named(to)) continue;
+    pairs.emplace_back(source, to);
+    forks.push_back({source->id, to});
+  }
+  if (pairs.empty()) co_return;
+  const Oracle::Forked forked = oracle_.fork(pairs, false);
+  auto task = machine_.store().fork(std::move(forks), false);
+  const Result<std::vector<DeviceInfo>> result = co_await task;
+  for (size_t i = 0; result && i < result->size(); ++i)
+    oracle_.bind(*forked.devices[i], (*result)[i].id, report_);
+  ended(result ? Result<>{} : Result<>(std::unexpect, result.error()), forked.operation);
+}
+
+// What has taken the name of a is no relative of s.
+Task<void> Script::roll_back(DeviceRef device) {
+  const DeviceRef source = oracle_.named("s");
+  if (!source) co_return;
+  const OperationIndex operation = oracle_.roll_back(*device, *source);
+  auto task = machine_.store().roll_back(device->id, source->id, false);
+  const Result<> result = co_await task;
+  const bool related = device->family != 0 && device->family == source->family;
+  if (!result && result.error().code == Code::invalid && !related)
+    oracle_.withdraw(operation);
+  else
+    ended(result, operation);
 }
 
 Task<void> Script::prepare() {
@@ -179,6 +216,23 @@ Task<void> Script::step(Step step) {
         oracle_.durable(covered);
       else
         report_.violation("flush failed: " + result.error().message);
+      co_return;
+    }
+    case Step::fork: {
+      auto task = fork();
+      co_await task;
+      co_return;
+    }
+    case Step::write_fork: {
+      const DeviceRef forked = oracle_.named("s");
+      if (!forked) co_return;
+      auto task = write(forked, block_size, 2 * block_size);
+      co_await task;
+      co_return;
+    }
+    case Step::roll_back: {
+      auto task = roll_back(device);
+      co_await task;
       co_return;
     }
     case Step::checkpoint: {
