@@ -83,7 +83,7 @@ void SimDisk::submit(DiskOperation& operation) {
 
 void SimDisk::submit_read(DiskOperation& operation) {
   ++medium_.reads;
-  const bool failing = fails(reads_, faults_.fail_read_at);
+  const bool failing = fails(reads_, faults_.fail_read_at) || with_probability(faults_.fail_read);
   executor_.complete_later(operation, [this, &operation, failing] {
     if (failing) return EIO;
     return medium_.cache.read(operation.offset, {operation.data, operation.length}) ? 0 : EIO;

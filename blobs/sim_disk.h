@@ -27,6 +27,7 @@ struct SimFaults {
   bool lie_about_flushes = false;                       // they succeed and make nothing durable
   double fail_write = 0, fail_flush = 0;                // probabilities, of each call
   double lose_write = 0, misdirect_write = 0;           // likewise; the write seems to succeed
+  double fail_read = 0;
 };
 void set_faults(Disk& sim_disk, const SimFaults& faults);
 

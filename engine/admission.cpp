@@ -85,8 +85,8 @@ Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
     if (admits(fresh)) co_return Result<>{};
   }
   // What several devices shared, or one that is gone had, may be nobody's any more: a walk knows.
-  if (maybe_dead_blocks > 0) {
-    LAMINA_CO_TRY(co_await reclaimer.measure());
+  if (maybe_dead_blocks() > 0) {
+    LAMINA_CO_TRY(co_await reclaimer.measure(false));
     if (admits(fresh)) co_return Result<>{};
   }
   look_at_space(true);

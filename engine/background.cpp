@@ -12,6 +12,8 @@ constexpr uint64_t free_part = 4;    // of what is free for users
 constexpr uint64_t look_part = 32;   // of a pool that may have become fuller by a step
 constexpr uint64_t log_minimum = 4;  // segments: checkpoints are not worth it more often
 constexpr int follow_up_limit = 8;   // checkpoints in a row to get space back
+constexpr uint64_t gather_ns = 100'000'000;
+constexpr int figures_attempts = 32;  // of a walk that is given up
 
 }  // namespace
 
@@ -73,6 +75,86 @@ Task<void> PoolState::prepare_in_background() {
   Lock lock(background_mutex_);
   --background_;
   background_ended_.wake_all();
+}
+
+bool PoolState::closing() const {
+  Lock lock(background_mutex_);
+  return closing_;
+}
+
+void PoolState::start_showing_space() {
+  {
+    Lock lock(background_mutex_);
+    if (showing_started_ || closing_) return;
+    showing_started_ = true;
+    ++background_;
+  }
+  spawn(show_space());
+}
+
+Task<void> PoolState::show_space() {
+  co_await Yield{};  // it is spawned under locks
+  SwitchTo background{*settings.background};
+  co_await background;
+  // Removals in a row are shown together.
+  for (uint64_t left = std::max(gather_ns, walker.pause_ns()); left > 0 && !closing();) {
+    const uint64_t part = std::min(left, gather_ns);
+    co_await Sleep{part};
+    left -= part;
+  }
+  {
+    Lock lock(background_mutex_);
+    showing_started_ = false;
+  }
+  if (!closing()) {
+    auto result = co_await checkpointer.run();
+    if (result && walker.would_find_less()) result = co_await reclaimer.measure(true);
+  }
+  Lock lock(background_mutex_);
+  --background_;
+  background_ended_.wake_all();
+}
+
+void PoolState::start_figures() {
+  walker.ask();
+  {
+    Lock lock(background_mutex_);
+    if (figures_started_ || closing_) return;
+    figures_started_ = true;
+    ++background_;
+  }
+  spawn(figures_in_background());
+}
+
+Task<void> PoolState::figures_in_background() {
+  co_await Yield{};
+  SwitchTo background{*settings.background};
+  co_await background;
+  for (;;) {
+    const uint64_t asked = walker.asked();
+    auto counted = co_await count_figures();
+    if (!counted)
+      settings.log(Settings::Severity::warning,
+                   "what devices share could not be counted: " + counted.error().message);
+    walker.answer(asked);
+    Lock lock(background_mutex_);
+    if (walker.asked() != asked && !closing_) continue;
+    figures_started_ = false;
+    --background_;
+    background_ended_.wake_all();
+    co_return;
+  }
+}
+
+Task<Result<>> PoolState::count_figures() {
+  LAMINA_CO_TRY(writable());
+  for (int attempt = 0;; ++attempt) {
+    LAMINA_CO_TRY(co_await checkpointer.run());
+    auto measured = co_await reclaimer.measure(true);
+    const bool given_up = !measured && measured.error().code == Code::busy;
+    if (!given_up || attempt == figures_attempts || closing()) co_return measured;
+    co_await Sleep{gather_ns};
+  }
 }
 
 Task<void> PoolState::wait_for_background() {

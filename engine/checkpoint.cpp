@@ -93,6 +93,7 @@ struct Checkpointer::Made final : NodeSink {
   const CheckpointNumber number;
   uint64_t next_node;
   NodeTable nodes;
+  uint64_t nodes_put = 0;
   ChangedCounts counts;
   MapMerges merges;
   std::vector<ImageMap> maps;
@@ -120,6 +121,7 @@ Task<Result<>> Checkpointer::Made::put(const Node& node) {
   entry.mapped_blocks = static_cast<uint32_t>(
       std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
   nodes.set(node.header.id, entry);
+  ++nodes_put;
   pool.nodes.put(entry, std::move(block));
   co_return Result<>{};
 }
@@ -188,9 +190,10 @@ bool Checkpointer::has_moves() const {
   return !moves_.empty();
 }
 
-void Checkpointer::set_used_blocks(CheckpointNumber number, uint64_t blocks) {
+void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   Lock lock(mutex_);
-  if (number == number_ && !running_) used_blocks_ = std::min(used_blocks_, blocks);
+  const int64_t now = static_cast<int64_t>(blocks) + added_blocks_ - image.added_blocks;
+  used_blocks_ = std::min(used_blocks_, static_cast<uint64_t>(std::max<int64_t>(now, 0)));
 }
 
 void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in) {
@@ -234,7 +237,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     t.devices.push_back(std::move(row));
     cut.stacks.push_back(d->map->cut(t.cut));
   });
-  pool_.maybe_dead_blocks += std::exchange(devices.dropped_blocks, 0);
+  pool_.dead_blocks += std::exchange(devices.dropped_blocks, 0);
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
   cut.moves = std::exchange(moves_, {});
@@ -333,7 +336,12 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     tables_.emplace_back(number, std::move(segments));
     if (tables_.size() > 2) tables_.erase(tables_.begin());
     metadata_bytes_ = made.nodes.count() * block_size + slot.tables_bytes;
-    used_blocks_ = cut.tables.used_blocks;
+    // A walk may have counted meanwhile.
+    const int64_t added = made.merges.added_blocks();
+    const int64_t bound = static_cast<int64_t>(used_blocks_) + added;
+    used_blocks_ =
+        std::min(cut.tables.used_blocks, static_cast<uint64_t>(std::max<int64_t>(bound, 0)));
+    added_blocks_ += added;
     extents_ = 0;
     for (const ImageMap& m : made.maps) extents_ += m.extents;
     backed = {number, slot.oldest_backed};
@@ -356,6 +364,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   for (size_t i = 0; i < rows.size(); ++i) {
     ImageMap map = made.merges.result(cut.stacks[i]);
     map.map = rows[i].map;
+    map.last_share = rows[i].last_share;
     rows[i].root = map.root;
     rows[i].mapped_blocks = map.mapped_blocks;
     rows[i].extents = map.extents;
@@ -363,7 +372,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
     shares = shares || rows[i].last_share > 0;
     made.maps.push_back(map);
   }
-  pool_.maybe_dead_blocks += made.merges.maybe_dead_blocks();
+  pool_.dead_blocks += made.merges.maybe_dead_blocks();
   // Without sharing the maps add up to what is used. Else it is what was used before and what came
   // in, until a walk counts it.
   Lock lock(mutex_);
@@ -498,6 +507,15 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
   image->nodes = std::move(made.nodes);
   image->maps = made.maps;
   image->lineage = cut.tables.lineage;
+  const ImagePtr before = pool_.newest_image();
+  const bool same = made.nodes_put == 0 && before && before->maps == made.maps;
+  image->content = same ? before->content : made.number;
+  image->dead_blocks = pool_.dead_blocks;
+  image->added_blocks = made.merges.added_blocks();
+  {
+    Lock lock(mutex_);
+    image->added_blocks += added_blocks_;
+  }
   ImagePtr shared = std::move(image);
   made.nodes = shared->nodes;
   {

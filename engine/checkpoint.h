@@ -65,9 +65,9 @@ class Checkpointer {
   // To be published with the next checkpoint. One batch at a time.
   void add_moves(PendingMoves moves);
   bool has_moves() const;
-  // A walk found that the maps of the checkpoint of that number refer to so many blocks of data,
-  // not counting any twice. Nothing, where there is a newer one.
-  void set_used_blocks(CheckpointNumber number, uint64_t blocks);
+  // A walk found that the maps of that image refer to so many blocks of data, not counting any
+  // twice.
+  void set_used_blocks(const Image& image, uint64_t blocks);
 
   // The epoch ends, and with it the checkpoint under way; whether there is one. Under the order
   // lock.
@@ -131,6 +131,7 @@ class Checkpointer {
   uint64_t metadata_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t extents_ GUARDED_BY(mutex_) = 0;
   uint64_t used_blocks_ GUARDED_BY(mutex_) = 0;
+  int64_t added_blocks_ GUARDED_BY(mutex_) = 0;  // by all checkpoints of this life
 };
 
 // How many generations one epoch may issue between two slots: what a recovery jumps over (A3).

@@ -240,6 +240,11 @@ Result<> Devices::fork_several(const Entry& entry, uint64_t wall_ns,
   return {};
 }
 
+void Device::found_alone(Sequence cut) {
+  alone_at = std::max(alone_at, cut);
+  if (last_share <= cut || mutated(Mutation::alone_for_ever)) last_share = 0;
+}
+
 void Devices::refresh_shares() {
   if (!shares_stale_) return;
   shares_stale_ = false;
@@ -249,6 +254,7 @@ void Devices::refresh_shares() {
   for (const auto& [id, device] : by_id_) {
     const auto found = newest.find(device->map->id());
     device->last_fork = device->last_share = found == newest.end() ? 0 : found->second;
+    if (device->last_share <= device->alone_at) device->last_share = 0;
   }
 }
 
@@ -289,6 +295,7 @@ Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
   }
   forget_map(*device);
   device->map = std::move(map);
+  device->alone_at = 0;
   device->size_bytes = entry.size_bytes;
   device->reserved_blocks = 0;
   device->attributes.mtime_ns = device->attributes.ctime_ns = wall_ns;

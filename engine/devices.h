@@ -56,6 +56,15 @@ struct Device {
   std::shared_ptr<ThinMap> map;
 
   // Of this life only.
+  // What the newest walk that knew the device found that it had, in blocks of data; of `map`.
+  struct Figures {
+    MapId map = MapId::none;
+    uint64_t mapped = 0, exclusive = 0, walked_ns = 0;
+  } figures;
+  // A walk found that at this cut nobody else had anything of it; what has been shared since counts
+  // alone (D3).
+  Sequence alone_at = 0;
+  void found_alone(Sequence cut);
   Sequence last_change = 0;  // newest entry that concerns it: what its flush has to wait for
   RecentBytes recent;
   uint32_t open = 0, open_for_writing = 0;

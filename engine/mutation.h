@@ -25,6 +25,9 @@ enum class Mutation : uint8_t {
   forget_layers,           // what an abandoned checkpoint should have merged is gone (A19)
   trust_old_epoch,         // what was written before a failure is flushed after it, and believed
   append_to_old_nodes,     // nodes of a new epoch go into segments that the old one opened (A3)
+  own_shared_nodes,        // a walk takes what several maps reach for the first one's alone
+  alone_for_ever,          // a fork after the cut that a walk read is forgotten for it (D3)
+  skip_bad_nodes,          // a walk passes over what it cannot read (A8)
   cut_not_alone,           // the rest of an epoch is written before its cut is durable (A19)
 };
 

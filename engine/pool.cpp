@@ -22,6 +22,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Journ
       pool->state_->start_checkpoint();
     else
       pool->state_->start_preparing();
+    if (pool->state_->devices_dropped()) pool->state_->start_showing_space();
   }
   co_return pool;
 }
@@ -92,6 +93,16 @@ Task<Result<>> Pool::checkpoint() {
   auto done = co_await s.checkpointer.run();
   if (!done) co_return done;
   co_return co_await s.reclaimer.after_checkpoint();
+}
+
+Task<Result<>> Pool::count_shares() {
+  co_return co_await state_->count_figures();
+}
+
+Result<> Pool::ask_shares() {
+  LAMINA_TRY(state_->writable());
+  state_->start_figures();
+  return {};
 }
 
 void Pool::on_changed(std::function<void(DeviceId)> changed) {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,10 +50,16 @@ struct DeviceInfo {
   DeviceId origin = DeviceId::none;  // what it was forked from
   std::string origin_name;           // empty where that is removed or there is none
   bool shares = false;               // some of its data may be another device's as well
-  uint64_t mapped_bytes = 0;         // what holds data; exact as of the last merge, corrected by
-                                     // what the layers are known to change
-  uint64_t reserved_bytes = 0;       // preallocated and not yet written
-  uint64_t extents = 0;              // as of the last merge
+  // What no other device has, which removing it would give back, and the rest of what is mapped: as
+  // a walk found it so long ago; exact now where it does not share. Nothing: no walk knew it yet.
+  struct Share {
+    uint64_t exclusive_bytes = 0, shared_bytes = 0, age_ns = 0;
+  };
+  std::optional<Share> share;
+  uint64_t mapped_bytes = 0;    // what holds data; exact as of the last merge, corrected by
+                                // what the layers are known to change
+  uint64_t reserved_bytes = 0;  // preallocated and not yet written
+  uint64_t extents = 0;         // as of the last merge
 };
 
 struct BlobStatus {
@@ -96,8 +103,16 @@ struct PoolStatus {
   std::vector<BlobStatus> blobs;
   std::string mover_state, mover_policy;
   uint64_t moved_bytes = 0;
-  uint64_t walk_age_ns = 0;
-  bool walk_complete = false;
+  uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
+                            // the last merge; at most, and exact as of the last walk
+  struct Walk {
+    uint64_t age_ns = UINT64_MAX;  // of the newest complete one; UINT64_MAX: there is none yet
+    bool complete = false;         // the newest one could read everything (A8)
+    bool running = false;
+    uint64_t done = 0, all = 0;        // of the one that is running: leaves read, to be read
+    uint64_t asked = 0, answered = 0;  // Pool::ask_figures()
+    uint64_t taken_ns = 0, extents = 0, passes = 0;  // of the newest complete one
+  } walk;
   uint64_t lost_ranges = 0;
 
   uint64_t written_for(Cause cause) const { return written[static_cast<size_t>(cause)]; }
@@ -198,6 +213,12 @@ class Pool {
   Task<Result<>> flush(DeviceId id);  // nothing new since its last one: does nothing
   Task<Result<>> sync();              // everything, and a checkpoint
   Task<Result<>> checkpoint();
+  // What each device has alone (DeviceInfo::share) is known as of this call, or of a later moment.
+  // Callers at one time share one walk. Errors: busy, space stayed too short for it; io, a node
+  // could not be read; corrupt.
+  Task<Result<>> count_shares();
+  // The same, in the background: done when status().walk.answered has come to what .asked is now.
+  Result<> ask_shares();
 
   PoolStatus status();
   std::vector<LostRange> lost();

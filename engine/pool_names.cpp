@@ -16,7 +16,15 @@ Steps one(Entry entry, std::string payload = {}) {
   return list;
 }
 
-DeviceInfo info_of(const Devices& devices, const Device& d) {
+std::optional<DeviceInfo::Share> share_of(const Device& d, uint64_t mapped_bytes, uint64_t now_ns) {
+  if (d.last_share == 0) return DeviceInfo::Share{mapped_bytes, 0, 0};
+  const Device::Figures& f = d.figures;
+  if (f.map != d.map->id()) return std::nullopt;
+  return DeviceInfo::Share{f.exclusive * block_size, (f.mapped - f.exclusive) * block_size,
+                           now_ns - f.walked_ns};
+}
+
+DeviceInfo info_of(const Devices& devices, const Device& d, uint64_t now_ns) {
   DeviceInfo info;
   info.id = d.id;
   info.name = d.name;
@@ -29,6 +37,7 @@ DeviceInfo info_of(const Devices& devices, const Device& d) {
   if (const DevicePtr origin = devices.find(d.origin)) info.origin_name = origin->name;
   const ThinMap::Size size = d.map->size();
   info.mapped_bytes = std::min(size.mapped_blocks * block_size, round_up(d.size_bytes, block_size));
+  info.share = share_of(d, info.mapped_bytes, now_ns);
   info.extents = size.extents;
   info.reserved_bytes = d.reserved_blocks * block_size;
   return info;
@@ -92,7 +101,7 @@ Result<DeviceInfo> Pool::find(std::string_view name) {
   Lock order(s.log.order());
   const DevicePtr device = s.devices.find(name);
   if (!device) return fail(Code::not_found);
-  return info_of(s.devices, *device);
+  return info_of(s.devices, *device, s.settings.background->now_ns());
 }
 
 Result<DeviceInfo> Pool::info(DeviceId id) {
@@ -103,7 +112,7 @@ Result<DeviceInfo> Pool::info(DeviceId id) {
     Lock order(s.log.order());
     const DevicePtr device = s.devices.find(id);
     if (!device) return fail(Code::not_found);
-    info = info_of(s.devices, *device);
+    info = info_of(s.devices, *device, s.settings.background->now_ns());
     stale = device->map->size().worth_merging();
   }
   // Whoever asks how much it holds gets it exactly the next time.
@@ -116,7 +125,8 @@ std::vector<DeviceInfo> Pool::list() {
   std::vector<DeviceInfo> all;
   Lock order(s.log.order());
   s.devices.for_each([&](const DevicePtr& device) {
-    if (!device->name.empty()) all.push_back(info_of(s.devices, *device));
+    if (!device->name.empty())
+      all.push_back(info_of(s.devices, *device, s.settings.background->now_ns()));
   });
   return all;
 }

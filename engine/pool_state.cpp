@@ -23,6 +23,7 @@ PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settin
       nodes(*this, settings.nodes_bytes),
       writer(identity, settings, space, counters),
       checkpointer(*this),
+      walker(*this),
       reclaimer(*this) {
   log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };
   log.merge = [this] { return checkpointer.run(); };

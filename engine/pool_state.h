@@ -4,8 +4,9 @@
 // Lock order (a later one may be taken while an earlier one is held):
 //   1. Log::order()          names, devices, numbering of entries, the open record
 //   2. ThinMap::mutex_, RangeLocks::mutex_
-//   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_
-//   4. Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's shards
+//   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
+//      Reclaimer::mutex_
+//   4. Walker::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's shards
 #pragma once
 
 #include <atomic>
@@ -24,6 +25,7 @@
 #include "engine/space/fullness.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
+#include "engine/space/walker.h"
 #include "engine/sums.h"
 
 namespace lamina {
@@ -115,6 +117,15 @@ class PoolState final : public BlockSource {
   Task<void> wait_for_background();
   void start_preparing();
   Task<void> prepare_in_background();
+  // A device or a map is gone: what that gives back is shown soon, without anybody asking.
+  void start_showing_space();
+  Task<void> show_space();
+  // Figures of everything that has been done so far (engine/space/walker.h), for the asker to look
+  // at Walker::status(); or to wait for.
+  void start_figures();
+  Task<void> figures_in_background();
+  Task<Result<>> count_figures();
+  bool closing() const;
 
   // --- surviving failures (A19), under the order lock
   bool end_epoch(Sequence cut);
@@ -135,6 +146,7 @@ class PoolState final : public BlockSource {
   Devices devices;  // guarded by log.order()
   NodeWriter writer;
   Checkpointer checkpointer;
+  Walker walker;
   Reclaimer reclaimer;
   FullnessWatch fullness;
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
@@ -146,9 +158,13 @@ class PoolState final : public BlockSource {
   // Data blocks written into layers: since the newest cut, and before it but not merged yet.
   std::atomic<uint64_t> unmerged_blocks{0}, merging_blocks{0};
   std::atomic<uint64_t> reserved_blocks{0};
-  // Data blocks that may have died since the last walk: they were several devices', or a device's
-  // that is gone.
-  std::atomic<uint64_t> maybe_dead_blocks{0};
+  // Data blocks that may have died in this life: they were several devices', or a device's that is
+  // gone; and how many of them the newest walk knew of.
+  std::atomic<uint64_t> dead_blocks{0}, dead_walked{0};
+  uint64_t maybe_dead_blocks() const {
+    const uint64_t walked = dead_walked, all = dead_blocks;
+    return all > walked ? all - walked : 0;
+  }
 
  private:
   bool checkpoint_due(uint64_t bytes, uint64_t entries) const;
@@ -156,6 +172,8 @@ class PoolState final : public BlockSource {
   mutable Mutex background_mutex_;
   uint32_t background_ GUARDED_BY(background_mutex_) = 0;
   bool checkpoint_started_ GUARDED_BY(background_mutex_) = false;
+  bool showing_started_ GUARDED_BY(background_mutex_) = false;
+  bool figures_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex images_mutex_;

@@ -76,8 +76,10 @@ PoolStatus Pool::status() {
   status.mover_state = s.reclaimer.moving() ? "moving" : "idle";
   status.mover_policy = "cleaning";
   status.moved_bytes = s.reclaimer.moved_bytes();
-  status.walk_age_ns = s.reclaimer.walk_age_ns();
-  status.walk_complete = s.reclaimer.walk_complete();
+  status.data_bytes = s.checkpointer.used_blocks() * block_size;
+  const Walker::Status walk = s.walker.status();
+  status.walk = {walk.age_ns, walk.complete, walk.running,  walk.done,    walk.all,
+                 walk.asked,  walk.answered, walk.taken_ns, walk.extents, walk.passes};
   return status;
 }
 

@@ -52,12 +52,13 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
 
 ImagePtr make_image(const Tables& tables) {
   auto image = std::make_shared<Image>();
-  image->number = tables.number;
+  image->number = image->content = tables.number;
   image->cut = tables.cut;
   image->nodes = tables.nodes;
   for (const DeviceRow& row : tables.devices)
-    image->maps.push_back({row.map, row.root, row.mapped_blocks, row.extents});
+    image->maps.push_back({row.map, row.root, row.mapped_blocks, row.extents, row.last_share});
   image->lineage = tables.lineage;
+  for (const ImageMap& map : image->maps) image->dead_blocks |= map.last_share > 0;
   return image;
 }
 
@@ -134,6 +135,8 @@ Result<> Recovery::load() {
   for (const DeviceRow& row : tables.devices) resume_.extents += row.extents;
   pool_.checkpointer.resume(resume_);
   const ImagePtr image = make_image(tables);
+  // How much of what is shared has died is not known.
+  pool_.dead_blocks = image->dead_blocks;
   restore_devices(pool_, tables, image);
   pool_.add_image(image);
   pool_.space.set_node_bytes(resume_.metadata_bytes);

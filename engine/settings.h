@@ -9,6 +9,7 @@
 
 #include "base/executor.h"
 #include "base/units.h"
+#include "base/workers.h"
 #include "engine/space/fullness.h"
 
 namespace lamina {
@@ -28,6 +29,8 @@ struct Settings {
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
   // outlive the pool.
   Executor* background = nullptr;
+  // What walks are made by beside it; null: by itself. Outlive the pool too.
+  Workers* workers = nullptr;
   // Tells of things a person should see: a damaged superblock copy, a failure that was survived, a
   // pool that turned read-only.
   enum class Severity : uint8_t { info, warning, error };

@@ -39,6 +39,7 @@ Task<Result<>> PoolState::step(Claim claim, uint32_t payload_blocks, Build build
         log.begin(packed, blocks, claim);
         for (StepEntry& e : *entries)
           log_and_apply(std::move(e.entry), std::as_bytes(std::span(e.payload)));
+        if (devices.dropped_blocks > 0) start_showing_space();
         co_return Result<>{};
       }
     }

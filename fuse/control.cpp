@@ -3,11 +3,14 @@
 // ENODATA), one that can only be set; not_permitted, the caller may not.
 //
 //   device, get   id origin created mapped exclusive shared reserved extents tiers read_only
+//                 exclusive_age: seconds since exclusive and shared were counted
 //                 map@OFFSET: where the ranges from that byte on live, JSON in pieces
 //   device, set   read_only
 //                 snapshot snapshot_read_only clone = NAME: makes it; durable when it returns
 //                 rollback rollback_force = NAME: becomes as that is
 //   root, set     checkpoint sync
+//                 walk: asks for exclusive and shared of all devices to be counted anew; the answer
+//                 comes at once, status says when they are
 //                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
 //                 snapshot_some snapshot_some_read_only = SUFFIX, then a line for each device
 //   `user.lamina` alone: all of a device, or of the pool, as JSON
@@ -30,9 +33,13 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@";
 
-constexpr std::array<std::string_view, 6> root_actions{"checkpoint",    "sync",
-                                                       "snapshot_all",  "snapshot_all_read_only",
-                                                       "snapshot_some", "snapshot_some_read_only"};
+constexpr std::array<std::string_view, 7> root_actions{"checkpoint",
+                                                       "sync",
+                                                       "walk",
+                                                       "snapshot_all",
+                                                       "snapshot_all_read_only",
+                                                       "snapshot_some",
+                                                       "snapshot_some_read_only"};
 constexpr std::array<std::string_view, 6> device_actions{
     "read_only", "snapshot", "snapshot_read_only", "clone", "rollback", "rollback_force"};
 
@@ -40,14 +47,29 @@ struct Getter {
   std::string_view key;
   std::string (*value)(const DeviceInfo&);
 };
-constexpr std::array<Getter, 9> getters{{
+// Empty: not counted yet.
+template <class Value>
+std::string of_share(const DeviceInfo& info, Value value) {
+  return info.share ? std::to_string(value(*info.share)) : std::string();
+}
+
+constexpr std::array<Getter, 10> getters{{
     {"id", [](const DeviceInfo& d) { return std::to_string(raw(d.id)); }},
     {"origin", [](const DeviceInfo& d) { return d.origin_name; }},
     {"created", [](const DeviceInfo& d) { return rfc3339(d.created_ns); }},
     {"mapped", [](const DeviceInfo& d) { return std::to_string(d.mapped_bytes); }},
     {"exclusive",
-     [](const DeviceInfo& d) { return d.shares ? "" : std::to_string(d.mapped_bytes); }},
-    {"shared", [](const DeviceInfo& d) { return std::string(d.shares ? "" : "0"); }},
+     [](const DeviceInfo& d) {
+       return of_share(d, [](const DeviceInfo::Share& s) { return s.exclusive_bytes; });
+     }},
+    {"shared",
+     [](const DeviceInfo& d) {
+       return of_share(d, [](const DeviceInfo::Share& s) { return s.shared_bytes; });
+     }},
+    {"exclusive_age",
+     [](const DeviceInfo& d) {
+       return of_share(d, [](const DeviceInfo::Share& s) { return s.age_ns / 1'000'000'000; });
+     }},
     {"reserved", [](const DeviceInfo& d) { return std::to_string(d.reserved_bytes); }},
     {"extents", [](const DeviceInfo& d) { return std::to_string(d.extents); }},
     {"read_only", [](const DeviceInfo& d) { return std::string(d.read_only ? "1" : "0"); }},
@@ -185,6 +207,8 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
   }
   const Result<bool> on = parse_switch(value);
   if (!on || !*on) co_return fail(Code::invalid);
+  // Not waited for: the kernel keeps the root directory locked meanwhile.
+  if (key == "walk") co_return pool_.ask_shares();
   Task<Result<>> doing = key == "sync" ? pool_.sync() : pool_.checkpoint();
   co_return co_await doing;
 }

@@ -81,10 +81,18 @@ Json kernel_json(const KernelFeatures& kernel, const ProcessStatus& process) {
           {"process_note", process.why_not}};
 }
 
-// null: none yet.
-Json walk_age(const PoolStatus& status) {
-  if (status.walk_age_ns == UINT64_MAX) return nullptr;
-  return status.walk_age_ns / 1'000'000'000;
+// Seconds; null: none yet.
+Json age(uint64_t age_ns) {
+  if (age_ns == UINT64_MAX) return nullptr;
+  return age_ns / 1'000'000'000;
+}
+
+Json walk_json(const PoolStatus::Walk& walk) {
+  return {{"age_s", age(walk.age_ns)}, {"complete", walk.complete},
+          {"running", walk.running},   {"done", walk.done},
+          {"all", walk.all},           {"asked", walk.asked},
+          {"answered", walk.answered}, {"took_s", static_cast<double>(walk.taken_ns) / 1e9},
+          {"extents", walk.extents},   {"passes", walk.passes}};
 }
 
 // null: nothing was written by users.
@@ -155,6 +163,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"used", status.used},
       {"free", status.free},
       {"space_warning", status.space_warning == 0 ? Json() : Json(status.space_warning)},
+      {"data_bytes", status.data_bytes},
       {"devices", status.devices},
       {"extents", status.extents},
       {"metadata_bytes", status.metadata_bytes},
@@ -189,7 +198,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
        {{"state", status.mover_state},
         {"policy", status.mover_policy},
         {"moved_bytes", status.moved_bytes}}},
-      {"walk", {{"age_s", walk_age(status)}, {"complete", status.walk_complete}}},
+      {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
   };
@@ -206,6 +215,10 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("space_warning_percent", "gauge",
         "The last of 80, 90, 95 and 100 percent of the space that was reached; 0: none",
         status.space_warning);
+  m.one("data_bytes", "gauge", "Of what is used, data of devices, what is shared once",
+        status.data_bytes);
+  m.one("walk_complete", "gauge", "1 where the newest walk of the maps could read everything",
+        status.walk.complete ? 1 : 0);
   m.one("devices", "gauge", "Devices", status.devices);
   m.one("extents", "gauge", "Extents in all maps, as of the last merge", status.extents);
   m.one("metadata_bytes", "gauge", "Maps, tables and checkpoints, one copy", status.metadata_bytes);
@@ -253,11 +266,12 @@ std::string device_json(const DeviceInfo& info) {
       {"id", raw(info.id)},
       {"size", info.size_bytes},
       {"mapped", info.mapped_bytes},
-      // How much of it is shared, where some may be, is not counted. Nothing is compressed.
-      {"exclusive", info.shares ? Json() : Json(info.mapped_bytes)},
-      {"shared", info.shares ? Json() : Json(0)},
+      // null: some may be shared, and no walk has counted it yet.
+      {"exclusive", info.share ? Json(info.share->exclusive_bytes) : Json()},
+      {"shared", info.share ? Json(info.share->shared_bytes) : Json()},
+      {"exclusive_age_s", info.share ? age(info.share->age_ns) : Json()},
       {"reserved", info.reserved_bytes},
-      {"stored", info.mapped_bytes},
+      {"stored", info.mapped_bytes},  // nothing is compressed
       {"ratio", 1.0},
       {"extents", info.extents},
       {"origin", info.origin_name},

@@ -4,19 +4,24 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "commands.h"
 #include "config/quantity.h"
 #include "lamina_path.h"
 #include "loop_device.h"
+#include "progress.h"
 #include "text_table.h"
 
 namespace lamina {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::chrono::milliseconds between_looks{160};
 
 Result<std::vector<std::string>> names_in(const LaminaPath& mount) {
   DIR* folder = opendir(mount.mount.c_str());
@@ -56,6 +61,7 @@ Result<Json> facts_of(const LaminaPath& device, const std::vector<LoopDevice>& l
   facts["mapped"] = mapped;
   facts["exclusive"] = told.value("exclusive", Json(mapped));  // null: not counted
   facts["shared"] = told.value("shared", Json(0));
+  facts["exclusive_age_s"] = told.value("exclusive_age_s", Json(nullptr));
   facts["reserved"] = number(told, "reserved");
   facts["stored"] = stored;
   facts["ratio"] = stored == 0 ? 1.0 : static_cast<double>(mapped) / static_cast<double>(stored);
@@ -81,9 +87,55 @@ std::string word(const Json& value) {
   return "-";
 }
 
-Result<ExitCode> list(const std::string& typed, bool json) {
+// "3.2G", with its age where it was counted some time ago: "3.2G (5m ago)".
+std::string counted_text(const Json& device, const char* key) {
+  const auto value = device.find(key);
+  if (value == device.end() || !value->is_number_unsigned()) return "-";
+  std::string text = format_size(value->get<uint64_t>());
+  const uint64_t age = number(device, "exclusive_age_s");
+  if (age >= 3600)
+    text += " (" + std::to_string(age / 3600) + "h ago)";
+  else if (age >= 60)
+    text += " (" + std::to_string(age / 60) + "m ago)";
+  else if (age > 0)
+    text += " (" + std::to_string(age) + "s ago)";
+  return text;
+}
+
+Result<Json> walk_status(const LaminaPath& mount) {
+  auto text = read_report(mount, "status.json");
+  if (!text) return forward_error(text);
+  const Json status = Json::parse(*text, nullptr, false);
+  if (!status.is_object() || !status.contains("walk"))
+    return fail(Code::io, "the status of " + mount.mount + " makes no sense");
+  return status["walk"];
+}
+
+// Until what devices share was counted as of now, or later.
+Result<> count_anew(const LaminaPath& mount) {
+  LAMINA_TRY(set_control(mount, "walk", "1"));
+  auto walk = walk_status(mount);
+  if (!walk) return forward_error(walk);
+  const uint64_t asked = number(*walk, "asked");
+  Progress progress;
+  for (auto wait = between_looks / 16; number(*walk, "answered") < asked;
+       wait = std::min(2 * wait, between_looks)) {
+    progress.tell("counting what is shared, nodes", number(*walk, "done"), number(*walk, "all"));
+    std::this_thread::sleep_for(wait);
+    walk = walk_status(mount);
+    if (!walk) return forward_error(walk);
+  }
+  if (walk->value("complete", false)) return {};
+  return fail(Code::io,
+              "the maps of " + mount.mount +
+                  " could not be read whole, so nothing was counted; `lamina status` and its log "
+                  "say more, `lamina ls` without --fresh shows what was known before");
+}
+
+Result<ExitCode> list(const std::string& typed, bool fresh, bool json) {
   const auto mount = find_mount(typed);
   if (!mount) return std::unexpected(mount.error());
+  if (fresh) LAMINA_TRY(count_anew(*mount));
   auto names = names_in(*mount);
   if (!names) return forward_error(names);
   const auto loops = loops_in(mount->device);
@@ -104,6 +156,8 @@ Result<ExitCode> list(const std::string& typed, bool json) {
   TextTable table({{"NAME"},
                    {"SIZE", Align::right},
                    {"MAPPED", Align::right},
+                   {"EXCLUSIVE", Align::right},
+                   {"SHARED", Align::right},
                    {"EXTENTS", Align::right},
                    {"CREATED"},
                    {"ATTACHED"},
@@ -112,9 +166,9 @@ Result<ExitCode> list(const std::string& typed, bool json) {
     std::string name = device["name"].get<std::string>();
     if (device["read_only"] == Json(true)) name += " (read-only)";
     table.row({name, format_size(device["size"].get<uint64_t>()),
-               format_size(device["mapped"].get<uint64_t>()),
-               std::to_string(device["extents"].get<uint64_t>()), word(device["created"]),
-               attached_text(device["attached"]), word(device["origin"])});
+               format_size(device["mapped"].get<uint64_t>()), counted_text(device, "exclusive"),
+               counted_text(device, "shared"), std::to_string(device["extents"].get<uint64_t>()),
+               word(device["created"]), attached_text(device["attached"]), word(device["origin"])});
   }
   std::printf("%s", table.text().c_str());
   return ExitCode::done;
@@ -125,14 +179,15 @@ Result<ExitCode> list(const std::string& typed, bool json) {
 void add_ls(CommandLine& line) {
   struct Options {
     std::string mount;
-    bool json = false;
+    bool fresh = false, json = false;
   };
   const auto options = std::make_shared<Options>();
   line.command("ls", "List the devices of a mounted pool")
       .word("MOUNT", options->mount, "Where the pool is mounted")
+      .flag("--fresh", options->fresh, "Count anew what devices share, and wait for it")
       .json(options->json)
-      .example("lamina ls /mnt/pool")
-      .action([options] { return list(options->mount, options->json); });
+      .example("lamina ls --fresh /mnt/pool")
+      .action([options] { return list(options->mount, options->fresh, options->json); });
 }
 
 }  // namespace lamina

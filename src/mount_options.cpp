@@ -17,7 +17,7 @@ constexpr std::array<std::string_view, 6> for_the_kernel{"noatime",    "relatime
                                                          "nodiratime", "sync",     "dirsync"};
 constexpr std::array<std::string_view, 4> contexts{
     "context=", "fscontext=", "defcontext=", "rootcontext="};
-constexpr uint32_t max_reactors = 64;
+constexpr uint32_t max_threads = 64;
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> words;
@@ -39,16 +39,18 @@ bool is_context(const std::string& word) {
                      [&](std::string_view prefix) { return word.starts_with(prefix); });
 }
 
-Result<> parse_reactors(const std::string& value, MountOptions& options) {
-  const auto parsed = std::from_chars(value.data(), value.data() + value.size(), options.reactors);
-  if (parsed.ec == std::errc{} && parsed.ptr == value.data() + value.size() &&
-      options.reactors >= 1 && options.reactors <= max_reactors)
+Result<> parse_threads(const std::string& word, uint32_t& threads) {
+  const std::string value = word.substr(word.find('=') + 1);
+  const auto parsed = std::from_chars(value.data(), value.data() + value.size(), threads);
+  if (parsed.ec == std::errc{} && parsed.ptr == value.data() + value.size() && threads >= 1 &&
+      threads <= max_threads)
     return {};
-  return fail(Code::invalid, "-o reactors: expected a number from 1 to 64, not \"" + value + "\"");
+  return fail(Code::invalid, "-o " + word.substr(0, word.find('=')) +
+                                 ": expected a number from 1 to 64, not \"" + value + "\"");
 }
 
 Result<> parse_word(const std::string& word, MountOptions& options) {
-  constexpr std::string_view without = "without=", reactors = "reactors=";
+  constexpr std::string_view without = "without=";
   if (word == "ro") {
     options.read_only = true;
   } else if (word == "allow_other") {
@@ -57,8 +59,10 @@ Result<> parse_word(const std::string& word, MountOptions& options) {
     options.allow_other = false;
   } else if (word == "force") {
     options.force = true;
-  } else if (word.starts_with(reactors)) {
-    return parse_reactors(word.substr(reactors.size()), options);
+  } else if (word.starts_with("reactors=")) {
+    return parse_threads(word, options.reactors);
+  } else if (word.starts_with("workers=")) {
+    return parse_threads(word, options.workers);
   } else if (word.starts_with(without)) {
     std::string list = word.substr(without.size());
     std::replace(list.begin(), list.end(), ':', ',');  // the comma is mount's own
@@ -70,7 +74,7 @@ Result<> parse_word(const std::string& word, MountOptions& options) {
   } else if (!contains(accepted_silently, word) && !word.starts_with("x-")) {
     return fail(Code::invalid, "-o " + word +
                                    ": unknown; known are ro, allow_other, "
-                                   "noallow_other, force, reactors=N, "
+                                   "noallow_other, force, reactors=N, workers=N, "
                                    "without=FEATURE:FEATURE, noatime and the like");
   }
   return {};

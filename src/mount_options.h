@@ -17,6 +17,7 @@ struct MountOptions {
   bool allow_other = false;            // others than who mounts may look in
   bool force = false;                  // although a member of the last session is absent
   uint32_t reactors = 0;               // 0: what the pool file says
+  uint32_t workers = 0;                // for walks of the maps; 0: by the number of processors
   FeatureSet without;                  // of the kernel's features, not to be used
   std::vector<std::string> to_kernel;  // passed on
 };

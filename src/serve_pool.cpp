@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +12,7 @@
 
 #include "background_loop.h"
 #include "blobs/uring_loop.h"
+#include "engine/arena_workers.h"
 #include "engine/pool.h"
 #include "fuse/process.h"
 #include "fuse/server.h"
@@ -25,6 +28,8 @@ using Severity = Settings::Severity;
 
 // Signals that end in a clean unmount, and the one that ends the thread that waits for them.
 constexpr int end_of_waiting = SIGUSR2;
+constexpr uint32_t most_workers = 16;
+constexpr int worker_nice = 10;
 
 sigset_t signals_waited_for() {
   sigset_t set;
@@ -66,6 +71,16 @@ uint32_t reactors_of(const PoolConfig& config, const MountOptions& options) {
   if (config.reactors != 0) return config.reactors;
   // Measured on two processors: a second reactor fights the clients for the other one.
   return std::max(1u, std::thread::hardware_concurrency() / 4);
+}
+
+uint32_t workers_of(const MountOptions& options) {
+  if (options.workers != 0) return options.workers;
+  return std::clamp(std::thread::hardware_concurrency(), 1u, most_workers);
+}
+
+// What they do can wait; who waits for a reactor cannot.
+void make_nice() {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), worker_nice);
 }
 
 ServerOptions server_options(const PoolConfig& config, const MountOptions& options,
@@ -114,6 +129,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   if (!loop) return forward_error(loop);
   auto background = BackgroundLoop::start();
   if (!background) return forward_error(background);
+  ArenaWorkers workers(workers_of(options), make_nice);
   auto opened = (*loop)->run_until(open_blobs(config, options.read_only, open_disk));
   if (!opened) return std::unexpected(explain_use(config, opened.error()));
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
@@ -123,6 +139,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   settings.read_only = options.read_only;
   settings.force = options.force;
   settings.background = &(*background)->executor();
+  settings.workers = &workers;
   settings.log = [&log](Severity severity, const std::string& message) {
     log.write(severity, message);
   };

@@ -63,9 +63,10 @@ struct NodeStore::Shard {
   uint64_t hits GUARDED_BY(mutex) = 0;
   uint64_t misses GUARDED_BY(mutex) = 0;
 
-  NodeBlock find(uint64_t key) REQUIRES(mutex) {
+  NodeBlock find(uint64_t key, bool use) REQUIRES(mutex) {
     const auto found = index.find(key);
     if (found == index.end()) return nullptr;
+    if (!use) return frames[found->second].block;
     ++hits;
     frames[found->second].used = true;
     return frames[found->second].block;
@@ -110,11 +111,11 @@ NodeStore::Shard& NodeStore::shard_of(uint64_t key) {
   return shards_[mix(key) >> 40 & (shard_count_ - 1)];
 }
 
-NodeBlock NodeStore::try_get(const NodeEntry& entry) {
+NodeBlock NodeStore::try_get(const NodeEntry& entry, bool keep) {
   const uint64_t key = key_of(entry);
   Shard& shard = shard_of(key);
   Lock lock(shard.mutex);
-  return shard.find(key);
+  return shard.find(key, keep);
 }
 
 void NodeStore::put(const NodeEntry& entry, std::span<const std::byte> block) {
@@ -133,8 +134,8 @@ Task<Result<NodeBlock>> NodeStore::get(NodeId id, const NodeEntry& entry, bool k
   std::shared_ptr<Pending> mine;
   {
     Lock lock(shard.mutex);
-    if (NodeBlock block = shard.find(key)) co_return block;
-    ++shard.misses;
+    if (NodeBlock block = shard.find(key, keep)) co_return block;
+    if (keep) ++shard.misses;
     std::shared_ptr<Pending>& pending = shard.pending[key];
     if (pending) {
       pending->waiters.emplace_back(&ready, &result);

@@ -46,11 +46,12 @@ class NodeStore {
   NodeStore(BlockSource& source, size_t cache_bytes);
   ~NodeStore();
 
+  // `keep` false: the cache stays as it is. What a walk reads neither pushes others out, nor keeps
+  // in what nobody else looks at, nor counts.
   // From the cache alone; null if it is not there. Never waits.
-  NodeBlock try_get(const NodeEntry& entry);
+  NodeBlock try_get(const NodeEntry& entry, bool keep = true);
   // From the cache or the medium; misses of the same node at the same time share one read.
-  // Verified: checksum, id, version, level. Error corrupt/io: both copies are bad. `keep` false:
-  // what a walk reads does not push others out.
+  // Verified: checksum, id, version, level. Error corrupt/io: both copies are bad.
   Task<Result<NodeBlock>> get(NodeId id, const NodeEntry& entry, bool keep = true);
   // Puts a node that was just written into the cache, under its entry's first address.
   void put(const NodeEntry& entry, std::span<const std::byte> block);

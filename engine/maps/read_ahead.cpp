@@ -8,7 +8,7 @@ namespace lamina {
 void ReadAhead::start(NodeId id, const NodeEntry& entry) {
   auto read = std::make_shared<Read>();
   reads_.push_back(read);
-  if (NodeBlock block = store_.try_get(entry)) {
+  if (NodeBlock block = store_.try_get(entry, keep_)) {
     read->result = std::move(block);
     read->done.signal();
     return;

@@ -15,12 +15,13 @@ namespace lamina {
 
 class ReadAhead {
  public:
-  // How many reads of one merge or walk are under way at most.
+  // How many reads of one merge are under way at most.
   static constexpr size_t depth = 16;
 
-  ReadAhead(NodeStore& store, bool keep) : store_(store), keep_(keep) {}
+  ReadAhead(NodeStore& store, bool keep, size_t most = depth)
+      : store_(store), keep_(keep), most_(most) {}
 
-  bool full() const { return reads_.size() >= depth; }
+  bool full() const { return reads_.size() >= most_; }
   size_t size() const { return reads_.size(); }
   void start(NodeId id, const NodeEntry& entry);
   // The oldest that was started.
@@ -38,6 +39,7 @@ class ReadAhead {
 
   NodeStore& store_;
   bool keep_;
+  size_t most_;
   std::deque<std::shared_ptr<Read>> reads_;  // owners: this list, and run() until it has ended
 };
 

@@ -82,15 +82,4 @@ struct MergeOutput {
 Task<Result<MergeOutput>> merge(NodeStore& store, const NodeTable& table, const MergeInput& input,
                                 NodeSink& sink, LiveCounts& counts);
 
-// Every distinct node reachable from `root`, each once; leaves' extents through `visit_leaf`.
-// Nodes in `visited`, by id, are not visited again. Error: a node could not be read: the walk must
-// free nothing (A8).
-struct TreeVisitor {
-  virtual ~TreeVisitor() = default;
-  virtual void node(NodeId id, const NodeHeader& header) = 0;
-  virtual void leaf(NodeId id, const Node& node) = 0;
-};
-Task<Result<>> walk_tree(NodeStore& store, const NodeTable& table, NodeId root,
-                         std::vector<bool>& visited, TreeVisitor& visitor);
-
 }  // namespace lamina

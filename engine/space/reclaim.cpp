@@ -118,16 +118,30 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
 }
 
 Task<Result<>> Reclaimer::after_checkpoint() {
+  const bool low = space_is_low();
   {
     Lock lock(mutex_);
-    if (busy_) co_return Result<>{};
+    if (busy_) {
+      if (low) pool_.walker.press();
+      co_return Result<>{};
+    }
     busy_ = true;
   }
-  co_return co_await take_round(false);
+  co_return co_await take_round(Wanted::nothing);
 }
 
-Task<Result<>> Reclaimer::measure() {
+bool Reclaimer::known(Wanted wanted, At image) const {
+  return wanted == Wanted::nothing ||
+         (wanted == Wanted::used ? pool_.dead_walked >= image.dead_blocks
+                                 : pool_.walker.knows(image.content));
+}
+
+Task<Result<>> Reclaimer::measure(bool figures) {
+  const Wanted wanted = figures ? Wanted::figures : Wanted::used;
+  At image;
+  if (const ImagePtr newest = pool_.newest_image()) image = {newest->content, newest->dead_blocks};
   for (;;) {
+    if (known(wanted, image)) co_return Result<>{};
     Completion completion;
     {
       Lock lock(mutex_);
@@ -135,17 +149,21 @@ Task<Result<>> Reclaimer::measure() {
         busy_ = true;
         break;
       }
+      if (!figures) pool_.walker.press();
       ended_.add(completion);
     }
     co_await completion;
   }
-  co_return co_await take_round(true);
+  auto result = co_await take_round(wanted);
+  if (result && figures && !known(wanted, image))
+    co_return fail(Code::io, "the maps could not be read whole");
+  co_return result;
 }
 
 // Whoever calls it has made it busy.
-Task<Result<>> Reclaimer::take_round(bool always_walk) {
+Task<Result<>> Reclaimer::take_round(Wanted wanted) {
   const Epoch epoch = pool_.identity.epoch;
-  auto result = co_await round(always_walk);
+  auto result = co_await round(wanted);
   // Retired stays retired, and what was copied was not published: the next round goes on (A19).
   if (!result && result.error().code == Code::io) {
     pool_.log.fail_with(result.error(), epoch);
@@ -161,7 +179,6 @@ Task<Result<>> Reclaimer::take_round(bool always_walk) {
 // What the walk has counted is exact, unless another checkpoint has counted on meanwhile.
 void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
                             const std::vector<Segment>& candidates) {
-  pool_.checkpointer.set_used_blocks(image.number, walked.blocks);
   if (pool_.checkpointer.number() != image.number || pool_.checkpointer.running()) return;
   for (const Segment& s : candidates) {
     const auto found = walked.live.find(raw(s.name.generation));
@@ -171,7 +188,8 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
   }
 }
 
-Task<Result<>> Reclaimer::round(bool always_walk) {
+Task<Result<>> Reclaimer::round(Wanted wanted) {
+  const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
@@ -186,17 +204,19 @@ Task<Result<>> Reclaimer::round(bool always_walk) {
   }
   Mover mover(pool_);
   std::set<Generation> victims = mover.choose(candidates);
-  if (victims.empty() && !always_walk && !worth_walking(hinted_dead)) co_return Result<>{};
+  if (victims.empty() && known(wanted, {image->content, image->dead_blocks}) &&
+      !worth_walking(hinted_dead))
+    co_return Result<>{};
 
-  const uint64_t maybe_dead = pool_.maybe_dead_blocks.exchange(0);
-  auto walked = co_await walk(pool_.nodes, image, victims);
-  {
-    Lock lock(mutex_);
-    walk_complete_ = walked.has_value();
-    if (walked) walked_ns_ = pool_.settings.background->now_ns();
+  // Where space is short, what takes more memory and so perhaps more passes is left for later.
+  const bool for_space = low || !victims.empty();
+  const bool figures = !for_space || wanted == Wanted::figures;
+  auto walked = co_await pool_.walker.walk(image, victims, for_space, figures);
+  if (!walked && walked.error().code == Code::busy) {
+    if (wanted == Wanted::nothing) co_return Result<>{};
+    co_return forward_error(walked);
   }
   if (!walked) {
-    pool_.maybe_dead_blocks += maybe_dead;
     pool_.settings.log(
         Settings::Severity::error,
         "the maps could not be read whole, so no space is freed: " + walked.error().message);
@@ -221,13 +241,16 @@ Task<Result<>> Reclaimer::round(bool always_walk) {
   co_return Result<>{};
 }
 
+bool Reclaimer::space_is_low() const {
+  return pool_.space.available(Claim::user) < pool_.space.low_mark();
+}
+
 // A walk reads every node, so it is made for a part of the pool, or where space is short.
 bool Reclaimer::worth_walking(uint64_t hinted_dead) const {
   const uint64_t total = pool_.space.total();
-  const bool low = pool_.space.available(Claim::user) < pool_.space.low_mark();
-  const uint64_t maybe_dead = pool_.maybe_dead_blocks / pool_.space.segment_blocks();
+  const uint64_t maybe_dead = pool_.maybe_dead_blocks() / pool_.space.segment_blocks();
   return (hinted_dead + maybe_dead) * walk_part >= total ||
-         (low && hinted_dead + pool_.maybe_dead_blocks > 0);
+         (space_is_low() && hinted_dead + pool_.maybe_dead_blocks() > 0);
 }
 
 Task<Result<>> Reclaimer::make_room(Claim claim) {
@@ -242,6 +265,7 @@ Task<Result<>> Reclaimer::make_room(Claim claim) {
     {
       Lock lock(mutex_);
       if (busy_) {
+        pool_.walker.press();
         ended_.add(completion);
         wait = true;
       }
@@ -282,7 +306,7 @@ Task<void> Reclaimer::prepare_ahead() {
 }
 
 bool Reclaimer::more_to_gain() const {
-  if (pool_.space.available(Claim::user) >= pool_.space.low_mark()) return false;
+  if (!space_is_low()) return false;
   return gain_pending();
 }
 
@@ -292,16 +316,6 @@ bool Reclaimer::gain_pending() const {
   for (const Segment& s : pool_.space.segments())
     if (s.dead_in != 0 && s.use == SegmentUse::sealed) return true;
   return false;
-}
-
-uint64_t Reclaimer::walk_age_ns() const {
-  Lock lock(mutex_);
-  return walked_ns_ == 0 ? UINT64_MAX : pool_.settings.background->now_ns() - walked_ns_;
-}
-
-bool Reclaimer::walk_complete() const {
-  Lock lock(mutex_);
-  return walk_complete_;
 }
 
 uint64_t Reclaimer::moved_bytes() const {

@@ -26,8 +26,10 @@ class Reclaimer {
   Task<Result<>> free_dead();
   // After each committed checkpoint: frees what may be freed, then looks for more.
   Task<Result<>> after_checkpoint();
-  // A walk of the newest checkpoint, which tells what is used, whatever the counts say.
-  Task<Result<>> measure();
+  // What is used is known as of the newest checkpoint, whatever the counts said; with `figures`
+  // also what each device has alone. Walks, unless somebody just has. Errors: busy, the walk was
+  // given up; io, the maps could not be read whole, so that figures are as old as before.
+  Task<Result<>> measure(bool figures);
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
   Task<Result<>> make_room(Claim claim);
   // Free segments of files are allocated and written ahead of the log, so that its flushes do not
@@ -37,19 +39,25 @@ class Reclaimer {
   // Whether space is short and another checkpoint would bring some back.
   bool more_to_gain() const;
 
-  uint64_t walk_age_ns() const;  // since the newest complete walk; UINT64_MAX: none yet
-  bool walk_complete() const;    // the newest one could read everything
   uint64_t moved_bytes() const;
   bool moving() const;
 
  private:
-  Task<Result<>> take_round(bool always_walk);
-  Task<Result<>> round(bool always_walk);
+  // What a round is to find out, besides what is worth finding out anyway.
+  enum class Wanted : uint8_t { nothing, used, figures };
+  struct At {  // an image, without holding it
+    CheckpointNumber content = 0;
+    uint64_t dead_blocks = 0;
+  };
+  bool known(Wanted wanted, At image) const;
+  Task<Result<>> take_round(Wanted wanted);
+  Task<Result<>> round(Wanted wanted);
   void take_counts(const WalkResult& walked, const Image& image,
                    const std::vector<Segment>& candidates);
   void find_dead_nodes(const Image& image);
   bool worth_walking(uint64_t hinted_dead) const;
   bool gain_pending() const;
+  bool space_is_low() const;
   Task<Result<>> stamp_and_release(std::vector<Segment> dead);
 
   PoolState& pool_;
@@ -57,8 +65,6 @@ class Reclaimer {
   bool busy_ GUARDED_BY(mutex_) = false;
   bool preparing_ GUARDED_BY(mutex_) = false;
   bool moving_ GUARDED_BY(mutex_) = false;
-  bool walk_complete_ GUARDED_BY(mutex_) = false;
-  uint64_t walked_ns_ GUARDED_BY(mutex_) = 0;
   uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0;
   Waiters ended_ GUARDED_BY(mutex_);
 };

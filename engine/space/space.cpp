@@ -45,6 +45,12 @@ Space::Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs) : blobs_(bl
   }
 }
 
+uint32_t Space::largest_segment_blocks() const {
+  uint32_t largest = 0;
+  for (const auto& blob : blobs_) largest = std::max(largest, blob->segment_blocks());
+  return largest;
+}
+
 size_t Space::position(BlobId id) const {
   for (size_t i = 0; i < blobs_.size(); ++i)
     if (blobs_[i]->id() == id) return i;

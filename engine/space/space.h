@@ -127,6 +127,7 @@ class Space final : public LiveCounts {
   // The nodes that a checkpoint may have to write decide how much it must be able to take.
   void set_node_bytes(uint64_t bytes);
   uint32_t segment_blocks() const { return segment_blocks_; }
+  uint32_t largest_segment_blocks() const;
   uint64_t total() const { return total_; }  // segments
 
   // What users can ever store, blocks: the reserve is kept back (D5), never shown.

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "check_space.h"
 #include "inspection.h"
 #include "text.h"
 
@@ -21,6 +22,7 @@ class Life {
   void open();
   void look(const AfterRecovery& after_recovery);
   void work();
+  void count_space();
   void end();
   void crash() {
     machine_.crash(random_);
@@ -80,6 +82,15 @@ void Life::look(const AfterRecovery& after_recovery) {
   if (Operations::trace) std::printf("recovered: %zu devices\n", found.size());
   oracle_.recovered(found, root, exact_, report_);
   if (report_.ok() && after_recovery) after_recovery(found, report_);
+  if (report_.ok() && options_.count_space && random_() % 3 == 0) count_space();
+}
+
+void Life::count_space() {
+  std::vector<DeviceId> nameless;
+  for (const auto& [tag, device] : oracle_.devices())
+    if (device->name.empty() && device->opens > 0) nameless.push_back(device->id);
+  running_ = machine_.drive(
+      check_space(machine_.store(), std::move(nameless), options_.disks_fail, report_));
 }
 
 void Life::work() {
@@ -90,15 +101,21 @@ void Life::work() {
   }
   options.may_break = options_.may_break;
   // Kept when it is abandoned by a crash: what it started refers to it.
+  const bool counts = options_.count_space && random_() % (options_.disks_fail ? 2 : 6) == 0;
   auto* workload = new Workload(
-      machine_.store(), oracle_, options, random_, [this] { machine_.arm_crash(random_); },
+      machine_.store(), oracle_, options, random_,
+      [this, counts] {
+        if (!counts || options_.disks_fail) machine_.arm_crash(random_);
+      },
       report_);
   running_ = machine_.drive(workload->run());
   statistics_.operations += workload->begun();
   statistics_.full_answers += workload->full_answers();
   if (!running_) statistics_.operations_before_crash.push_back(workload->begun());
   if (running_) statistics_.survived_failures += machine_.store().status().survived_failures;
-  if (running_) delete workload;
+  if (!running_) return;
+  delete workload;
+  if (report_.ok() && counts) count_space();
 }
 
 void Life::end() {

@@ -53,7 +53,7 @@ constexpr std::array<Kind, 7> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 14> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 17> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -68,6 +68,9 @@ constexpr std::array<std::pair<const char*, Mutation>, 14> mutations{{
     {"trust_old_epoch", Mutation::trust_old_epoch},
     {"append_to_old_nodes", Mutation::append_to_old_nodes},
     {"cut_not_alone", Mutation::cut_not_alone},
+    {"own_shared_nodes", Mutation::own_shared_nodes},
+    {"alone_for_ever", Mutation::alone_for_ever},
+    {"skip_bad_nodes", Mutation::skip_bad_nodes},
 }};
 
 // What the processes tell each other; lives in shared memory.

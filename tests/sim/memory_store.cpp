@@ -18,6 +18,11 @@ class MemoryStore final : public Store {
       if (device.name == name) return info(id, device);
     return fail(Code::not_found);
   }
+  Result<DeviceInfo> info(DeviceId id) override {
+    const auto found = image().devices.find(raw(id));
+    if (found == image().devices.end()) return fail(Code::not_found);
+    return info(raw(id), found->second);
+  }
   std::vector<DeviceInfo> list() override {
     std::vector<DeviceInfo> out;
     for (auto& [id, device] : image().devices)
@@ -205,6 +210,7 @@ class MemoryStore final : public Store {
     co_await pause();
     co_return Result<>{};
   }
+  Task<Result<>> count_shares() override { co_return fail(Code::unsupported); }
   Task<Result<>> close() override {
     auto task = flush(DeviceId::none);
     co_return co_await task;

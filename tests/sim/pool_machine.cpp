@@ -163,6 +163,9 @@ SimFaults PoolMachine::choose_faults(std::mt19937_64& random) const {
     case Failing::read:
       faults.fail_read_at = at;
       break;
+    case Failing::reads:
+      faults.fail_read = static_cast<double>(4 + random() % 12) / 100;
+      break;
   }
   return faults;
 }

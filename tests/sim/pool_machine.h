@@ -20,6 +20,7 @@ enum class Failing : uint8_t {
   once,   // one write or flush fails, or one now and then: nobody need notice
   often,  // many do, or the disk is dead: the pool may turn read-only
   read,   // one read fails
+  reads,  // many do
 };
 
 struct PoolOptions {

@@ -12,6 +12,7 @@ class PoolStore final : public Store {
   explicit PoolStore(Pool& pool) : pool_(pool) {}
 
   Result<DeviceInfo> find(const std::string& name) override { return pool_.find(name); }
+  Result<DeviceInfo> info(DeviceId id) override { return pool_.info(id); }
   std::vector<DeviceInfo> list() override { return pool_.list(); }
   Task<Result<DeviceInfo>> create(std::string name, uint64_t size, Attributes a) override {
     return pool_.create(std::move(name), size, a);
@@ -70,6 +71,7 @@ class PoolStore final : public Store {
   Task<Result<>> flush(DeviceId id) override { return pool_.flush(id); }
   Task<Result<>> sync() override { return pool_.sync(); }
   Task<Result<>> checkpoint() override { return pool_.checkpoint(); }
+  Task<Result<>> count_shares() override { return pool_.count_shares(); }
   Task<Result<>> close() override { return pool_.close(); }
   PoolStatus status() override { return pool_.status(); }
 

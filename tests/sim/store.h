@@ -23,6 +23,7 @@ class Store {
   virtual ~Store() = default;
 
   virtual Result<DeviceInfo> find(const std::string& name) = 0;
+  virtual Result<DeviceInfo> info(DeviceId id) = 0;
   virtual std::vector<DeviceInfo> list() = 0;
   virtual Task<Result<DeviceInfo>> create(std::string name, uint64_t size, Attributes a) = 0;
   virtual Task<Result<>> remove(std::string name) = 0;
@@ -53,6 +54,7 @@ class Store {
   virtual Task<Result<>> flush(DeviceId id) = 0;
   virtual Task<Result<>> sync() = 0;
   virtual Task<Result<>> checkpoint() = 0;
+  virtual Task<Result<>> count_shares() = 0;
   virtual Task<Result<>> close() = 0;
   virtual PoolStatus status() = 0;
 };

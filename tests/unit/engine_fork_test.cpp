@@ -50,6 +50,20 @@ class WithFamily : public PoolOnSimulatedDisk {
     const auto done = wait(pool_->checkpoint());
     ASSERT_TRUE(done) << done.error().message;
   }
+  Task<Result<>> fork_during_walk(std::string source, std::string name) {
+    LAMINA_CO_TRY(pool_->ask_shares());
+    while (!pool_->status().walk.running) co_await Yield{};
+    std::vector<Pool::Fork> forks;
+    forks.push_back({pool_->find(source)->id, name});
+    const auto made = co_await pool_->fork(std::move(forks), false);
+    EXPECT_TRUE(pool_->status().walk.running);
+    co_return made ? Result<>{} : Result<>(std::unexpect, made.error());
+  }
+  // Meanwhile others go on.
+  Task<Result<>> pass(uint64_t ns) {
+    co_await Sleep{ns};
+    co_return Result<>{};
+  }
   void expect_family() {
     for (const auto& [name, versions] : family_) {
       SCOPED_TRACE(name);
@@ -157,6 +171,112 @@ TEST_F(WithFamily, RemovedInAnyOrderTheyLeaveNothing) {
   EXPECT_LE(pool_->status().used, used + 64 * block_size);
   EXPECT_FALSE(pool_->find("a")->shares);
   expect_family();
+}
+
+TEST_F(WithFamily, RemovingOneOfAChainGivesBackWhatItHadAlone) {
+  create("a", 512);
+  fill("a");
+  std::vector<std::string> names{"a"};
+  for (int i = 0; i < 8; ++i) {
+    const std::string name = "s" + std::to_string(i);
+    fork(names[executor_->random()() % names.size()], name);
+    names.push_back(name);
+    for (const std::string& each : names)
+      for (int n = 0; n < 20; ++n) ASSERT_TRUE(put(each, random_block(each)));
+  }
+  EXPECT_FALSE(pool_->find("s3")->share);
+  ASSERT_TRUE(pool_->open_device(pool_->find("s5")->id, false));
+  const DeviceId open = pool_->find("s5")->id;
+  remove("s5");  // it is there until it is closed
+  std::erase(names, "s5");
+  std::shuffle(names.begin(), names.end(), executor_->random());
+  uint64_t before = 0, exclusive = 0;
+  for (const std::string& name : names) {
+    ASSERT_TRUE(wait(pool_->count_shares()));
+    if (before > 0) {
+      EXPECT_EQ(pool_->status().data_bytes, before - exclusive) << name;
+    }
+    const auto info = pool_->find(name);
+    ASSERT_TRUE(info->share);
+    EXPECT_EQ(info->share->exclusive_bytes + info->share->shared_bytes, info->mapped_bytes);
+    exclusive = info->share->exclusive_bytes;
+    before = pool_->status().data_bytes;
+    remove(name);
+  }
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  EXPECT_EQ(pool_->status().data_bytes, 512 * block_size);
+  EXPECT_EQ(pool_->info(open)->share->exclusive_bytes, 512 * block_size);
+}
+
+TEST_F(WithFamily, WhatARemovalGivesBackShowsByItself) {
+  create("a", 256);
+  fill("a");
+  fork("a", "s");
+  fork("a", "t");
+  fill("a");
+  checkpoint();
+  ASSERT_EQ(pool_->status().data_bytes, 512 * block_size);
+  remove("s");  // t has all of it
+  remove("t");
+  fork("a", "u");  // so that it takes a walk to know
+  wait(pass(2'000'000'000));
+  EXPECT_EQ(pool_->status().data_bytes, 256 * block_size);
+  EXPECT_TRUE(pool_->status().walk.complete);
+}
+
+TEST_F(WithFamily, OneThatHasDivergedWhollySharesNoMore) {
+  create("a", 64);
+  fill("a");
+  fork("a", "s");
+  fill("a");
+  ASSERT_TRUE(pool_->find("a")->shares);
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  EXPECT_FALSE(pool_->find("a")->shares);
+  EXPECT_FALSE(pool_->find("s")->shares);
+  create("b", 1);
+  remove("b");  // which makes what is shared be looked at again
+  checkpoint();
+  EXPECT_FALSE(pool_->find("a")->shares);
+  fork("a", "t");
+  checkpoint();
+  EXPECT_TRUE(pool_->find("a")->shares);
+  EXPECT_FALSE(pool_->find("s")->shares);
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  EXPECT_TRUE(pool_->find("a")->shares);
+  EXPECT_EQ(pool_->find("t")->share->exclusive_bytes, 0u);
+  fill("t");
+  fill("a");
+  expect_family();
+}
+
+// A fork after the cut of the image that a walk reads counts, whatever the walk finds.
+TEST_F(WithFamily, AForkDuringAWalkIsNotForgotten) {
+  create("a", 64);
+  fill("a");
+  fork("a", "s");
+  fill("a");
+  checkpoint();
+  ASSERT_TRUE(wait(fork_during_walk("a", "t")));
+  while (pool_->status().walk.answered == 0) wait(pass(1000000));
+  EXPECT_TRUE(pool_->find("a")->shares);
+  EXPECT_TRUE(pool_->find("t")->shares);
+  EXPECT_FALSE(pool_->find("s")->shares);
+}
+
+TEST_F(WithFamily, AnImageThatWasWalkedIsNotWalkedAgain) {
+  create("a", 64);
+  fill("a");
+  fork("a", "s");
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  wait(pass(5'000'000'000));
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  EXPECT_GE(pool_->status().walk.age_ns, 5'000'000'000u);
+  EXPECT_GE(pool_->find("s")->share->age_ns, 5'000'000'000u);
+  ASSERT_TRUE(put("a", 1));
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  EXPECT_LT(pool_->status().walk.age_ns, 5'000'000'000u);
+  EXPECT_EQ(pool_->find("a")->share->exclusive_bytes, block_size);
+  EXPECT_EQ(pool_->find("a")->share->shared_bytes, 63 * block_size);
 }
 
 TEST_F(WithFamily, AForkInheritsNoReservation) {

@@ -15,16 +15,16 @@ namespace {
 constexpr BlockRange whole{DeviceBlock{0}, device_end};
 
 // Collects what a walk meets and checks that the nodes tile the device.
-struct Collector final : TreeVisitor {
+struct Collector {
   std::map<uint64_t, NodeHeader> nodes;
   std::vector<Extent> extents;
   uint64_t leaves = 0, leaf_bits_used = 0;
 
-  void node(NodeId id, const NodeHeader& header) override {
+  void node(NodeId id, const NodeHeader& header) {
     EXPECT_EQ(id, header.id);
     EXPECT_TRUE(nodes.emplace(raw(id), header).second) << "visited twice: " << raw(id);
   }
-  void leaf(NodeId, const Node& node) override {
+  void leaf(const Node& node) {
     ++leaves;
     leaf_bits_used += leaf_bits(node.extents);
     uint64_t mapped = 0;
@@ -89,10 +89,25 @@ class Trees {
   }
   Collector walk(NodeId root) {
     Collector collector;
-    std::vector<bool> visited;
-    const Result<> result = run(walk_tree(*store, sink.table, root, visited, collector));
+    const Result<> result = run(walk_below(root, collector));
     EXPECT_TRUE(result) << result.error().message;
     return collector;
+  }
+  Task<Result<>> walk_below(NodeId id, Collector& collector) {
+    if (id == NodeId::none) co_return Result<>{};
+    const NodeEntry entry = sink.table.at(id);
+    const Result<NodeBlock> block = co_await store->get(id, entry, false);
+    if (!block) co_return std::unexpected(block.error());
+    const Result<Node> node = unpack_node((*block)->span());
+    if (!node) co_return std::unexpected(node.error());
+    collector.node(id, node->header);
+    if (node->header.level == 0) collector.leaf(*node);
+    for (const Child& child : node->children) {
+      const NodeEntry* below = sink.table.find(child.id);
+      EXPECT_TRUE(below && below->level + 1u == node->header.level);
+      LAMINA_CO_TRY(co_await walk_below(child.id, collector));
+    }
+    co_return Result<>{};
   }
 
   SimExecutor executor;
@@ -508,8 +523,7 @@ TEST(Tree, OneBadCopyCostsNothingAndTwoAreAnErrorForEverybody) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Code::io);
   Collector again;
-  std::vector<bool> visited;
-  EXPECT_FALSE(trees.run(walk_tree(*trees.store, trees.sink.table, map.root, visited, again)));
+  EXPECT_FALSE(trees.run(trees.walk_below(map.root, again)));
   Layer layer;
   layer.insert(data_extent(header.begin.value, 1, 5, 5));
   EXPECT_FALSE(trees.merge_into(map, &layer));

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/arena_workers.h"
+
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+#include <tbb/task_scheduler_observer.h>
+
+#include <utility>
+
+namespace lamina {
+
+struct ArenaWorkers::Arena {
+  class OnThread final : public tbb::task_scheduler_observer {
+   public:
+    OnThread(tbb::task_arena& arena, std::function<void()> on_thread)
+        : tbb::task_scheduler_observer(arena), on_thread_(std::move(on_thread)) {
+      observe(true);
+    }
+    ~OnThread() override { observe(false); }
+    void on_scheduler_entry(bool) override {
+      if (on_thread_) on_thread_();
+    }
+
+   private:
+    const std::function<void()> on_thread_;
+  };
+
+  Arena(unsigned threads, std::function<void()> on_thread)
+      : limit(tbb::global_control::max_allowed_parallelism, threads + 1),
+        arena(static_cast<int>(threads), 0, tbb::task_arena::priority::low),
+        observer(arena, std::move(on_thread)) {}
+
+  // Who starts jobs here is no thread of TBB's, which counts it all the same.
+  tbb::global_control limit;
+  tbb::task_arena arena;
+  OnThread observer;
+};
+
+ArenaWorkers::ArenaWorkers(unsigned threads, std::function<void()> on_thread)
+    : threads_(threads), arena_(std::make_unique<Arena>(threads, std::move(on_thread))) {}
+
+ArenaWorkers::~ArenaWorkers() = default;
+
+unsigned ArenaWorkers::count() const {
+  return threads_;
+}
+
+void ArenaWorkers::start(std::function<void()> job) {
+  arena_->arena.enqueue(std::move(job));
+}
+
+}  // namespace lamina

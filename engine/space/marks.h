@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a walk finds in the segments: which blocks are referred to, and by whom. A bit for each
+// block, and where more than one map has blocks of a segment alone, an owner for each.
+// Memory is bounded: a segment that finds no room in one pass over the leaves is counted in a later
+// one, and each pass counts at least one of those that are left.
+// Thread-safety: add_*() from any thread; end_pass() for different stripes likewise, when nobody
+//   adds; the rest by the one walk. Memory: some 100 bytes a segment besides the bound.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/units.h"
+
+namespace lamina {
+
+class Marks {
+ public:
+  // Of the maps that may share with others, in any order.
+  using Owner = uint16_t;
+  static constexpr size_t most_owners = UINT16_MAX;
+  // Who refers to a block is several maps, or nobody asks who.
+  static constexpr Owner several = UINT16_MAX;
+  static constexpr size_t stripes = 64;
+
+  // `segment_blocks`: no segment has more. `owners`: below this. 0: nobody asks what a map has
+  // alone.
+  Marks(uint32_t segment_blocks, uint64_t memory_bytes, size_t owners);
+
+  // Blocks that no other extent refers to. In the first pass only, and so is the next.
+  void add_sole(Generation generation, uint64_t blocks);
+  void add_home(Generation generation);
+  // `owner` refers to blocks [begin, end) of the segment; whoever has referred to one before may be
+  // another. False: there is no such block.
+  bool add(Generation generation, uint64_t begin, uint64_t end, Owner owner);
+
+  // Counts what the pass has found; each stripe once.
+  void end_pass(size_t stripe);
+  // After the end of a pass: some segments did not find room.
+  bool take_pass_left() { return left_.exchange(false); }
+
+  struct Live {
+    uint64_t blocks = 0, homes = 0;  // blocks that several extents refer to count once
+  };
+  std::unordered_map<uint32_t, Live> live() const;                      // by generation
+  uint64_t exclusive(size_t owner) const { return exclusive_[owner]; }  // blocks
+
+ private:
+  enum class State : uint8_t { unseen, marking, later, counted };
+  struct Segment {
+    State state = State::unseen;
+    Owner first = several;              // whose all blocks are that `owners` does not say
+    Live live;                          // of blocks, those of passes that have ended
+    std::unique_ptr<uint64_t[]> words;  // which blocks are referred to; then, which by several
+    std::unique_ptr<Owner[]> owners;    // of those that one alone refers to
+  };
+  struct alignas(64) Stripe {
+    mutable Mutex mutex;
+    std::unordered_map<uint32_t, Segment> segments GUARDED_BY(mutex);
+  };
+
+  Stripe& stripe_of(Generation generation) { return stripes_[raw(generation) % stripes]; }
+  size_t words() const { return segment_words_; }
+  uint64_t bits_bytes() const { return segment_words_ * 8 * (asks_ ? 2 : 1); }
+  uint64_t owners_bytes() const { return segment_words_ * 64 * sizeof(Owner); }
+  bool take_memory(uint64_t bytes);
+  bool begin(Segment& segment);
+  bool begin_owners(Segment& segment);
+  void free(Segment& segment);
+  bool mark_word(Segment& segment, size_t word, uint64_t mask, Owner owner);
+  void count(Segment& segment);
+
+  const uint32_t segment_blocks_;
+  const size_t segment_words_;
+  const uint64_t most_bytes_;
+  const bool asks_;
+  std::atomic<uint64_t> bytes_{0};
+  std::atomic<bool> left_{false};
+  std::array<Stripe, stripes> stripes_;
+  std::vector<std::atomic<uint64_t>> exclusive_;
+};
+
+}  // namespace lamina

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/workers.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace lamina {
+
+void Pieces::start(Workers* workers, size_t count, std::function<void(size_t)> piece) {
+  piece_ = std::move(piece);
+  count_ = count;
+  const size_t jobs = workers ? std::min<size_t>(workers->count(), count) : 0;
+  working_ = std::max<size_t>(jobs, 1);
+  // The last of them may end it, and this with it, as soon as it is started.
+  for (size_t job = 0; job < jobs; ++job) workers->start([this] { work(); });
+  if (jobs == 0) work();
+}
+
+void Pieces::work() {
+  for (size_t at = next_++; at < count_; at = next_++) piece_(at);
+  if (--working_ == 0) done_.signal();
+}
+
+}  // namespace lamina
