@@ -28,6 +28,7 @@ class Pool:
         self.program = program()
         self.daemon = daemon or self.program
         self.folder = folder
+        self.options = []  # of the next start()
         self._label = label
         self.image = folder.path / f"{label}.img"
         self.mount = folder.path / f"{label}-mnt"
@@ -52,7 +53,7 @@ class Pool:
     def start(self):
         """Returns the seconds until the mount answered."""
         begin = time.monotonic()
-        sh(self.daemon, "mount", self._config, self.mount)
+        sh(self.daemon, "mount", self._config, self.mount, *self.options)
         (self.mount / ".lamina/version").read_text()
         return time.monotonic() - begin
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast the maps are walked: extents a second, by one thread and by two, nodes cached.
+
+The pool is that of row bigpool: every 4K block of a large device written at random. Once nobody
+shares, once a snapshot does, which makes the walk compare who refers to each block.
+"""
+
+import os
+
+from .. import fio
+from ..machine import wait_for
+from ..report import Check, Row
+from ..words import WordPool, write_extents, write_words
+from .bigpool import SPARE
+
+NAME = "walk"
+
+
+def _walk(pool, disk, number):
+    """Extents a second, in millions."""
+    with open(disk, "r+b", buffering=0) as file:  # what was walked once is not walked again
+        write_words(file, 4096, number)
+    os.setxattr(pool.mount, "user.lamina.walk", b"1")
+    asked = pool.status()["walk"]["asked"]
+    wait_for("the walk", lambda: pool.status()["walk"]["answered"] >= asked, seconds=300)
+    walk = pool.status()["walk"]
+    if not walk["complete"]:
+        raise RuntimeError("the walk was not complete")
+    return walk["extents"] / walk["took_s"] / 1e6, walk
+
+
+def run(bench):
+    row = Row(NAME, "a walk of all maps, nodes cached; million extents a second")
+    if "lamina" not in bench.names:
+        return bench.without(row, "lamina")
+    size = bench.plan.extents * 4 // 1024
+    pool = WordPool(bench.folder, "walk", int(size * SPARE) + 1024)
+    disk = pool.create("disk", size)
+    write_extents(pool, disk, size)
+    for what in ("alone", "with a snapshot"):
+        if what != "alone":
+            os.setxattr(disk, "user.lamina.snapshot", b"snapshot")
+        speeds = {}
+        for threads in (1, 2):
+            pool.options = ["-o", f"workers={threads}"]
+            pool.stop()
+            pool.start()
+            fio.run(disk, rw="randread", size=size, seconds=bench.plan.seconds * 3, seed=1200)
+            _walk(pool, disk, 1)  # nodes that no read has met come from the medium, once
+            found = [_walk(pool, disk, 2 + number) for number in range(bench.rounds)]
+            speeds[threads] = sorted(speed for speed, _ in found)[len(found) // 2]
+            walk = found[0][1]
+            row.notes.append(f"{what}, {threads} threads: {speeds[threads]:.1f} M extents/s; "
+                             f"{walk['extents']} extents in {walk['passes']} passes")
+        row.checks.append(Check(f"{what}, 2 threads, M extents/s", speeds[2],
+                                10 if what == "alone" else None))
+        row.checks.append(Check(f"{what}, 2 threads over 1", speeds[2] / speeds[1],
+                                1.6 if what == "alone" else None))
+    pool.discard()
+    return row
