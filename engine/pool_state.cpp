@@ -31,7 +31,8 @@ PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settin
     if (checkpoint_due(bytes, entries)) start_checkpoint();
   };
   log.on_segment = [this](uint64_t in_ns) {
-    // A log that streams would only be slowed, and its flushes are few.
+    segment_in_ns_ = in_ns;
+    segment_since_ns_ = settings.background->now_ns();
     if (in_ns >= slow_segment_ns) start_preparing();
   };
   log.on_cut = [this](Sequence cut) { return end_epoch(cut); };
@@ -49,6 +50,11 @@ PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settin
 }
 
 PoolState::~PoolState() = default;
+
+bool PoolState::log_streams() const {
+  return segment_in_ns_ < slow_segment_ns &&
+         settings.background->now_ns() - segment_since_ns_ < slow_segment_ns;
+}
 
 Task<Result<MetadataPlace>> PoolState::read_block(Address address, std::span<std::byte> into) {
   const auto at = space.locate(address);

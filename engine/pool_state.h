@@ -116,6 +116,9 @@ class PoolState final : public BlockSource {
   Task<void> background_checkpoint();
   Task<void> wait_for_background();
   void start_preparing();
+  // The log fills segments so fast, with so few flushes, that zeroes written ahead of it would only
+  // be in its way.
+  bool log_streams() const;
   Task<void> prepare_in_background();
   // A device or a map is gone: what that gives back is shown soon, without anybody asking.
   void start_showing_space();
@@ -169,6 +172,8 @@ class PoolState final : public BlockSource {
  private:
   bool checkpoint_due(uint64_t bytes, uint64_t entries) const;
 
+  std::atomic<uint64_t> segment_in_ns_{UINT64_MAX};  // how long the log was in the segment before
+  std::atomic<uint64_t> segment_since_ns_{0};        // when it left that
   mutable Mutex background_mutex_;
   uint32_t background_ GUARDED_BY(background_mutex_) = 0;
   bool checkpoint_started_ GUARDED_BY(background_mutex_) = false;

@@ -290,7 +290,7 @@ Task<void> Reclaimer::prepare_ahead() {
     if (preparing_) co_return;
     preparing_ = true;
   }
-  while (pool_.space.prepared() < prepared_ahead) {
+  while (!pool_.log_streams() && pool_.space.prepared() < prepared_ahead) {
     const auto name = pool_.space.borrow_unprepared();
     if (!name) break;
     JournalBlob& blob = pool_.space.blob(name->blob);
