@@ -78,6 +78,7 @@ for change in (lambda: os.open(name, os.O_WRONLY), lambda: os.open(name, os.O_RD
     sys.exit("it did not fail")
 P
 refuses "read-only" "$lamina" rollback "$mnt/a@2" a@1
+refuses "attach it with --read-only" "$lamina" attach "$mnt/a@2"
 loop=$(attach a@2 --read-only)
 [ "$(blockdev --getro "$loop")" = 1 ] || fail "a loop over a read-only snapshot can be written to"
 "$lamina" detach "$loop"

@@ -20,6 +20,7 @@ SPARE = 1.25  # of the pool over the data
 # Of a checkpoint's log: with the default settings one starts at 1 GiB, or at half of what layers of
 # 64 MiB hold, which is 262,144 writes.
 NOT_YET = 0.95
+LARGE_ENOUGH = 18  # x that: in a smaller pool each sixteenth of it is enough for one
 
 
 def _reads(bench, disk, size, number, seconds=None):
@@ -56,7 +57,7 @@ def _open_after_crash(bench, row, pool, disk, size, what, **options):
 def _on_the_disk(bench, row):
     """The words of a pool of words are read from memory, a log on the disk is not."""
     size = bench.plan.data
-    pool = Pool(bench.folder, "crash", bench.plan.pool)
+    pool = Pool(bench.folder, "crash", bench.plan.checkpoint_log * LARGE_ENOUGH)
     disk = pool.create("disk", size)
     fio.fill(disk, size)
     _open_after_crash(bench, row, pool, disk, size, "log on the disk")
