@@ -208,8 +208,9 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
       !worth_walking(hinted_dead))
     co_return Result<>{};
 
-  // Where space is short, what takes more memory and so perhaps more passes is left for later.
-  const bool for_space = low || !victims.empty();
+  // Where somebody waits for space, what takes more memory and so perhaps more passes is left for
+  // later.
+  const bool for_space = low || !victims.empty() || wanted == Wanted::used;
   const bool figures = !for_space || wanted == Wanted::figures;
   auto walked = co_await pool_.walker.walk(image, victims, for_space, figures);
   if (!walked && walked.error().code == Code::busy) {

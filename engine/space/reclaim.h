@@ -27,8 +27,8 @@ class Reclaimer {
   // After each committed checkpoint: frees what may be freed, then looks for more.
   Task<Result<>> after_checkpoint();
   // What is used is known as of the newest checkpoint, whatever the counts said; with `figures`
-  // also what each device has alone. Walks, unless somebody just has. Errors: busy, the walk was
-  // given up; io, the maps could not be read whole, so that figures are as old as before.
+  // also what each device has alone. Walks, unless somebody just has. Errors, of figures: busy, the
+  // walk was given up; io, the maps could not be read whole, so that they are as old as before.
   Task<Result<>> measure(bool figures);
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
   Task<Result<>> make_room(Claim claim);

@@ -52,6 +52,7 @@ void with_forks(WorkloadOptions& work) {
   work.weights[static_cast<size_t>(Action::open)] = 1;
   work.weights[static_cast<size_t>(Action::close)] = 1;
   work.weights[static_cast<size_t>(Action::empty)] = 1;
+  work.weights[static_cast<size_t>(Action::checkpoint)] = 1;
 }
 
 PoolOptions on_small_disks(std::mt19937_64& random, bool one_disk) {
@@ -121,7 +122,12 @@ LifeStatistics faults_run(uint64_t seed, Report& report) {
     options.workload.operations_after = options.workload.operations / 2;
     options.workload.operations -= options.workload.operations_after;
     options.workload.weights[static_cast<size_t>(Action::erase)] = 10;
-    if (walks) with_forks(options.workload);
+    if (walks) {
+      with_forks(options.workload);
+      options.lives = 12;
+      options.workload.operations /= 4;
+      options.workload.operations_after /= 4;
+    }
   }
   PoolMachine machine(pool, random(), report);
   return live(machine, random(), options, rebuild_check(machine), report);

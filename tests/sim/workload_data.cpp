@@ -239,6 +239,12 @@ Task<void> Workload::do_everything(Action action) {
     auto task = store_.sync();
     const Result<> result = co_await task;
     if (answered(result, "sync", false)) oracle_.durable(covered);
+  } else if (chance(30)) {
+    auto task = store_.count_shares();
+    const Result<> result = co_await task;
+    // It may be given up while space is short.
+    if (!result && result.error().code != Code::busy && result.error().code != Code::unsupported)
+      answered(result, "a count of what is shared", false);
   } else {
     auto task = store_.checkpoint();
     const Result<> result = co_await task;

@@ -263,6 +263,16 @@ TEST_F(WithFamily, AForkDuringAWalkIsNotForgotten) {
   EXPECT_FALSE(pool_->find("s")->shares);
 }
 
+TEST_F(WithFamily, APoolThatClosesWaitsForNoFigures) {
+  create("a", 64);
+  fill("a");
+  fork("a", "s");
+  ASSERT_TRUE(wait(fork_during_walk("a", "t")));
+  remount();
+  EXPECT_FALSE(pool_->find("t")->share);
+  expect_family();
+}
+
 TEST_F(WithFamily, AnImageThatWasWalkedIsNotWalkedAgain) {
   create("a", 64);
   fill("a");
