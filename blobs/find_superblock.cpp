@@ -85,8 +85,9 @@ Task<Result<JournalBlob::Found>> JournalBlob::find(Disk& disk) {
   CopyReader reader(disk);
   std::optional<Superblock> good = co_await reader.read(0);
   if (!good && reader.worst().code != Code::unsupported && disk.size() >= block_size) {
+    good = co_await reader.read(spare_superblock_offset);
     const uint64_t last = round_down(disk.size(), block_size) - block_size;
-    good = co_await reader.read(last);
+    if (!good) good = co_await reader.read(last);
     const std::vector<uint64_t> middles = plausible_middles(disk);
     for (size_t i = 0; !good && i < middles.size(); ++i) good = co_await reader.read(middles[i]);
   }
@@ -100,7 +101,8 @@ Task<Result<JournalBlob::Found>> JournalBlob::find(Disk& disk) {
   Found found;
   found.superblock = std::move(*good);
   const uint64_t end = found.superblock.size - block_size;
-  const std::array<uint64_t, 3> offsets = {0, found.superblock.middle, end};
+  const std::array<uint64_t, superblock_copies> offsets = {0, spare_superblock_offset,
+                                                           found.superblock.middle, end};
   for (const uint64_t offset : offsets) {
     const std::optional<Superblock> copy = co_await reader.read(offset);
     if (!copy || *copy != found.superblock) ++found.damaged;

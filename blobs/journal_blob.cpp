@@ -110,60 +110,64 @@ Result<Superblock> JournalBlob::grown(const Superblock& superblock, uint64_t siz
 }
 
 JournalBlob::JournalBlob(std::shared_ptr<Disk> disk, Superblock superblock)
-    : disk_(std::move(disk)),
-      superblock_(std::move(superblock)),
-      layout_(layout_of(superblock_, superblock_.size)) {
-  LAMINA_CHECK(superblock_.segment_count > 0);
-  LAMINA_CHECK(superblock_.segment_count <= layout_.segment_count);
+    : disk_(std::move(disk)) {
+  take_shape(std::move(superblock));
+}
+
+void JournalBlob::take_shape(Superblock superblock) {
+  const Layout layout = layout_of(superblock, superblock.size);
+  LAMINA_CHECK(superblock.segment_count > 0);
+  LAMINA_CHECK(superblock.segment_count <= layout.segment_count);
+  shapes_.push_back(std::make_unique<const Shape>(Shape{std::move(superblock), layout}));
+  shape_.store(shapes_.back().get(), std::memory_order_release);
 }
 
 uint64_t JournalBlob::offset(uint32_t segment, uint32_t block) const {
-  LAMINA_CHECK(segment < segment_count() && block < segment_blocks());
-  const uint64_t begin = layout_.offset(segment);
+  const auto& [superblock, layout] = shape();
+  LAMINA_CHECK(segment < superblock.segment_count && block < superblock.segment_blocks);
+  const uint64_t begin = layout.offset(segment), end = begin + segment_bytes();
   // Payload where a superblock copy is, or where blkid looks, would be believed (B7).
-  LAMINA_CHECK(begin >= edge_bytes && begin + segment_bytes() <= layout_.size - edge_bytes);
-  LAMINA_CHECK(begin + segment_bytes() <= layout_.middle || begin >= layout_.middle_end);
+  LAMINA_CHECK(begin >= edge_bytes && end <= layout.size - edge_bytes);
+  LAMINA_CHECK(end <= layout.middle || begin >= layout.middle_end);
   return begin + uint64_t{block} * block_size;
 }
 
-std::array<uint64_t, 3> JournalBlob::superblock_offsets() const {
-  return layout_.superblock_offsets();
+std::array<uint64_t, superblock_copies> JournalBlob::superblock_offsets() const {
+  return shape().layout.superblock_offsets();
 }
 
 std::array<uint64_t, 2> JournalBlob::slot_offsets(CheckpointNumber number) const {
   const uint64_t in_edge = slot_ring_offset + number % slot_ring_length * block_size;
-  return {in_edge, layout_.size - edge_bytes + in_edge};
+  return {in_edge, shape().layout.size - edge_bytes + in_edge};
 }
 
-Task<Result<>> JournalBlob::write_superblocks() {
-  LAMINA_CHECK(!needs_read_only(superblock_));
-  Buffer block(block_size);
-  pack_superblock(superblock_, block.span());
-  const std::array<uint64_t, 3> offsets = layout_.superblock_offsets();
-  // The first copy last: until the others are durable a power cut may tear what is being written.
-  {
-    IoBatch batch;
-    batch.write(*disk_, offsets[1], block.span());
-    batch.write(*disk_, offsets[2], block.span());
-    co_await batch;
-    LAMINA_CO_TRY(batch.result());
-  }
-  {
+JournalBlob::Access JournalBlob::alone() {
+  return {.flush = [this]() -> Task<Result<>> {
     IoBatch batch;
     batch.flush(*disk_);
     co_await batch;
-    LAMINA_CO_TRY(batch.result());
-  }
-  {
-    IoBatch batch;
-    batch.write(*disk_, offsets[0], block.span());
-    co_await batch;
-    LAMINA_CO_TRY(batch.result());
-  }
+    co_return batch.result();
+  }};
+}
+
+Task<Result<>> JournalBlob::write_superblocks(Access access) {
+  LAMINA_CHECK(!needs_read_only(superblock()));
+  Buffer block(block_size);
+  pack_superblock(superblock(), block.span());
+  const auto offsets = superblock_offsets();
+  // The first copy last: until the others are durable a power cut may tear what is being written.
+  access.wrote(superblock_copies * block_size);
   IoBatch batch;
-  batch.flush(*disk_);
+  for (size_t i = 1; i < offsets.size(); ++i) batch.write(*disk_, offsets[i], block.span());
   co_await batch;
-  co_return batch.result();
+  LAMINA_CO_TRY(batch.result());
+  Task<Result<>> others = access.flush();
+  LAMINA_CO_TRY(co_await others);
+  batch.write(*disk_, offsets[0], block.span());
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  Task<Result<>> first = access.flush();
+  co_return co_await first;
 }
 
 }  // namespace lamina

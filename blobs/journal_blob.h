@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The geometry of a blob on its disk: where superblock copies, checkpoint slots and segments lie.
 //
-//   [0, 1 MiB)            superblock copy at 0, slot ring at 64 KiB
+//   [0, 1 MiB)            superblock copies at 0 and at 32 KiB, slot ring at 64 KiB
 //   segments 0 .. h-1     from the first multiple of the erase size past 1 MiB
 //   [middle, +1 MiB)      superblock copy (rounded to the erase size)
 //   segments h .. n-1
@@ -9,12 +9,17 @@
 //
 // The first and last MiB never carry payload, so that blkid, LVM or ZFS find lamina's magic there
 // and nothing that a guest wrote. A blob that has grown keeps its middle where it was.
-// Thread-safety: immutable after construction.
+// Thread-safety: from any thread. All but grow() change nothing; what they return stays valid, and
+//   is what was true when they were asked.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "base/task.h"
 #include "blobs/disk.h"
@@ -47,20 +52,20 @@ class JournalBlob {
   JournalBlob(std::shared_ptr<Disk> disk, Superblock superblock);
 
   Disk& disk() const { return *disk_; }
-  const Superblock& superblock() const { return superblock_; }
-  BlobId id() const { return superblock_.blob; }
-  uint32_t segment_blocks() const { return superblock_.segment_blocks; }
-  uint32_t segment_count() const { return superblock_.segment_count; }
+  const Superblock& superblock() const { return shape().superblock; }
+  BlobId id() const { return superblock().blob; }
+  uint32_t segment_blocks() const { return superblock().segment_blocks; }
+  uint32_t segment_count() const { return superblock().segment_count; }
   uint64_t segment_bytes() const { return uint64_t{segment_blocks()} * block_size; }
   // Byte offset on the disk of a block of a segment.
   uint64_t offset(uint32_t segment, uint32_t block) const;
-  // Byte offsets of the three superblock copies.
-  std::array<uint64_t, 3> superblock_offsets() const;
+  // Byte offsets of the superblock copies.
+  std::array<uint64_t, superblock_copies> superblock_offsets() const;
   // Byte offsets of the two copies of the slot of checkpoint `number`.
   std::array<uint64_t, 2> slot_offsets(CheckpointNumber number) const;
 
-  // Reads all superblock copies of a disk; the first good one serves, in the order start, end,
-  // middle. `damaged` counts the others that are not its equal: unreadable, damaged, or older.
+  // Reads all superblock copies of a disk; the first good one serves, in the order start, spare,
+  // end, middle. `damaged` counts the others that are not its equal: unreadable, damaged, or older.
   // Errors, with the disk's name: not_found, it holds no blob; unsupported, a newer lamina's;
   // corrupt, no copy is good, or the disk is smaller than its blob; io, nothing could be read.
   struct Found {
@@ -68,13 +73,38 @@ class JournalBlob {
     uint32_t damaged = 0;
   };
   static Task<Result<Found>> find(Disk& disk);
+  // How somebody has the disk: makes what was written durable, and counts it.
+  struct Access {
+    std::function<Task<Result<>>()> flush;
+    std::function<void(uint64_t bytes)> wrote = [](uint64_t) {};
+  };
   // Writes all superblock copies and flushes; at every moment one copy, old or new, is whole.
-  Task<Result<>> write_superblocks();
+  Task<Result<>> write_superblocks(Access access);
+  Access alone();  // of those who have the disk to themselves
+
+  // What the disk has become larger by, if it is worth taking in, as a superblock. Errors: invalid
+  // and io, it has become smaller or its size is unknown.
+  Result<std::optional<Superblock>> larger();
+  // Takes it in. Nobody writes checkpoint slots or superblocks meanwhile.
+  // What must be durable before what: zeroes and the second copies of the slots at the new end;
+  // then all superblock copies but the first, then that; then this blob is larger. A crash or an
+  // error before the end leaves the old size or the new one, both with all slots, and may be
+  // followed by another attempt. Error io.
+  Task<Result<>> grow_to(Superblock larger, Access access);
 
  private:
+  struct Shape {
+    Superblock superblock;
+    Layout layout;
+  };
+  const Shape& shape() const { return *shape_.load(std::memory_order_acquire); }
+  void take_shape(Superblock superblock);
+  Task<Result<>> copy_slots_to(const JournalBlob& larger, const Access& access) const;
+
   std::shared_ptr<Disk> disk_;
-  Superblock superblock_;
-  Layout layout_;
+  // The newest last; the older ones are kept for those who look at them.
+  std::vector<std::unique_ptr<const Shape>> shapes_;
+  std::atomic<const Shape*> shape_{nullptr};
 };
 
 }  // namespace lamina

@@ -12,9 +12,11 @@
 namespace lamina {
 
 inline constexpr uint64_t min_blob_bytes = 64 * mib;
-inline constexpr uint64_t edge_bytes = 1 * mib;         // at both ends: never payload
-inline constexpr uint64_t slot_ring_offset = 64 * kib;  // in the first and in the last MiB
+inline constexpr uint64_t edge_bytes = 1 * mib;                // at both ends: never payload
+inline constexpr uint64_t spare_superblock_offset = 32 * kib;  // where it is whatever the size
+inline constexpr uint64_t slot_ring_offset = 64 * kib;         // in the first and in the last MiB
 inline constexpr uint32_t slot_ring_length = 8;
+inline constexpr size_t superblock_copies = 4;
 
 struct Layout {
   uint64_t size = 0;  // multiple of a block
@@ -36,7 +38,9 @@ struct Layout {
     return segment < before_middle ? first + segment * segment_bytes
                                    : middle_end + (segment - before_middle) * segment_bytes;
   }
-  std::array<uint64_t, 3> superblock_offsets() const { return {0, middle, size - block_size}; }
+  std::array<uint64_t, superblock_copies> superblock_offsets() const {
+    return {0, spare_superblock_offset, middle, size - block_size};
+  }
 };
 
 }  // namespace lamina

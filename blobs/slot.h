@@ -48,7 +48,7 @@ struct Slot {
   // Where roll-forward begins: the place of the first record after the cut, or where it will be.
   SegmentName log_segment{};
   uint32_t log_block = 0;
-  SegmentChain log_next{};  // the chain from there
+  SegmentChain log_next{};     // the chain from there
   uint64_t last_checksum = 0;  // of the header of the last record up to the cut; 0 = none
   Sequence durable_through = 0;
   uint32_t generation_mark = 0;  // past all that this epoch can issue until the next slot (A3)

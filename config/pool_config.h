@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,14 +57,14 @@ struct PoolConfig {
   Verify verify = Verify::reads;
   Preallocate preallocate = Preallocate::reserve;
   uint64_t flush_after_ns = 1'000'000'000;
-  std::string on_low_space;               // absolute path of a program; empty = none
-  uint64_t segment_bytes = 0;             // 0 = by the size of the disk
-  uint64_t erase_bytes = 0;               // 0 = what the device says
-  std::optional<double> reserve_percent;  // kept back for the pool's own work; none = by its size
-  uint32_t reactors = 0;                  // 0 = by the number of processors
-  bool promote = false;                   // hot data of higher tiers comes back to tier 0
-  std::vector<std::string> origins;       // directories below which external origins may lie
-  std::string log = "journal";            // "journal", or the absolute path of a file
+  std::string on_low_space;    // absolute path of a program; empty = none
+  uint64_t segment_bytes = 0;  // 0 = by the size of the disk
+  uint64_t erase_bytes = 0;    // 0 = what the device says
+  double reserve_percent = 0;  // kept back for the pool's own work, if it is more than that needs
+  uint32_t reactors = 0;       // 0 = by the number of processors
+  bool promote = false;        // hot data of higher tiers comes back to tier 0
+  std::vector<std::string> origins;  // directories below which external origins may lie
+  std::string log = "journal";       // "journal", or the absolute path of a file
 
   // Keys that were given and that nothing in this version acts on yet; each is said at mount.
   std::vector<std::string> without_effect;

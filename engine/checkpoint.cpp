@@ -17,6 +17,7 @@ namespace {
 constexpr uint64_t sparse_percent = 50;
 // Until the mover tries a segment again that shared leaves kept from being emptied.
 constexpr uint64_t postponed_checkpoints = 32;
+constexpr Sequence no_cut = std::numeric_limits<Sequence>::max();  // is past this
 
 std::vector<EpochCut> newest_cuts(const std::vector<EpochCut>& all) {
   const size_t skip = all.size() > slot_max_cuts ? all.size() - slot_max_cuts : 0;
@@ -141,12 +142,8 @@ void Checkpointer::resume(const Resume& at) {
   used_blocks_ = at.used_blocks;
 }
 
-Task<Result<>> Checkpointer::run(bool force, bool clean) {
-  Sequence wanted = 0;
-  {
-    Lock lock(pool_.log.order());
-    wanted = pool_.log.last();
-  }
+// False: there is a checkpoint already whose cut is past `wanted`, and nothing else to publish.
+Task<Result<bool>> Checkpointer::begin_turn(Sequence wanted) {
   for (;;) {
     // Of a read-only pool layers are left as they were cut: nothing can be merged any more.
     LAMINA_CO_TRY(pool_.log.health());
@@ -154,23 +151,54 @@ Task<Result<>> Checkpointer::run(bool force, bool clean) {
     {
       Lock lock(mutex_);
       if (!running_) {
-        if (cut_ >= wanted && !force && moves_.empty()) co_return Result<>{};
+        if (cut_ >= wanted && moves_.empty()) co_return false;
         running_ = true;
-        break;
+        co_return true;
       }
       ended_.add(completion);
     }
     co_await completion;
   }
+}
+
+void Checkpointer::end_turn() {
+  Lock lock(mutex_);
+  running_ = false;
+  ended_.wake_all();
+}
+
+Task<Result<>> Checkpointer::run(bool force, bool clean) {
+  Sequence wanted = no_cut;
+  if (!force) {
+    Lock lock(pool_.log.order());
+    wanted = pool_.log.last();
+  }
+  const auto turn = co_await begin_turn(wanted);
+  if (!turn) co_return std::unexpected(turn.error());
+  if (!*turn) co_return Result<>{};
   Result<> result;
   do {
     result = co_await pool_.log.wait_until_works();
     if (!result) break;  // read-only
     result = co_await once(clean);
   } while (!result);
-  Lock lock(mutex_);
-  running_ = false;
-  ended_.wake_all();
+  end_turn();
+  co_return result;
+}
+
+Task<Result<>> Checkpointer::between(std::function<Task<Result<>>(Epoch)> work) {
+  const auto turn = co_await begin_turn(no_cut);
+  if (!turn) co_return std::unexpected(turn.error());
+  Result<> result;
+  do {
+    result = co_await pool_.log.wait_until_works();
+    if (!result) break;  // read-only
+    const Epoch epoch = pool_.identity.epoch;
+    Task<Result<>> working = work(epoch);
+    result = co_await working;
+    if (!result) pool_.log.fail_with(result.error(), epoch);
+  } while (!result);
+  end_turn();
   co_return result;
 }
 
@@ -435,7 +463,10 @@ Task<Result<>> Checkpointer::rewrite_sparse_nodes(Made& made) {
 
 Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   Tables& t = cut.tables;
-  const uint32_t quota = generation_quota(pool_.space.total());
+  // Segments of a blob that has grown are taken once this slot counts them.
+  uint64_t segments = 0;
+  for (const auto& blob : pool_.blobs) segments += blob->segment_count();
+  const uint32_t quota = generation_quota(segments);
   t.next_node = NodeId{made.next_node};
   t.nodes = made.nodes;
   t.segments = pool_.space.segments();

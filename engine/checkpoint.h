@@ -24,6 +24,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <set>
 #include <vector>
@@ -61,6 +62,9 @@ class Checkpointer {
   // survives are tried again here; the error is what made it read-only.
   Task<Result<>> run(bool force = false, bool clean = false);
   bool running() const;
+  // Runs `work`, which writes where checkpoints do, while none is under way; again, where it fails
+  // and the pool survives that. It is told the epoch that it is in.
+  Task<Result<>> between(std::function<Task<Result<>>(Epoch)> work);
 
   // To be published with the next checkpoint. One batch at a time.
   void add_moves(PendingMoves moves);
@@ -102,6 +106,8 @@ class Checkpointer {
  private:
   struct Cut;
   struct Made;
+  Task<Result<bool>> begin_turn(Sequence wanted);
+  void end_turn();
   Result<> take_cut(Cut& cut);
   Task<Result<>> once(bool clean);
   Task<Result<>> make(Cut& cut, Made& made, bool clean);

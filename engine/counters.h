@@ -20,14 +20,15 @@ enum class Cause : uint8_t {
   moved,           // payload that the mover copied
   summaries,       // summaries, checksums and headers of segments of log and moved data
   slots,           // of checkpoints
+  superblocks,     // and what moves with the end of a blob that grows
   stamps,          // of retired segments
   recovery,        // what a crash may have left in a cache, once more
   zeroes,          // over holes of files, ahead of use
 };
-inline constexpr size_t cause_count = 10;
+inline constexpr size_t cause_count = 11;
 inline constexpr std::array<std::string_view, cause_count> cause_names{
-    "payload",   "record_headers", "nodes",  "tables",   "moved",
-    "summaries", "slots",          "stamps", "recovery", "zeroes"};
+    "payload", "record_headers", "nodes",  "tables",   "moved", "summaries",
+    "slots",   "superblocks",    "stamps", "recovery", "zeroes"};
 
 struct Counters {
   std::atomic<uint64_t> written_user{0};

@@ -45,7 +45,8 @@ Task<Result<>> Pool::format(std::vector<std::unique_ptr<JournalBlob>>& blobs,
   blobs = std::move(state.blobs);
   if (!made) co_return made;
   for (const auto& blob : blobs) {
-    auto written = co_await blob->write_superblocks();
+    Task<Result<>> writing = blob->write_superblocks(blob->alone());
+    auto written = co_await writing;
     if (!written) co_return written;
   }
   co_return Result<>{};

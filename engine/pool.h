@@ -67,7 +67,8 @@ struct BlobStatus {
   std::string path;
   BlobKind kind = BlobKind::journal;
   uint32_t tier = 0;
-  uint64_t size = 0, used = 0, free = 0;
+  uint64_t size = 0, used = 0, free = 0;  // in segments
+  uint64_t disk_size = 0;                 // all of it
   uint32_t segment_bytes = 0;
   uint32_t segments_free = 0, segments_total = 0;
   DiskTraits traits;
@@ -131,6 +132,12 @@ struct MappedRange {
   RangeState state = RangeState::hole;
   BlobId blob = BlobId::none;  // data
   Address address{};           // data: of the first block
+};
+
+struct GrownBlob {
+  std::string name, path;
+  uint64_t old_size = 0, size = 0;  // of the disk, bytes
+  uint32_t old_segments = 0, segments = 0;
 };
 
 class PoolState;  // the parts; engine/pool_state.h
@@ -219,6 +226,10 @@ class Pool {
   Task<Result<>> count_shares();
   // The same, in the background: done when status().walk.answered has come to what .asked is now.
   Result<> ask_shares();
+
+  // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
+  // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.
+  Task<Result<std::vector<GrownBlob>>> grow(std::string blob);
 
   PoolStatus status();
   std::vector<LostRange> lost();

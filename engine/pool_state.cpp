@@ -17,7 +17,7 @@ PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settin
       blobs(std::move(the_blobs)),
       identity(the_identity),
       name(std::move(the_name)),
-      space(blobs),
+      space(blobs, settings.reserve_percent),
       sums(settings.sums_bytes),
       log(identity, settings, space, sums, counters),
       nodes(*this, settings.nodes_bytes),

@@ -134,6 +134,9 @@ class PoolState final : public BlockSource {
   bool end_epoch(Sequence cut);
   void point_at(std::span<const Rewritten> places);
 
+  // To write superblocks and what goes with them, in that epoch.
+  JournalBlob::Access superblock_access(Epoch epoch);
+
   // The first checkpoint of a new pool.
   Task<Result<>> make_empty(const Attributes& root);
 

@@ -19,6 +19,7 @@ BlobStatus blob_status(PoolState& s, const JournalBlob& blob, const std::vector<
   for (const Segment& segment : used)
     if (segment.name.blob == blob.id()) ++taken;
   status.segments_free = static_cast<uint32_t>(blob.segment_count() - taken);
+  status.disk_size = blob.superblock().size;
   status.size = uint64_t{blob.segment_count()} * blob.segment_bytes();
   status.used = taken * blob.segment_bytes();
   status.free = status.size - status.used;

@@ -102,6 +102,7 @@ class Recovery {
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
   Task<Result<>> write_again(const RollForward& forward);
+  Task<Result<>> confirm_growth();
   Task<Result<>> find_orphans();
   Task<Result<>> seal_left_open();
   Task<Result<>> drop_unlinked();
@@ -307,6 +308,22 @@ Task<Result<>> Recovery::drop_unlinked() {
   co_return Result<>{};
 }
 
+// Of a blob that has grown since that checkpoint, superblocks were read that a flush which failed
+// may have left in a cache: they are durable before a slot says how large the blob is (A19).
+Task<Result<>> Recovery::confirm_growth() {
+  const Epoch epoch = pool_.identity.epoch;
+  for (const auto& blob : pool_.blobs) {
+    const auto& members = chosen_.slot.members;
+    const bool as_it_was = std::ranges::any_of(members, [&](const SlotMember& member) {
+      return member.blob == blob->id() && member.segment_count == blob->segment_count();
+    });
+    if (as_it_was) continue;
+    Task<Result<>> writing = blob->write_superblocks(pool_.superblock_access(epoch));
+    LAMINA_CO_TRY(co_await writing);
+  }
+  co_return Result<>{};
+}
+
 Task<Result<>> Recovery::run() {
   LAMINA_CO_TRY(load());
   RollForward forward(pool_.blobs, pool_.identity.secret, chosen_.slot);
@@ -332,6 +349,7 @@ Task<Result<>> Recovery::run() {
     co_return Result<>{};
   }
   LAMINA_CO_TRY(co_await write_again(forward));
+  LAMINA_CO_TRY(co_await confirm_growth());
   // What was read must not go away any more once something is written because of it.
   LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(pool_.identity.epoch));
   // D10: what came to nothing is free before the new epoch takes anything, what only the cut makes

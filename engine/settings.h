@@ -22,9 +22,10 @@ struct Settings {
   uint64_t sums_bytes = 64 * mib;    // cached payload checksums
   uint64_t flush_after_ns = 1'000'000'000;
   uint64_t checkpoint_log_bytes = 1 * gib;  // of log, after which a checkpoint starts
-  bool verify_reads = true;                 // else only what the mover carries is verified
-  bool read_only = false;                   // roll forward in memory, write nothing
-  bool force = false;                       // mount although a member of the last session is absent
+  double reserve_percent = 0;  // of what data can lie in, kept back from users; 7 at least
+  bool verify_reads = true;    // else only what the mover carries is verified
+  bool read_only = false;      // roll forward in memory, write nothing
+  bool force = false;          // mount although a member of the last session is absent
   enum class Preallocate : uint8_t { reserve, check } preallocate = Preallocate::reserve;
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
   // outlive the pool.

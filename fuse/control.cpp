@@ -11,6 +11,7 @@
 //   root, set     checkpoint sync
 //                 walk: asks for exclusive and shared of all devices to be counted anew; the answer
 //                 comes at once, status says when they are
+//                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
 //                 snapshot_some snapshot_some_read_only = SUFFIX, then a line for each device
 //   `user.lamina` alone: all of a device, or of the pool, as JSON
@@ -33,13 +34,10 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@";
 
-constexpr std::array<std::string_view, 7> root_actions{"checkpoint",
-                                                       "sync",
-                                                       "walk",
-                                                       "snapshot_all",
-                                                       "snapshot_all_read_only",
-                                                       "snapshot_some",
-                                                       "snapshot_some_read_only"};
+constexpr std::array<std::string_view, 8> root_actions{"checkpoint",    "sync",
+                                                       "walk",          "grow",
+                                                       "snapshot_all",  "snapshot_all_read_only",
+                                                       "snapshot_some", "snapshot_some_read_only"};
 constexpr std::array<std::string_view, 6> device_actions{
     "read_only", "snapshot", "snapshot_read_only", "clone", "rollback", "rollback_force"};
 
@@ -204,6 +202,12 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
     if (!forks) co_return forward_error(forks);
     Task<Result<>> forking = fork(std::move(*forks), key.ends_with("_read_only"));
     co_return co_await forking;
+  }
+  if (key == "grow") {
+    Task<Result<std::vector<GrownBlob>>> growing = pool_.grow(value == "*" ? "" : value);
+    auto grown = co_await growing;
+    if (!grown) co_return forward_error(grown);
+    co_return Result<>{};
   }
   const Result<bool> on = parse_switch(value);
   if (!on || !*on) co_return fail(Code::invalid);

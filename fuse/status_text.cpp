@@ -54,6 +54,7 @@ Json blob_json(const BlobStatus& blob) {
           {"used", blob.used},
           {"free", blob.free},
           {"health", blob.health},
+          {"disk_size", blob.disk_size},
           {"segment_bytes", blob.segment_bytes},
           {"segments_free", blob.segments_free},
           {"segments_total", blob.segments_total},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // lamina blob: the blobs of a pool.
+#include <algorithm>
 #include <cstdio>
 
 #include "commands.h"
@@ -31,16 +32,63 @@ Result<ExitCode> list_blobs(const BlobOptions& options) {
   return ExitCode::done;
 }
 
-Result<ExitCode> grow(const GrowOptions& options) {
-  if (find_mount(options.pool))
-    return fail(Code::busy, options.pool +
-                                " is a mounted pool; unmount it, then name the pool "
-                                "itself: lamina blob grow POOL");
+using GrownBlobs = std::vector<GrownBlob>;
+
+std::vector<GrownBlob> blobs_of(const nlohmann::ordered_json& status) {
+  std::vector<GrownBlob> blobs;
+  for (const auto& blob : status.value("blobs", nlohmann::ordered_json::array())) {
+    GrownBlob now;
+    now.name = blob.value("name", "");
+    now.path = blob.value("path", "");
+    now.size = blob.value("disk_size", uint64_t{0});
+    now.segments = blob.value("segments_total", 0U);
+    blobs.push_back(std::move(now));
+  }
+  return blobs;
+}
+
+// By the daemon that has the disks, while it serves.
+Result<GrownBlobs> grow_mounted(const std::string& mount, const std::string& name) {
+  const auto where = find_mount(mount);
+  if (!where) return std::unexpected(where.error());
+  auto before = read_status(where->mount);
+  if (!before) return forward_error(before);
+  GrownBlobs old = blobs_of(*before);
+  const auto named = [&](const GrownBlob& blob) { return blob.name == name; };
+  if (!name.empty() && std::ranges::none_of(old, named))
+    return fail(Code::not_found, "the pool at " + where->mount + " has no blob \"" + name + "\"");
+  LAMINA_TRY(set_control(*where, "grow", name.empty() ? "*" : name));
+  auto after = read_status(where->mount);
+  if (!after) return forward_error(after);
+  GrownBlobs grown;
+  for (GrownBlob& now : blobs_of(*after))
+    for (const GrownBlob& then : old) {
+      if (now.name != then.name || now.segments == then.segments) continue;
+      now.old_size = then.size;
+      now.old_segments = then.segments;
+      grown.push_back(now);
+    }
+  return grown;
+}
+
+Result<GrownBlobs> grow_any(const GrowOptions& options) {
+  if (find_mount(options.pool)) return grow_mounted(options.pool, options.blob);
   const auto config = load_pool_config(options.pool);
   if (!config) return std::unexpected(config.error());
-  const auto grown =
-      run_task<std::vector<GrownBlob>>([&] { return grow_blobs(*config, options.blob); });
-  if (!grown) return std::unexpected(explain_use(*config, grown.error()));
+  auto grown = run_task<std::vector<GrownBlob>>([&] { return grow_blobs(*config, options.blob); });
+  if (grown || grown.error().code != Code::busy) return grown;
+  const auto serving = find_serving(*config);
+  if (!serving) return grown;
+  return grow_mounted(serving->mount, options.blob);
+}
+
+Result<ExitCode> grow(const GrowOptions& options) {
+  const auto grown = grow_any(options);
+  if (!grown) return std::unexpected(grown.error());
+  if (grown->empty())
+    return fail(Code::invalid,
+                "nothing has grown: enlarge the file (`truncate -s +10G FILE`) or the partition "
+                "first");
   if (!options.json) {
     for (const GrownBlob& blob : *grown)
       std::printf("%s: %s -> %s on %s, %u segments more\n", blob.name.c_str(),
@@ -71,11 +119,12 @@ void add_blob(CommandLine& line) {
       .example("lamina blob ls /mnt/pool --json")
       .action([options] { return list_blobs(*options); });
   const auto growing = std::make_shared<GrowOptions>();
-  blob.command("grow", "Use what a file or partition has become larger by; not while mounted")
-      .word("POOL", growing->pool, "A pool file (YAML), or the file or partition that is the pool")
+  blob.command("grow", "Use what a file or partition has become larger by, mounted or not")
+      .word("POOL", growing->pool,
+            "Where it is mounted, a pool file (YAML), or the file or partition that is the pool")
       .option("--blob", growing->blob, "NAME", "Only this one")
       .json(growing->json)
-      .example("truncate -s +10G /srv/pool.img && lamina blob grow /srv/pool.img")
+      .example("truncate -s +10G /srv/pool.img && lamina blob grow /mnt/pool")
       .action([growing] { return grow(*growing); });
 }
 

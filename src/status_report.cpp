@@ -21,20 +21,24 @@ Result<nlohmann::ordered_json> read_status(const std::string& mount) {
   return status;
 }
 
-Error explain_use(const PoolConfig& config, Error error) {
-  if (error.code != Code::busy) return error;
+std::optional<Serving> find_serving(const PoolConfig& config) {
   for (const MountEntry& mount : read_mount_table()) {
     if (mount.type != lamina_mount_type) continue;
     const auto status = read_status(mount.point);
     if (!status) continue;
     for (const auto& used : status->value("blobs", nlohmann::ordered_json::array()))
       for (const BlobConfig& blob : config.blobs)
-        if (used.value("path", "") == blob.path) {
-          error.message = blob.path + " is in use: the pool " + mount.source + " is mounted at " +
-                          mount.point + "; `lamina umount " + mount.point + "` ends that";
-          return error;
-        }
+        if (used.value("path", "") == blob.path)
+          return Serving{mount.point, mount.source, blob.path};
   }
+  return std::nullopt;
+}
+
+Error explain_use(const PoolConfig& config, Error error) {
+  if (error.code != Code::busy) return error;
+  if (const auto serving = find_serving(config))
+    error.message = serving->path + " is in use: the pool " + serving->source + " is mounted at " +
+                    serving->mount + "; `lamina umount " + serving->mount + "` ends that";
   return error;
 }
 

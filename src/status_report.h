@@ -4,6 +4,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -16,6 +17,13 @@ Result<nlohmann::ordered_json> read_status(const std::string& mount);
 
 // The list `blobs` of it as columns.
 std::string blob_table(const nlohmann::ordered_json& blobs);
+
+// Where the pool is mounted that has a disk of `config`, and that mount's source.
+struct Serving {
+  std::string mount, source;
+  std::string path;  // of the disk
+};
+std::optional<Serving> find_serving(const PoolConfig& config);
 
 // `error` of opening the disks of `config`; where it is that they are in use, with the mount that
 // has them.

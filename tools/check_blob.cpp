@@ -137,8 +137,9 @@ Task<void> check_superblocks(JournalBlob& blob, CheckReport& report) {
   const auto found = co_await finding;
   if (found && found->damaged > 0)
     report.findings.push_back({"A13", blob.disk().name(),
-                               std::to_string(found->damaged) +
-                                   " of 3 superblock copies are damaged; a good one serves"});
+                               std::to_string(found->damaged) + " of " +
+                                   std::to_string(superblock_copies) +
+                                   " superblock copies are damaged; a good one serves"});
 }
 
 Task<std::optional<Slot>> check_slots(JournalBlob& blob, CheckReport& report) {

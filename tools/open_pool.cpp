@@ -95,8 +95,9 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDis
   }
   member.superblock = found->superblock;
   if (found->damaged > 0)
-    warnings.push_back(blob.path + ": " + std::to_string(found->damaged) +
-                       " of 3 superblock copies are damaged; a good one serves");
+    warnings.push_back(blob.path + ": " + std::to_string(found->damaged) + " of " +
+                       std::to_string(superblock_copies) +
+                       " superblock copies are damaged; a good one serves");
   if (!read_only && needs_read_only(member.superblock))
     co_return fail(Code::unsupported, place_of(blob) +
                                           ": it has features of a newer lamina that "
@@ -144,6 +145,7 @@ Settings engine_settings(const PoolConfig& config) {
   settings.tail_bytes = config.memory.tail;
   settings.sums_bytes = config.memory.sums;
   settings.flush_after_ns = config.flush_after_ns;
+  settings.reserve_percent = config.reserve_percent;
   settings.verify_reads = config.verify == PoolConfig::Verify::reads;
   settings.preallocate = config.preallocate == PoolConfig::Preallocate::check
                              ? Settings::Preallocate::check

@@ -16,7 +16,7 @@ constexpr uint64_t checkpoint_minimum = 4;  // two copies, each may cross a segm
 // opens and before a checkpoint, leaves one segment of it.
 constexpr uint64_t recovery_set_aside = chain_length;
 // Of what data can lie in: fuller than this and cleaning copies five times what it gains.
-constexpr uint64_t kept_back_percent = 7;
+constexpr double least_kept_back_percent = 7;
 // Segments that never hold users' data at rest: what the log is in and has named, two of nodes that
 // are filled and two that are, and what is set aside above users where the maps are small.
 constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +
@@ -28,21 +28,35 @@ constexpr uint64_t node_copies = 8;
 
 }  // namespace
 
-Space::Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs) : blobs_(blobs) {
-  Lock lock(mutex_);
+Space::Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs, double reserve_percent)
+    : blobs_(blobs), kept_back_percent_(std::max(least_kept_back_percent, reserve_percent)) {
   segment_blocks_ = UINT32_MAX;
-  for (const auto& blob : blobs_) {
+  for (const auto& blob : blobs_)
     segment_blocks_ = std::min(segment_blocks_, blob->segment_blocks());
-    std::vector<Segment> rows(blob->segment_count());
-    total_ += blob->segment_count();
-    free_prepared_.emplace_back();
-    free_fresh_.emplace_back();
-    for (uint32_t i = 0; i < blob->segment_count(); ++i) {
-      rows[i].name = {blob->id(), i, Generation::none};
-      free_fresh_.back().insert(free_fresh_.back().end(), i);
+  grow();
+}
+
+void Space::grow() {
+  Lock lock(mutex_);
+  rows_.resize(blobs_.size());
+  free_prepared_.resize(blobs_.size());
+  free_fresh_.resize(blobs_.size());
+  uint64_t total = 0, blocks = 0;
+  for (size_t at = 0; at < blobs_.size(); ++at) {
+    const JournalBlob& blob = *blobs_[at];
+    std::vector<Segment>& rows = rows_[at];
+    for (auto i = static_cast<uint32_t>(rows.size()); i < blob.segment_count(); ++i) {
+      rows.emplace_back().name = {blob.id(), i, Generation::none};
+      free_fresh_[at].insert(free_fresh_[at].end(), i);
     }
-    rows_.push_back(std::move(rows));
+    total += rows.size();
+    blocks += rows.size() * moved_payload_blocks(blob.segment_blocks());
   }
+  const uint64_t fixed = never_users * segment_blocks_;
+  total_ = total;
+  const double part = (100 - kept_back_percent_) / 100;
+  capacity_ =
+      blocks > fixed ? static_cast<uint64_t>(static_cast<double>(blocks - fixed) * part) : 0;
 }
 
 uint32_t Space::largest_segment_blocks() const {
@@ -404,14 +418,6 @@ void Space::set_generation_mark(uint32_t mark) {
 void Space::set_node_bytes(uint64_t bytes) {
   Lock lock(mutex_);
   node_bytes_ = bytes;
-}
-
-uint64_t Space::capacity_blocks() const {
-  uint64_t blocks = 0;
-  for (const auto& blob : blobs_)
-    blocks += uint64_t{blob->segment_count()} * moved_payload_blocks(blob->segment_blocks());
-  const uint64_t fixed = never_users * segment_blocks_;
-  return blocks > fixed ? (blocks - fixed) * (100 - kept_back_percent) / 100 : 0;
 }
 
 uint64_t Space::metadata_blocks() const {

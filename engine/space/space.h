@@ -7,6 +7,7 @@
 // one may cost space, never data; only a walk frees (A4).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,7 +58,9 @@ struct SpaceCounts {
 
 class Space final : public LiveCounts {
  public:
-  explicit Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs);
+  // `reserve_percent` of what data can lie in is kept back from users, and 7 at least (D5).
+  explicit Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                 double reserve_percent = 0);
 
   // A free segment under a new generation, marked open; nothing if the claim may not have one.
   // `avoid`: another blob is preferred.
@@ -67,7 +70,7 @@ class Space final : public LiveCounts {
   uint64_t available(Claim claim) const;
   // Space is short while users may take fewer segments than this: walks are made for less, and
   // cleaning begins. Not earlier, since what is to be emptied is emptier later.
-  uint64_t low_mark() const { return div_up(total_, low_part); }
+  uint64_t low_mark() const { return div_up(total(), low_part); }
 
   // What a generation is called and where its bytes are. Nothing: no segment has it.
   std::optional<SegmentName> find(Generation generation) const;
@@ -129,9 +132,11 @@ class Space final : public LiveCounts {
   uint32_t segment_blocks() const { return segment_blocks_; }
   uint32_t largest_segment_blocks() const;
   uint64_t total() const { return total_; }  // segments
+  // Takes in the segments that blobs have now and had not before.
+  void grow();
 
   // What users can ever store, blocks: the reserve is kept back (D5), never shown.
-  uint64_t capacity_blocks() const;
+  uint64_t capacity_blocks() const { return capacity_; }
   // Of that, what the maps may come to take.
   uint64_t metadata_blocks() const;
 
@@ -147,8 +152,9 @@ class Space final : public LiveCounts {
   std::optional<uint32_t> pick_free(size_t position) REQUIRES(mutex_);
 
   const std::vector<std::unique_ptr<JournalBlob>>& blobs_;  // the pool's, which outlives this
-  uint32_t segment_blocks_ = 0;                             // the smallest of the blobs'
-  uint64_t total_ = 0;
+  const double kept_back_percent_;
+  uint32_t segment_blocks_ = 0;  // the smallest of the blobs'
+  std::atomic<uint64_t> total_{0}, capacity_{0};
   mutable Mutex mutex_;
   std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index
   std::unordered_map<uint32_t, std::pair<uint16_t, uint32_t>> by_generation_ GUARDED_BY(mutex_);

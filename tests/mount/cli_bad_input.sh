@@ -103,7 +103,9 @@ refuses "is mounted at $mnt" "$lamina" mount "$image" "$work"
 refuses "in use" "$lamina" check "$image"
 refuses "in use" "$lamina" format "$image" --force
 refuses "is mounted there" "$lamina" mount "$work/other.img" "$mnt"
-refuses "is a mounted pool" "$lamina" blob grow "$mnt"
+refuses "nothing has grown" "$lamina" blob grow "$mnt"
+refuses "nothing has grown" "$lamina" blob grow "$image"
+refuses "has no blob" "$lamina" blob grow "$mnt" --blob slow
 
 step "names and sizes"
 refuses "\.lamina" "$lamina" create "$mnt/.lamina-x" 1G
@@ -185,7 +187,7 @@ sed -i 's/pool: three/pool: two/' "$config"
 
 step "a damaged superblock copy: the next one serves, and it is said"
 dd if=/dev/zero of="$work/a.img" bs=4096 count=1 conv=notrunc status=none
-answers 0 "1 of 3 superblock copies" "$lamina" mount "$config" "$mnt"
+answers 0 "1 of 4 superblock copies" "$lamina" mount "$config" "$mnt"
 [ "$(cat "$mnt/d")" = data ] || fail "the data is not there"
 umount_pool
 step "done"

@@ -36,7 +36,7 @@ if "$lamina" inspect "$image" | grep -qi secret; then fail "inspect shows the se
 
 step "a damaged superblock copy"
 damage 0
-answers 1 "A13 .*1 of 3 superblock" "$lamina" check "$image"
+answers 1 "A13 .*1 of 4 superblock" "$lamina" check "$image"
 { "$lamina" check "$image" --json || true; } | json 'it["verdict"]' | grep -qx damaged
 restore
 
@@ -75,6 +75,7 @@ restore
 
 step "no superblock at all"
 damage 0
+damage 32768
 damage $(($(stat -c %s "$image") - 4096))
 middle=$("$lamina" inspect "$work/whole.img" --json |
   json '[int(f["value"]) for f in it["fields"] if f["name"] == "middle copy at"][0]')

@@ -141,6 +141,24 @@ refuses "nothing has grown" "$lamina" blob grow "$image"
 mount_pool
 [ "$(cat "$mnt/kept")" = "kept by INT" ] || fail "after growing"
 "$lamina" status "$mnt" --json | json 'it["blobs"][0]["size"] > 900 << 20' | grep -qx True || fail "size"
+
+step "blob grow while it is mounted, and full"
+truncate -s 2G "$mnt/full"
+dd if=/dev/urandom of="$mnt/full" bs=1M conv=notrunc,fsync status=none 2>/dev/null &&
+  fail "1 GiB took 2 GiB"
+truncate -s 3G "$image"
+answers 0 "1G -> 3G" "$lamina" blob grow "$mnt"
+refuses "nothing has grown" "$lamina" blob grow "$mnt"
+dd if=/dev/urandom of="$work/data" bs=1M count=1200 status=none
+dd if="$work/data" of="$mnt/full" bs=1M conv=notrunc,fsync status=none || fail "it is full still"
+kill -9 "$(daemon_pid)"
+"$lamina" umount "$mnt" >/dev/null
+mount_pool
+cmp -n 1258291200 "$work/data" "$mnt/full" || fail "data after growing and a crash"
+umount_pool
+truncate -s 4G "$image"
+mount_pool
+answers 0 "3G -> 4G" "$lamina" blob grow "$image"
 umount_pool
 answers 0 "clean" "$lamina" check "$image" --data
 step "done"

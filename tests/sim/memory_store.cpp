@@ -206,6 +206,7 @@ class MemoryStore final : public Store {
     auto task = flush(DeviceId::none);
     co_return co_await task;
   }
+  Task<Result<>> grow() override { co_return Result<>{}; }
   Task<Result<>> checkpoint() override {
     co_await pause();
     co_return Result<>{};

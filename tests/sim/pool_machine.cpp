@@ -75,12 +75,13 @@ void PoolMachine::format(uint64_t seed) {
     superblock.segment_count = plan->segment_count;
     superblock.erase_bytes = plan->erase_bytes;
     superblocks_.push_back(superblock);
+    watched_.push_back(0);
     if (options_.block_devices) {
       DiskTraits traits = media_.back()->traits();
       traits.block_device = true;
       media_.back()->set_traits(traits);
-      watch(*media_.back(), superblock);
     }
+    adopt(i, superblock);
   }
   power_on(random());
   auto blobs = open_blobs(media_, superblocks_, *executor_);
@@ -93,11 +94,13 @@ void PoolMachine::format(uint64_t seed) {
 
 // Header and summary places may be written again: at the seal and by the stamp. Where the back
 // summary begins is known once the segment is sealed.
-void PoolMachine::watch(SimMedium& medium, const Superblock& superblock) {
-  SimExecutor nobody(0);
-  const JournalBlob blob(open_sim_disk(medium, nobody), superblock);
+void PoolMachine::adopt(size_t disk, const Superblock& superblock) {
+  superblocks_[disk] = superblock;
+  if (!options_.block_devices) return;
+  SimMedium& medium = *media_[disk];
+  const JournalBlob blob(nullptr, superblock);  // for its geometry
   const uint32_t blocks = blob.segment_blocks();
-  for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
+  for (uint32_t& segment = watched_[disk]; segment < blob.segment_count(); ++segment) {
     const uint64_t offset = blob.offset(segment, 0);
     medium.watch({offset, blob.segment_bytes(), [&medium, offset, blocks](uint32_t block) {
                     // A seal that a crash tore is made again, whole.
@@ -118,14 +121,35 @@ void PoolMachine::power_on(uint64_t seed) {
 }
 
 Task<Result<>> PoolMachine::open() {
-  auto blobs = open_blobs(media_, superblocks_, *executor_);
+  std::vector<std::unique_ptr<JournalBlob>> blobs;
   disks_.clear();
-  for (const auto& blob : blobs) disks_.push_back(&blob->disk());
+  for (size_t i = 0; i < media_.size(); ++i) {
+    std::shared_ptr<Disk> disk = open_sim_disk(*media_[i], *executor_);
+    auto finding = JournalBlob::find(*disk);
+    auto found = co_await finding;
+    if (!found) co_return forward_error(found);
+    adopt(i, found->superblock);
+    disks_.push_back(disk.get());
+    blobs.push_back(std::make_unique<JournalBlob>(std::move(disk), found->superblock));
+  }
   auto task = Pool::open(std::move(blobs), options_.settings);
   Result<std::unique_ptr<Pool>> pool = co_await task;
   if (!pool) co_return forward_error(pool);
   pool_ = std::move(*pool);
-  store_ = std::make_unique<PoolStore>(*pool_);
+  store_ = std::make_unique<PoolStore>(*pool_, [this] { return grow(); });
+  co_return Result<>{};
+}
+
+Task<Result<>> PoolMachine::grow() {
+  for (const auto& medium : media_)
+    if (medium->size() < 2 * options_.disk_bytes)
+      medium->grow(medium->size() + round_down(options_.disk_bytes / 3, block_size));
+  auto growing = pool_->grow("");
+  const auto grown = co_await growing;
+  if (!grown) co_return std::unexpected(grown.error());
+  for (const GrownBlob& blob : *grown)
+    for (size_t i = 0; i < media_.size(); ++i)
+      if (media_[i]->name() == blob.path) adopt(i, *JournalBlob::grown(superblocks_[i], blob.size));
   co_return Result<>{};
 }
 

@@ -68,12 +68,15 @@ class PoolMachine final : public Machine {
  private:
   SimFaults choose_faults(std::mt19937_64& random) const;
   void format(uint64_t seed);
-  void watch(SimMedium& medium, const Superblock& superblock);
+  Task<Result<>> grow();
+  // What a disk's superblocks say now; its new segments are watched.
+  void adopt(size_t disk, const Superblock& superblock);
 
   const PoolOptions options_;
   Report& report_;
   std::vector<std::unique_ptr<SimMedium>> media_;
   std::vector<Superblock> superblocks_;
+  std::vector<uint32_t> watched_;  // segments, by disk
   std::unique_ptr<SimExecutor> executor_;
   std::vector<Disk*> disks_;  // the open pool's
   std::unique_ptr<Pool> pool_;

@@ -3,13 +3,17 @@
 // Thread-safety: none. Ownership: the pool outlives it.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "store.h"
 
 namespace lamina::sim {
 
 class PoolStore final : public Store {
  public:
-  explicit PoolStore(Pool& pool) : pool_(pool) {}
+  PoolStore(Pool& pool, std::function<Task<Result<>>()> grow)
+      : pool_(pool), grow_(std::move(grow)) {}
 
   Result<DeviceInfo> find(const std::string& name) override { return pool_.find(name); }
   Result<DeviceInfo> info(DeviceId id) override { return pool_.info(id); }
@@ -72,11 +76,13 @@ class PoolStore final : public Store {
   Task<Result<>> sync() override { return pool_.sync(); }
   Task<Result<>> checkpoint() override { return pool_.checkpoint(); }
   Task<Result<>> count_shares() override { return pool_.count_shares(); }
+  Task<Result<>> grow() override { return grow_(); }
   Task<Result<>> close() override { return pool_.close(); }
   PoolStatus status() override { return pool_.status(); }
 
  private:
   Pool& pool_;
+  std::function<Task<Result<>>()> grow_;
 };
 
 }  // namespace lamina::sim

@@ -55,6 +55,7 @@ class Store {
   virtual Task<Result<>> sync() = 0;
   virtual Task<Result<>> checkpoint() = 0;
   virtual Task<Result<>> count_shares() = 0;
+  virtual Task<Result<>> grow() = 0;  // the disks become larger, and the pool takes that in
   virtual Task<Result<>> close() = 0;
   virtual PoolStatus status() = 0;
 };

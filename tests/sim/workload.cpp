@@ -16,7 +16,8 @@ constexpr std::array<unsigned, action_count> usual_weights{
     6,  3,  3, 3,  3, 2, 1, 3, 1,  // names and attributes
     30, 14, 3, 16, 8, 5, 1, 3, 3,  // data
     10, 1,  2, 1,  4,              // durability, and looking
-    5,  2};                        // forks
+    5,  2,                         // forks
+    1};                            // disks
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> all{
@@ -119,6 +120,8 @@ Task<void> Workload::act(Action action) {
       return do_fork();
     case Action::roll_back:
       return do_roll_back();
+    case Action::grow:
+      return do_grow();
     case Action::look:
       break;
   }

@@ -46,8 +46,9 @@ enum class Action : uint8_t {
   look,
   fork,
   roll_back,
+  grow,
 };
-inline constexpr size_t action_count = 25;
+inline constexpr size_t action_count = 26;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -111,6 +112,7 @@ class Workload {
   Task<void> do_map();
   Task<void> do_flush();
   Task<void> do_everything(Action action);
+  Task<void> do_grow();
   Task<void> do_wait();
   void do_look();
 

@@ -252,6 +252,12 @@ Task<void> Workload::do_everything(Action action) {
   }
 }
 
+Task<void> Workload::do_grow() {
+  auto task = store_.grow();
+  const Result<> result = co_await task;
+  answered(result, "grow", false);
+}
+
 Task<void> Workload::start_afresh(uint64_t blocks) {
   std::vector<DeviceRef> devices;
   for (const auto& [tag, device] : oracle_.devices())

@@ -81,7 +81,7 @@ log: /var/log/lamina.log
   EXPECT_EQ(config->flush_after_ns, 2'000'000'000u);
   EXPECT_EQ(config->segment_bytes, 4 * mib);
   EXPECT_EQ(config->erase_bytes, 64 * kib);
-  EXPECT_DOUBLE_EQ(config->reserve_percent.value(), 5);
+  EXPECT_DOUBLE_EQ(config->reserve_percent, 5);
   EXPECT_EQ(config->reactors, 2u);
   EXPECT_EQ(config->preallocate, PoolConfig::Preallocate::check);
   EXPECT_TRUE(config->promote);

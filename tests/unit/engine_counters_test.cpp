@@ -72,6 +72,18 @@ TEST_F(HonestCounters, AddUpToWhatABlockDeviceSaw) {
   EXPECT_GT(pool_->status().discarded, 0U);
 }
 
+TEST_F(HonestCounters, AddUpWhereThePoolHasGrown) {
+  ASSERT_TRUE(wait(pool_->close()));
+  pool_.reset();
+  open_counted();
+  medium_.grow(2 * pool_bytes);
+  ASSERT_TRUE(wait(pool_->grow("")));
+  overwrite();
+  ASSERT_TRUE(wait(pool_->close()));
+  EXPECT_GT(pool_->status().written_for(Cause::superblocks), 0U);
+  expect_all_counted();
+}
+
 TEST_F(HonestCounters, AddUpAfterACrash) {
   auto device = wait(pool_->create("a", mib, {}));
   ASSERT_TRUE(device);

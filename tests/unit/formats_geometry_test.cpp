@@ -40,8 +40,9 @@ void expect_disjoint(const Superblock& superblock) {
   ASSERT_EQ(areas.back().end, superblock.size);
   const auto copies = blob.superblock_offsets();
   EXPECT_EQ(copies[0], 0u);
-  EXPECT_EQ(copies[1], superblock.middle);
-  EXPECT_EQ(copies[2], superblock.size - block_size);
+  EXPECT_EQ(copies[1], 32 * kib);
+  EXPECT_EQ(copies[2], superblock.middle);
+  EXPECT_EQ(copies[3], superblock.size - block_size);
 }
 
 TEST(Geometry, NothingOverlapsWhateverTheSizeAndTheEraseSize) {

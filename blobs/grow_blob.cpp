@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// A blob on a disk that has become larger. journal_blob.h says what must be durable before what.
+#include "base/buffer.h"
+#include "blobs/journal_blob.h"
+
+namespace lamina {
+
+// The second copies of the slots lie at the end, which moves. They are made from the first ones, or
+// from the old second ones where a first one is damaged.
+Task<Result<>> JournalBlob::copy_slots_to(const JournalBlob& larger, const Access& access) const {
+  const Secret& secret = superblock().secret;
+  Buffer block(block_size);
+  for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
+    for (const uint64_t from : slot_offsets(number)) {
+      IoBatch reading;
+      reading.read(*disk_, from, block.span());
+      co_await reading;
+      if (!reading.ok()) continue;
+      const auto slot =
+          unpack_slot(block.span(), secret, id(), static_cast<uint32_t>(from / block_size));
+      if (!slot) continue;
+      const uint64_t to = larger.slot_offsets(number)[1];
+      pack_slot(*slot, secret, id(), static_cast<uint32_t>(to / block_size), block.span());
+      IoBatch writing;
+      writing.write(*disk_, to, block.span());
+      access.wrote(block_size);
+      co_await writing;
+      LAMINA_CO_TRY(writing.result());
+      break;
+    }
+  }
+  co_return Result<>{};
+}
+
+Result<std::optional<Superblock>> JournalBlob::larger() {
+  const auto now = disk_->refresh_size();
+  if (!now) return std::unexpected(now.error());
+  auto superblock = grown(this->superblock(), *now);
+  if (!superblock) return forward_error(superblock);
+  // Less is not worth moving the end for; and the old end, still to be read, must not overlap the
+  // new one.
+  if (superblock->segment_count <= segment_count() ||
+      superblock->size < this->superblock().size + edge_bytes)
+    return std::nullopt;
+  return std::move(*superblock);
+}
+
+Task<Result<>> JournalBlob::grow_to(Superblock superblock, Access access) {
+  if (superblock.size <= this->superblock().size) co_return Result<>{};  // by somebody else
+  JournalBlob larger(disk_, superblock);
+  {
+    // Old marks of others must not be found there, nor old slots.
+    Buffer zeroes(edge_bytes);
+    zeroes.zero();
+    IoBatch clearing;
+    clearing.write(*disk_, superblock.size - edge_bytes, zeroes.span());
+    access.wrote(edge_bytes);
+    co_await clearing;
+    LAMINA_CO_TRY(clearing.result());
+  }
+  Task<Result<>> copying = copy_slots_to(larger, access);
+  LAMINA_CO_TRY(co_await copying);
+  Task<Result<>> slots = access.flush();
+  LAMINA_CO_TRY(co_await slots);
+  Task<Result<>> writing = larger.write_superblocks(access);
+  LAMINA_CO_TRY(co_await writing);
+  take_shape(std::move(superblock));
+  co_return Result<>{};
+}
+
+}  // namespace lamina
