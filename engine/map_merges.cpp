@@ -80,7 +80,13 @@ std::vector<MapMerges::Group> MapMerges::by_tree() const {
   }
   std::vector<Group> out;
   for (auto& [key, group] : groups) out.push_back(std::move(group));
+  in_order(out);
   return out;
+}
+
+// Not in the order of the addresses of layers: the same steps every time.
+void MapMerges::in_order(std::vector<Group>& groups) {
+  std::ranges::sort(groups, {}, [](const Group& group) { return group.members.front(); });
 }
 
 // Up to which layer the stacks of all members are the same.
@@ -114,7 +120,10 @@ Task<Result<>> MapMerges::advance(Group group, std::vector<Group>& next) {
     part.done = until;
     part.tree = group.tree;
   }
-  for (auto& [layer, part] : parts) next.push_back(std::move(part));
+  std::vector<Group> ordered;
+  for (auto& [layer, part] : parts) ordered.push_back(std::move(part));
+  in_order(ordered);
+  std::move(ordered.begin(), ordered.end(), std::back_inserter(next));
   co_return Result<>{};
 }
 

@@ -76,6 +76,7 @@ class MapMerges {
   static Key key_of(const MapStack& stack, size_t layers);
 
   std::vector<Group> by_tree() const;
+  static void in_order(std::vector<Group>& groups);
   Task<Result<>> advance(Group group, std::vector<Group>& next);
   size_t in_common(const Group& group) const;
   Task<Result<ImageMap>> merge_layers(const Group& group, size_t until);
