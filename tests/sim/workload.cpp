@@ -272,7 +272,8 @@ Task<void> Workload::do_fork() {
       oracle_.bind(*forked.devices[i], (*result)[i].id, report_);
     for (const DeviceRef& device : forked.devices) {
       auto settling = settle_fork(device);
-      co_await settling;
+      const bool settled = co_await settling;
+      if (!settled) co_return;
     }
   }
   ended(done, forked.operation);
@@ -280,14 +281,15 @@ Task<void> Workload::do_fork() {
   for (const Held& one : held) leases_.erase(one);
 }
 
-Task<void> Workload::settle_fork(DeviceRef device) {
+Task<bool> Workload::settle_fork(DeviceRef device) {
   Buffer buffer(block_size);
   for (const uint64_t block : Oracle::unsettled_blocks(*device)) {
     auto task = store_.read(device->id, block * block_size, buffer.span());
     const Result<size_t> got = co_await task;
-    if (!answered(got, "a read of a fork", false)) co_return;
+    if (!answered(got, "a read of a fork", false)) co_return false;
     Oracle::settle_fork(*device, block, buffer.span().first(*got), report_);
   }
+  co_return true;
 }
 
 Task<void> Workload::do_roll_back() {

@@ -93,7 +93,8 @@ class Workload {
   Task<void> act(Action action);
   Task<void> do_create();
   Task<void> do_fork();
-  Task<void> settle_fork(DeviceRef device);
+  // False: it cannot be read, so nobody knows which versions it has.
+  Task<bool> settle_fork(DeviceRef device);
   Task<void> do_roll_back();
   Task<void> do_remove();
   Task<void> do_rename();
