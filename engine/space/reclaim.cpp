@@ -162,12 +162,17 @@ Task<Result<>> Reclaimer::measure(bool figures) {
 
 // Whoever calls it has made it busy.
 Task<Result<>> Reclaimer::take_round(Wanted wanted) {
-  const Epoch epoch = pool_.identity.epoch;
-  auto result = co_await round(wanted);
-  // Retired stays retired, and what was copied was not published: the next round goes on (A19).
-  if (!result && result.error().code == Code::io) {
+  Result<> result;
+  for (bool again = true; again;) {
+    const Epoch epoch = pool_.identity.epoch;
+    result = co_await round(wanted);
+    again = !result && result.error().code == Code::io;
+    if (!again) break;
+    // Retired stays retired, and what was copied was not published: the next round goes on (A19);
+    // at once, where somebody waits for what it tells.
     pool_.log.fail_with(result.error(), epoch);
     result = co_await pool_.log.wait_until_works();
+    again = result && wanted != Wanted::nothing;
   }
   pool_.look_at_space();
   Lock lock(mutex_);
