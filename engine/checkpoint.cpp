@@ -215,7 +215,7 @@ void Checkpointer::add_moves(PendingMoves moves) {
 
 bool Checkpointer::has_moves() const {
   Lock lock(mutex_);
-  return !moves_.empty();
+  return !moves_.empty() || moves_taken_;
 }
 
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
@@ -269,6 +269,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
   cut.moves = std::exchange(moves_, {});
+  moves_taken_ = !cut.moves.empty();
   if (cut.moves.epoch != t.epoch) {
     // Nobody knows whether the copies are on their disks. No pointer to them will be published, so
     // they are settled, and a walk finds them dead (A5).
@@ -292,6 +293,7 @@ void Checkpointer::give_back(Cut& cut, const Made& made) {
   Lock lock(mutex_);
   next_number_ = made.number + slot_ring_length;  // it ended its epoch: as after a recovery
   if (moves_.empty()) moves_ = std::move(cut.moves);
+  moves_taken_ = false;
   if (unreachable_.empty()) {
     unreachable_ = std::move(cut.unreachable);
     unreachable_in_ = cut.unreachable_in;
@@ -354,6 +356,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
   {
     Lock lock(mutex_);
     number_ = number;
+    moves_taken_ = false;
     oldest_backed_ = slot.oldest_backed;
     next_number_ = number + 1;
     cut_ = slot.cut;

@@ -66,7 +66,8 @@ class Checkpointer {
   // and the pool survives that. It is told the epoch that it is in.
   Task<Result<>> between(std::function<Task<Result<>>(Epoch)> work);
 
-  // To be published with the next checkpoint. One batch at a time.
+  // To be published with the next checkpoint. One batch at a time: not while has_moves(), which is
+  // so until they have been published, whatever becomes of a checkpoint that took them.
   void add_moves(PendingMoves moves);
   bool has_moves() const;
   // A walk found that the maps of that image refer to so many blocks of data, not counting any
@@ -125,6 +126,7 @@ class Checkpointer {
   bool running_ GUARDED_BY(mutex_) = false;
   Waiters ended_ GUARDED_BY(mutex_);
   PendingMoves moves_ GUARDED_BY(mutex_);
+  bool moves_taken_ GUARDED_BY(mutex_) = false;  // by the checkpoint under way
   std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
   CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;
