@@ -55,7 +55,9 @@ class Job:
         engine = "psync" if depth == 1 else "io_uring"
         self._command = ["fio", "--output-format=json", "--direct=1", "--thread",
                          "--group_reporting", "--allow_file_create=0", f"--ioengine={engine}",
-                         f"--rw={rw}", f"--bs={bs}", f"--iodepth={depth}", f"--randseed={seed}",
+                         f"--rw={rw}", f"--bs={bs}", f"--iodepth={depth}",
+                         # Only together: by itself the seed is ignored.
+                         "--randrepeat=0", f"--randseed={seed}",
                          "--percentile_list=50:99:99.9"]
         for flag, value in (("size", size and f"{size}m"), ("io_size", amount and f"{amount}m"),
                             ("runtime", seconds), ("fsync", 1 if fsync else None),

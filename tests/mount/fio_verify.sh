@@ -19,7 +19,7 @@ fio_on() {
   local file=$1 seed=$2
   shift 2
   fio --name=verify --filename="$mnt/$file" --direct=1 --ioengine=libaio --iodepth=32 \
-    --rw=randwrite --randseed="$seed" --size=${mib}M --verify=crc32c --verify_fatal=1 \
+    --rw=randwrite --randrepeat=0 --randseed="$seed" --size=${mib}M --verify=crc32c --verify_fatal=1 \
     --verify_state_save=0 --output="$work/fio.log" "$@" || {
     cat "$work/fio.log"
     fail "fio on $file, seed $seed $*"
