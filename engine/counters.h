@@ -31,7 +31,7 @@ inline constexpr std::array<std::string_view, cause_count> cause_names{
     "slots",   "superblocks",    "stamps", "recovery", "zeroes"};
 
 struct Counters {
-  std::atomic<uint64_t> written_user{0};
+  std::atomic<uint64_t> written_user{0}, read_user{0};
   std::array<std::atomic<uint64_t>, cause_count> written{};
   std::atomic<uint64_t> discarded{0};          // no writing, but work for a disk
   std::atomic<uint64_t> flushes{0};            // count
@@ -41,6 +41,7 @@ struct Counters {
   // What such a step took from its request to its place in the log.
   std::atomic<uint64_t> last_fork_ns{0}, longest_fork_ns{0};
 
+  uint64_t used_by_users() const { return written_user + read_user; }
   void add(Cause cause, uint64_t bytes) { written[static_cast<size_t>(cause)] += bytes; }
 };
 

@@ -90,6 +90,7 @@ struct PoolStatus {
   uint64_t layer_bytes = 0, node_cache_bytes = 0;
   uint64_t node_misses = 0;   // look-ups since open that the cache could not answer
   uint64_t written_user = 0;  // payload bytes taken from users since open
+  uint64_t read_user = 0;     // payload bytes given to users since open
   std::array<uint64_t, cause_count> written{};  // bytes written to disks since open, by cause
   uint64_t discarded = 0;                       // bytes since open
   uint64_t flushes = 0;                         // of disks, since open
@@ -103,7 +104,7 @@ struct PoolStatus {
   uint64_t devices = 0;
   std::vector<BlobStatus> blobs;
   std::string mover_state, mover_policy;
-  uint64_t moved_bytes = 0;
+  uint64_t moved_bytes = 0, emptied_segments = 0, gained_bytes = 0;  // by it, since open
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   struct Walk {

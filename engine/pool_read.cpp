@@ -84,6 +84,7 @@ Task<Result<size_t>> Pool::read(DeviceId id, uint64_t offset, std::span<std::byt
   }
   if (offset >= size || into.empty()) co_return size_t{0};
   const size_t length = std::min<uint64_t>(into.size(), size - offset);
+  s.counters.read_user += length;
   const BlockRange range{DeviceBlock{offset / block_size},
                          DeviceBlock{div_up(offset + length, block_size)}};
   const bool aligned = offset % block_size == 0 && into.size() >= range.length().bytes() &&

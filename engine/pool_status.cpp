@@ -61,6 +61,7 @@ PoolStatus Pool::status() {
   status.node_cache_bytes = nodes.bytes;
   status.node_misses = nodes.misses;
   status.written_user = c.written_user;
+  status.read_user = c.read_user;
   for (size_t i = 0; i < cause_count; ++i) status.written[i] = c.written[i];
   status.discarded = c.discarded;
   status.flushes = c.flushes;
@@ -74,9 +75,12 @@ PoolStatus Pool::status() {
   status.longest_fork_ns = c.longest_fork_ns;
   const std::vector<Segment> used = s.space.segments();
   for (const auto& blob : s.blobs) status.blobs.push_back(blob_status(s, *blob, used));
-  status.mover_state = s.reclaimer.moving() ? "moving" : "idle";
+  const Reclaimer::Moved moved = s.reclaimer.moved();
+  status.mover_state = moved.now ? "moving" : "idle";
   status.mover_policy = "cleaning";
-  status.moved_bytes = s.reclaimer.moved_bytes();
+  status.moved_bytes = moved.bytes;
+  status.emptied_segments = moved.victims;
+  status.gained_bytes = moved.gained * s.space.segment_blocks() * block_size;
   status.data_bytes = s.checkpointer.used_blocks() * block_size;
   const Walker::Status walk = s.walker.status();
   status.walk = {walk.age_ns, walk.complete, walk.running,  walk.done,    walk.all,

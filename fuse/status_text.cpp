@@ -176,6 +176,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"node_cache_bytes", status.node_cache_bytes},
       {"node_misses", status.node_misses},
       {"written_user", status.written_user},
+      {"read_user", status.read_user},
       {"written_medium", status.written_medium()},
       {"written_log",
        status.written_for(Cause::payload) + status.written_for(Cause::record_headers)},
@@ -198,7 +199,9 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"mover",
        {{"state", status.mover_state},
         {"policy", status.mover_policy},
-        {"moved_bytes", status.moved_bytes}}},
+        {"moved_bytes", status.moved_bytes},
+        {"emptied_segments", status.emptied_segments},
+        {"gained_bytes", status.gained_bytes}}},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
@@ -228,6 +231,7 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("layer_bytes", "gauge", "Memory of changes not merged yet", status.layer_bytes);
   m.one("node_cache_bytes", "gauge", "Memory of cached nodes", status.node_cache_bytes);
   m.one("node_misses_total", "counter", "Nodes looked up that were not cached", status.node_misses);
+  m.one("read_user_bytes_total", "counter", "Payload given to users", status.read_user);
   m.one("written_user_bytes_total", "counter", "Payload taken from users", status.written_user);
   m.one("written_medium_bytes_total", "counter", "Written to disks, all causes",
         status.written_medium());
@@ -236,6 +240,8 @@ std::string metrics_text(const PoolStatus& status) {
     m.labelled("written_bytes_total", "cause", cause_names[i], status.written[i]);
   m.one("discarded_bytes_total", "counter", "Discarded, on disks", status.discarded);
   m.one("moved_bytes_total", "counter", "Moved by cleaning", status.moved_bytes);
+  m.one("gained_bytes_total", "counter", "Space that cleaning has made free, less what it filled",
+        status.gained_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
   m.one("checkpoints_total", "counter", "Checkpoints", status.checkpoints);
   m.one("snapshots_total", "counter", "Steps that made snapshots or clones", status.forks);

@@ -9,73 +9,40 @@
 #include <utility>
 
 #include "engine/pool_state.h"
-#include "engine/space/moved_layout.h"
+#include "engine/space/cleaning.h"
 #include "engine/space/moved_writer.h"
 #include "engine/space/victim.h"
 
 namespace lamina {
 namespace {
 
-constexpr int64_t worth_percent = 92;        // a fuller segment gains too little
+constexpr uint64_t longest_rest_ns = 50'000'000;
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
 
 }  // namespace
 
-// What is chosen so far, and how many targets it fills. A block takes payload, and an entry at the
-// most; a fact takes an entry alone.
-class Mover::Batch {
- public:
-  explicit Batch(uint32_t segment_blocks)
-      : payload_(moved_payload_blocks(segment_blocks)),
-        entries_(moved_summary_entries(segment_blocks)) {}
-
-  void add(const Segment& s) {
-    live_ += static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks));
-    facts_ += static_cast<uint64_t>(std::max<int64_t>(0, s.homes));
-  }
-  uint64_t targets() const {
-    return std::max(div_up(live_, payload_), div_up(live_ + facts_, entries_));
-  }
-
- private:
-  uint64_t payload_, entries_;
-  uint64_t live_ = 0, facts_ = 0;
-};
-
-std::set<Generation> Mover::choose(const std::vector<Segment>& candidates) const {
-  std::set<Generation> victims;
+std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint32_t widened) const {
   Space& space = pool_.space;
   // What is dead, or seems so, comes back by itself.
-  uint64_t coming = space.available(Claim::user);
-  for (const Segment& s : space.segments())
-    if (s.use == SegmentUse::sealed && (s.dead_in != 0 || (s.live_blocks <= 0 && s.homes <= 0)))
-      ++coming;
-  if (coming >= space.low_mark()) return victims;
-  if (pool_.checkpointer.has_moves()) return victims;  // the batch before is not published yet
-  std::vector<Segment> order = candidates;
-  std::sort(order.begin(), order.end(), [](const Segment& a, const Segment& b) {
-    return a.live_blocks + a.homes < b.live_blocks + b.homes;
-  });
-  // Until there is enough again, and as many as their survivors fit what the mover may take.
-  const uint64_t wanted = space.low_mark() + space.low_mark() / 4;
-  const uint64_t missing = wanted - coming;
-  const uint64_t limit = space.available(Claim::mover);
-  Batch chosen(space.segment_blocks());
-  for (const Segment& s : order) {
-    if (s.live_blocks <= 0 && s.homes <= 0) continue;  // dead: the walk sees to it
-    if (s.not_before > pool_.checkpointer.number()) continue;
-    if (s.live_blocks * 100 > int64_t{moved_payload_blocks(space.segment_blocks())} * worth_percent)
-      break;
-    Batch more = chosen;
-    more.add(s);
-    if (more.targets() > limit) break;
-    chosen = more;
-    victims.insert(s.name.generation);
-    if (victims.size() >= missing + chosen.targets()) break;
+  const uint64_t free = space.available(Claim::user);
+  uint64_t coming = free;
+  for (const Segment& s : space.segments()) {
+    const bool seems_dead = s.kind != SegmentClass::nodes && s.live_blocks <= 0 && s.homes <= 0;
+    if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
   }
-  // What gains no segment would go on for ever.
-  if (victims.size() <= chosen.targets()) victims.clear();
-  return victims;
+  if (coming >= space.low_mark()) return {};
+  if (pool_.checkpointer.has_moves()) return {};  // the batch before is not published yet
+  std::vector<Segment> ready;
+  for (const Segment& s : candidates)
+    if (s.not_before <= pool_.checkpointer.number()) ready.push_back(s);
+  CleaningNeed need;
+  // Until there is enough again, and as many as their survivors fit what the mover may take.
+  need.missing = (space.low_mark() + div_up(space.low_mark(), 4) - coming) * widened;
+  need.targets = space.available(Claim::mover);
+  need.urgent = free == 0;
+  need.newest = space.next_generation();
+  need.segment_blocks = space.segment_blocks();
+  return choose_victims(ready, need);
 }
 
 // The victims in groups that memory may hold.
@@ -90,18 +57,38 @@ std::vector<std::set<Generation>> Mover::groups(const std::set<Generation>& vict
   return groups;
 }
 
-std::set<Generation> Mover::worthwhile(const std::set<Generation>& victims,
-                                       const WalkResult& walked) const {
-  Batch batch(pool_.space.segment_blocks());
+namespace {
+
+CleaningBatch counted(const std::set<Generation>& victims, const WalkResult& walked,
+                      uint32_t segment_blocks) {
+  CleaningBatch batch(segment_blocks);
   for (const Generation victim : victims) {
     const auto found = walked.live.find(raw(victim));
     if (found == walked.live.end()) continue;
-    Segment counted;
-    counted.live_blocks = static_cast<int64_t>(found->second.blocks);
-    counted.homes = static_cast<int64_t>(found->second.homes);
-    batch.add(counted);
+    Segment row;
+    row.live_blocks = static_cast<int64_t>(found->second.blocks);
+    row.homes = static_cast<int64_t>(found->second.homes);
+    batch.add(row);
   }
+  return batch;
+}
+
+}  // namespace
+
+std::set<Generation> Mover::worthwhile(const std::set<Generation>& victims,
+                                       const WalkResult& walked) const {
+  const CleaningBatch batch = counted(victims, walked, pool_.space.segment_blocks());
   return victims.size() > batch.targets() ? victims : std::set<Generation>{};
+}
+
+bool Mover::pays(const std::set<Generation>& victims, const WalkResult& walked) const {
+  if (pool_.space.available(Claim::user) == 0) return true;
+  const CleaningBatch batch = counted(victims, walked, pool_.space.segment_blocks());
+  uint64_t leaves = 0;
+  NodeId last = NodeId::none;
+  for (const Referrer& referrer : walked.referrers)  // they come leaf by leaf
+    if (std::exchange(last, referrer.leaf) != referrer.leaf) ++leaves;
+  return lamina::pays(victims.size() - batch.targets(), leaves, pool_.space.segment_blocks());
 }
 
 Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> referrers,
@@ -124,6 +111,7 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
     co_return forward_error(targets);
   }
   pending.targets = std::move(*targets);
+  targets_ = pending.targets.size();
   pending.victims = victims;
   pending.relocations.sort();
   for (const Referrer& referrer : referrers)  // they come leaf by leaf
@@ -131,6 +119,14 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
       pending.leaves.push_back({referrer.leaf, referrer.map});
   if (!pending.empty()) pool_.checkpointer.add_moves(std::move(pending));
   co_return writer.moved_bytes();
+}
+
+// Others want the disk as well. As long as the work took, while there is space enough, and the less
+// the less there is.
+Task<void> Mover::rest(uint64_t worked_ns) const {
+  const uint64_t free = std::min(pool_.space.available(Claim::user), pool_.space.low_mark());
+  const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / pool_.space.low_mark()};
+  if (sleep.duration_ns > 0) co_await sleep;
 }
 
 // What the referrers keep in one victim: each block once, and each statement of a fact.
@@ -183,7 +179,11 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
   std::vector<std::unique_ptr<Victim>> loaded;  // what the moves point into
   std::vector<Move> moves;
   for (const Generation generation : group) {
+    const uint64_t begin = pool_.settings.background->now_ns();
+    const uint64_t used = pool_.counters.used_by_users();
     auto victim = co_await Victim::load(pool_, generation);
+    if (pool_.counters.used_by_users() != used)
+      co_await rest(pool_.settings.background->now_ns() - begin);
     Result<std::vector<Move>> of_victim;
     if (victim)
       of_victim = moves_of(image, **victim, by_victim[generation]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The mover: copies what is live in a set of segments to segments of class moved, so that the set
-// is wholly dead at the next checkpoint. Cleaning is its first policy: the emptiest first.
+// is wholly dead at the next checkpoint. Cleaning is its first policy (engine/space/cleaning.h).
 //
 // What must be durable before what:
 //   - victims are settled and lie wholly below the cut of the walked image, so the walk's list of
@@ -33,12 +33,16 @@ class Mover {
  public:
   explicit Mover(PoolState& pool) : pool_(pool) {}
 
-  // Which of the candidates are worth emptying now; none where there is space enough.
-  std::set<Generation> choose(const std::vector<Segment>& candidates) const;
+  // Which of the candidates are worth emptying now; none where there is space enough. `widened`: so
+  // many times as many, since fewer would not pay (D1).
+  std::set<Generation> choose(const std::vector<Segment>& candidates, uint32_t widened) const;
 
   // Which of them gain a segment by what a walk has found in them; none where they do not.
   std::set<Generation> worthwhile(const std::set<Generation>& victims,
                                   const WalkResult& walked) const;
+
+  // D1: whether the leaves that refer to them cost little enough, or users have no space left.
+  bool pays(const std::set<Generation>& victims, const WalkResult& walked) const;
 
   // Copies what the referrers keep alive in the victims, each block once however many of them share
   // it, and hands the changed pointers to the next checkpoint. The result is bytes of payload
@@ -46,9 +50,9 @@ class Mover {
   // marked stuck.
   Task<Result<uint64_t>> move(const Image& image, std::vector<Referrer> referrers,
                               const std::set<Generation>& victims);
+  uint64_t targets() const { return targets_; }  // segments that it has filled
 
  private:
-  class Batch;
   // A piece that is to be copied; of a fact, the leaves that have it.
   struct Move {
     Victim::Piece piece;
@@ -61,7 +65,10 @@ class Mover {
   static Result<std::vector<Move>> moves_of(const Image& image, const Victim& victim,
                                             std::span<const Referrer* const> referrers);
 
+  Task<void> rest(uint64_t worked_ns) const;
+
   PoolState& pool_;
+  uint64_t targets_ = 0;
 };
 
 }  // namespace lamina

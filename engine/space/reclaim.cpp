@@ -16,6 +16,7 @@ namespace {
 constexpr size_t prepared_ahead = 4;  // free segments of a file kept allocated and written
 // Of log: free segments of a file that stay allocated before holes are punched again.
 constexpr uint64_t kept_checkpoints = 3;
+constexpr uint32_t most_widened = 16;
 constexpr uint64_t walk_part = 32;  // dead by the hints, of the pool: worth a walk
 constexpr int hopeless_rounds = 4;  // checkpoints without a segment gained or about to be
 constexpr int bounded_rounds = 64;  // then others have had what there was (D2)
@@ -208,7 +209,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   }
   Mover mover(pool_);
-  std::set<Generation> victims = mover.choose(candidates);
+  std::set<Generation> victims = mover.choose(candidates, widened_);
   if (victims.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead))
     co_return Result<>{};
@@ -235,6 +236,11 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   take_counts(*walked, *image, candidates);
   victims = mover.worthwhile(victims, *walked);
   if (victims.empty()) co_return Result<>{};
+  if (!mover.pays(victims, *walked)) {
+    widened_ = std::min(2 * widened_, most_widened);
+    co_return Result<>{};
+  }
+  widened_ = 1;
   {
     Lock lock(mutex_);
     moving_ = true;
@@ -244,6 +250,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   moving_ = false;
   if (!moved) co_return forward_error(moved);
   moved_bytes_ += *moved;
+  victims_ += victims.size();
+  gained_ += victims.size() - std::min<uint64_t>(victims.size(), mover.targets());
   co_return Result<>{};
 }
 
@@ -324,14 +332,9 @@ bool Reclaimer::gain_pending() const {
   return false;
 }
 
-uint64_t Reclaimer::moved_bytes() const {
+Reclaimer::Moved Reclaimer::moved() const {
   Lock lock(mutex_);
-  return moved_bytes_;
-}
-
-bool Reclaimer::moving() const {
-  Lock lock(mutex_);
-  return moving_;
+  return {moving_, moved_bytes_, victims_, gained_};
 }
 
 }  // namespace lamina

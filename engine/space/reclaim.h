@@ -39,8 +39,13 @@ class Reclaimer {
   // Whether space is short and another checkpoint would bring some back.
   bool more_to_gain() const;
 
-  uint64_t moved_bytes() const;
-  bool moving() const;
+  struct Moved {
+    bool now = false;      // it is at work
+    uint64_t bytes = 0;    // payload, since the pool was opened
+    uint64_t victims = 0;  // segments emptied
+    uint64_t gained = 0;   // segments, less those that were filled
+  };
+  Moved moved() const;
 
  private:
   // What a round is to find out, besides what is worth finding out anyway.
@@ -65,7 +70,9 @@ class Reclaimer {
   bool busy_ GUARDED_BY(mutex_) = false;
   bool preparing_ GUARDED_BY(mutex_) = false;
   bool moving_ GUARDED_BY(mutex_) = false;
-  uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0, victims_ GUARDED_BY(mutex_) = 0,
+                        gained_ GUARDED_BY(mutex_) = 0;
+  uint32_t widened_ = 1;  // of the round under way
   Waiters ended_ GUARDED_BY(mutex_);
 };
 

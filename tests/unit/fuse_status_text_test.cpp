@@ -104,6 +104,8 @@ TEST(Metrics, KeepTheirNames) {
                            "written_bytes_total",
                            "discarded_bytes_total",
                            "moved_bytes_total",
+                           "gained_bytes_total",
+                           "read_user_bytes_total",
                            "flushes_total",
                            "checkpoints_total",
                            "survived_failures_total",

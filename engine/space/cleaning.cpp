@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/space/cleaning.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/units.h"
+#include "engine/space/moved_layout.h"
+
+namespace lamina {
+namespace {
+
+constexpr double worth = 0.92;  // a fuller segment gains too little
+
+struct Candidate {
+  const Segment* segment;
+  bool data;
+  double benefit;  // for what it costs
+};
+
+std::vector<Candidate> ranked(const std::vector<Segment>& segments, const CleaningNeed& need,
+                              bool by_age) {
+  std::vector<Candidate> all;
+  for (const Segment& s : segments) {
+    if (s.live_blocks <= 0 && s.homes <= 0) continue;  // dead: the walk sees to it
+    CleaningBatch alone(need.segment_blocks);
+    alone.add(s);
+    const double u = alone.fill();
+    if (u > worth) continue;
+    const double age = by_age ? 1.0 + raw(need.newest) - raw(s.name.generation) : 1;
+    all.push_back({&s, s.live_blocks > 0, (1 - u) * age / (1 + u)});
+  }
+  // D6: facts alone cost next to nothing, whatever their age.
+  std::stable_sort(all.begin(), all.end(), [](const Candidate& x, const Candidate& y) {
+    return x.data != y.data ? y.data : x.benefit > y.benefit;
+  });
+  return all;
+}
+
+std::set<Generation> best(const std::vector<Segment>& segments, const CleaningNeed& need,
+                          bool by_age) {
+  std::set<Generation> victims;
+  CleaningBatch chosen(need.segment_blocks);
+  for (const Candidate& candidate : ranked(segments, need, by_age)) {
+    CleaningBatch more = chosen;
+    more.add(*candidate.segment);
+    if (more.targets() > need.targets) break;
+    chosen = more;
+    victims.insert(candidate.segment->name.generation);
+    if (victims.size() >= need.missing + chosen.targets()) break;
+  }
+  // What gains no segment would go on for ever.
+  if (victims.size() <= chosen.targets()) victims.clear();
+  return victims;
+}
+
+}  // namespace
+
+CleaningBatch::CleaningBatch(uint32_t segment_blocks)
+    : payload_(moved_payload_blocks(segment_blocks)),
+      entries_(moved_summary_entries(segment_blocks)) {}
+
+void CleaningBatch::add(const Segment& victim) {
+  live_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.live_blocks));
+  facts_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.homes));
+}
+
+uint64_t CleaningBatch::targets() const {
+  return std::max(div_up(live_, payload_), div_up(live_ + facts_, entries_));
+}
+
+double CleaningBatch::fill() const {
+  return std::max(static_cast<double>(live_) / static_cast<double>(payload_),
+                  static_cast<double>(live_ + facts_) / static_cast<double>(entries_));
+}
+
+std::set<Generation> choose_victims(const std::vector<Segment>& candidates,
+                                    const CleaningNeed& need) {
+  if (!need.urgent)
+    if (auto victims = best(candidates, need, true); !victims.empty()) return victims;
+  return best(candidates, need, false);
+}
+
+bool pays(uint64_t segments_gained, uint64_t leaves, uint32_t segment_blocks) {
+  return 2 * leaves * 2 <= segments_gained * segment_blocks;
+}
+
+}  // namespace lamina

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "engine/space/cleaning.h"
+#include "engine/space/moved_layout.h"
+
+namespace lamina {
+namespace {
+
+constexpr uint32_t blocks = 2048;  // of a segment
+
+Segment sealed(uint32_t generation, double live, int64_t homes = 0) {
+  Segment s;
+  s.name.generation = Generation{generation};
+  s.use = SegmentUse::sealed;
+  s.live_blocks = static_cast<int64_t>(live * moved_payload_blocks(blocks));
+  s.homes = homes;
+  return s;
+}
+
+CleaningNeed need(uint64_t missing, uint64_t targets) {
+  CleaningNeed need;
+  need.missing = missing;
+  need.targets = targets;
+  need.newest = Generation{1000};
+  need.segment_blocks = blocks;
+  return need;
+}
+
+std::set<Generation> generations(std::initializer_list<uint32_t> all) {
+  std::set<Generation> set;
+  for (const uint32_t one : all) set.insert(Generation{one});
+  return set;
+}
+
+TEST(Cleaning, WhatIsEmptiestAmongThoseOfOneAgeComesFirst) {
+  const std::vector<Segment> candidates{sealed(500, 0.8), sealed(501, 0.2), sealed(502, 0.5),
+                                        sealed(503, 0.3)};
+  EXPECT_EQ(choose_victims(candidates, need(1, 10)), generations({501, 503}));
+}
+
+TEST(Cleaning, OldSegmentsAreEmptiedWhileTheyAreFullerThanYoungOnes) {
+  const std::vector<Segment> candidates{sealed(10, 0.7), sealed(20, 0.7), sealed(30, 0.5),
+                                        sealed(998, 0.3), sealed(999, 0.3)};
+  EXPECT_EQ(choose_victims(candidates, need(1, 10)), generations({10, 20, 30}));
+}
+
+TEST(Cleaning, WhereUsersWaitForSpaceAgeDoesNotCount) {
+  const std::vector<Segment> candidates{sealed(10, 0.7), sealed(20, 0.7), sealed(30, 0.5),
+                                        sealed(998, 0.3), sealed(999, 0.3)};
+  CleaningNeed urgent = need(1, 10);
+  urgent.urgent = true;
+  EXPECT_EQ(choose_victims(candidates, urgent), generations({998, 999}));
+}
+
+// Full old segments would fill the only target and gain nothing; the pool would be called full.
+TEST(Cleaning, WhereAgeWouldGainNothingItDoesNotCount) {
+  std::vector<Segment> candidates{sealed(998, 0.4), sealed(999, 0.4)};
+  for (uint32_t i = 1; i <= 20; ++i) candidates.push_back(sealed(i, 0.9));
+  EXPECT_EQ(choose_victims(candidates, need(3, 1)), generations({998, 999}));
+}
+
+TEST(Cleaning, WhatGainsNoSegmentIsNotTaken) {
+  EXPECT_TRUE(choose_victims({sealed(1, 0.9), sealed(2, 0.9)}, need(4, 10)).empty());
+  EXPECT_TRUE(
+      choose_victims({sealed(1, 0.95), sealed(2, 0.99)}, need(4, 100)).empty());      // too full
+  EXPECT_TRUE(choose_victims({sealed(1, 0.5), sealed(2, 0.5)}, need(1, 0)).empty());  // no room
+  EXPECT_TRUE(choose_victims({}, need(1, 1)).empty());
+}
+
+// D6: 2048 fsynced discards are a segment of entries, some ten blocks of summary elsewhere.
+TEST(Cleaning, SegmentsOfFactsAloneAreCarriedFirst) {
+  const std::vector<Segment> candidates{sealed(1, 0.3), sealed(998, 0, 600), sealed(999, 0, 600)};
+  EXPECT_EQ(choose_victims(candidates, need(1, 10)), generations({998, 999}));
+}
+
+TEST(Cleaning, ManyFactsFillATargetWithoutAnyData) {
+  CleaningBatch batch(blocks);
+  batch.add(sealed(1, 0, moved_summary_entries(blocks) + 1));
+  EXPECT_EQ(batch.targets(), 2U);
+  EXPECT_GT(batch.fill(), 1.0);
+}
+
+TEST(Cleaning, AsManyAreTakenAsAreMissing) {
+  std::vector<Segment> candidates;
+  for (uint32_t i = 1; i <= 40; ++i) candidates.push_back(sealed(i, 0.5));
+  EXPECT_EQ(choose_victims(candidates, need(5, 100)).size(), 10U);
+  EXPECT_EQ(choose_victims(candidates, need(5, 3)).size(), 6U);
+}
+
+TEST(Cleaning, NodesMayCostHalfOfWhatIsGained) {
+  EXPECT_TRUE(pays(1, blocks / 4, blocks));
+  EXPECT_FALSE(pays(1, blocks / 4 + 1, blocks));
+  EXPECT_TRUE(pays(2, blocks / 4 + 1, blocks));
+}
+
+}  // namespace
+}  // namespace lamina
