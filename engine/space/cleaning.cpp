@@ -58,7 +58,8 @@ std::set<Generation> best(const std::vector<Segment>& segments, const CleaningNe
 
 CleaningBatch::CleaningBatch(uint32_t segment_blocks)
     : payload_(moved_payload_blocks(segment_blocks)),
-      entries_(moved_summary_entries(segment_blocks)) {}
+      entries_(summary_entries(moved_summary_blocks(segment_blocks))),
+      fact_entries_(summary_entries(facts_summary_blocks(segment_blocks))) {}
 
 void CleaningBatch::add(const Segment& victim) {
   live_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.live_blocks));
@@ -66,12 +67,16 @@ void CleaningBatch::add(const Segment& victim) {
 }
 
 uint64_t CleaningBatch::targets() const {
-  return std::max(div_up(live_, payload_), div_up(live_ + facts_, entries_));
+  // The writer puts facts into the last segment of data only.
+  const uint64_t of_data = div_up(live_, payload_);
+  const uint64_t last = live_ - (of_data == 0 ? 0 : of_data - 1) * payload_;
+  const uint64_t room = of_data == 0 ? 0 : entries_ - std::min(entries_, last);
+  return of_data + (facts_ > room ? div_up(facts_ - room, fact_entries_) : 0);
 }
 
 double CleaningBatch::fill() const {
-  return std::max(static_cast<double>(live_) / static_cast<double>(payload_),
-                  static_cast<double>(live_ + facts_) / static_cast<double>(entries_));
+  return static_cast<double>(live_) / static_cast<double>(payload_) +
+         static_cast<double>(facts_) / static_cast<double>(fact_entries_);
 }
 
 std::set<Generation> choose_victims(const std::vector<Segment>& candidates,

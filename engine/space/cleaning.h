@@ -23,14 +23,15 @@ namespace lamina {
 class CleaningBatch {
  public:
   explicit CleaningBatch(uint32_t segment_blocks);
-  // A block takes payload, and an entry at the most; a fact takes an entry alone.
+  // A block takes payload, and an entry at the most; a fact takes an entry alone, where data leaves
+  // room for one, or else in a segment of facts.
   void add(const Segment& victim);
   uint64_t targets() const;
   // The part of one target that it would fill; more than 1 where it fills several.
   double fill() const;
 
  private:
-  uint64_t payload_, entries_;  // that one target has room for
+  uint64_t payload_, entries_, fact_entries_;  // that one target has room for
   uint64_t live_ = 0, facts_ = 0;
 };
 

@@ -4,6 +4,7 @@
 // Thread-safety: pure functions.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "blobs/segment.h"
@@ -25,10 +26,17 @@ inline uint32_t moved_payload_blocks(uint32_t segment_blocks) {
   return segment_blocks - payload_begin(SegmentClass::moved, segment_blocks, summary) - summary;
 }
 
-// Entries that its summaries have room for at least.
-inline uint32_t moved_summary_entries(uint32_t segment_blocks) {
-  const size_t bytes =
-      sizeof(SummaryFormat::room) + size_t{moved_summary_blocks(segment_blocks) - 1} * block_size;
+// A segment that is begun for facts, which have no payload, keeps more of it for them: a quarter at
+// each end, but no more than memory should hold of entries (E7, D6).
+inline constexpr uint32_t most_facts_summary_blocks = 64;
+inline uint32_t facts_summary_blocks(uint32_t segment_blocks) {
+  return std::max(moved_summary_blocks(segment_blocks),
+                  std::min(segment_blocks / 4, most_facts_summary_blocks));
+}
+
+// Entries that summaries of so many blocks have room for at least.
+inline uint32_t summary_entries(uint32_t summary) {
+  const size_t bytes = sizeof(SummaryFormat::room) + size_t{summary - 1} * block_size;
   return static_cast<uint32_t>(bytes / moved_entry_bytes_a_block);
 }
 

@@ -10,6 +10,7 @@
 #include "base/endian.h"
 #include "blobs/segment.h"
 #include "blobs/summary.h"
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/moved_layout.h"
 
@@ -20,13 +21,13 @@ constexpr uint64_t write_bytes = mib;  // of one request
 
 }  // namespace
 
-Result<> MovedWriter::open() {
+Result<> MovedWriter::open(bool for_facts) {
   const auto name = pool_.space.take(SegmentClass::moved, Claim::mover);
   if (!name) return fail(Code::no_space, "no free segment is left for moving (D5)");
   JournalBlob& blob = pool_.space.blob(name->blob);
   name_ = *name;
   blocks_ = blob.segment_blocks();
-  front_ = moved_summary_blocks(blocks_);
+  front_ = for_facts ? facts_summary_blocks(blocks_) : moved_summary_blocks(blocks_);
   next_ = payload_begin(SegmentClass::moved, blocks_, front_);
   if (memory_.size() != blob.segment_bytes()) memory_ = Buffer(blob.segment_bytes());
   std::memset(memory_.data(), 0, size_t{next_} * block_size);
@@ -57,7 +58,7 @@ Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append(const Victim:
       const uint32_t fits = room(bytes);
       if (fits == UINT32_MAX || (!fact && fits == 0)) LAMINA_CO_TRY(co_await close());
     }
-    if (!is_open()) LAMINA_CO_TRY(open());
+    if (!is_open()) LAMINA_CO_TRY(open(fact));
     const uint32_t now = fact ? 0 : std::min(blocks - done, room(bytes));
     Placed placed;
     placed.from = {piece.from.generation, piece.from.block + done};
@@ -107,6 +108,8 @@ Task<Result<>> MovedWriter::close() {
   summary.epoch = pool_.identity.epoch;
   summary.checksums_sum = plain_checksum(memory_.blocks(1, sum_blocks));
   summary.entries = std::exchange(entries_, {});
+  if (mutated(Mutation::forget_facts))
+    std::erase_if(summary.entries, [](const Entry& e) { return e.kind == EntryKind::zero; });
   for (const Entry& entry : summary.entries) {
     summary.smallest =
         summary.smallest == 0 ? entry.sequence : std::min(summary.smallest, entry.sequence);

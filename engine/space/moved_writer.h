@@ -19,8 +19,9 @@ class MovedWriter {
  public:
   explicit MovedWriter(PoolState& pool) : pool_(pool) {}
 
-  // Takes a piece in; where it does not fit one segment it is split. The result: where its parts
-  // are now, in order.
+  // Takes a piece in; where it does not fit one segment it is split. Facts after all data: a
+  // segment that one of them begins has room for many. The result: where its parts are now, in
+  // order.
   struct Placed {
     BlockRange range;  // of the device
     Address from{}, to{};
@@ -34,7 +35,7 @@ class MovedWriter {
 
  private:
   bool is_open() const { return name_.generation != Generation::none; }
-  Result<> open();
+  Result<> open(bool for_facts);
   uint32_t room(size_t entry_bytes) const;
   Task<Result<>> close();
 

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/cleaning.h"
 #include "engine/space/moved_writer.h"
@@ -37,7 +38,7 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint3
     if (s.not_before <= pool_.checkpointer.number()) ready.push_back(s);
   CleaningNeed need;
   // Until there is enough again, and as many as their survivors fit what the mover may take.
-  need.missing = (space.low_mark() + div_up(space.low_mark(), 4) - coming) * widened;
+  need.missing = (space.low_mark() + div_up(space.low_mark(), 2) - coming) * widened;
   need.targets = space.available(Claim::mover);
   need.urgent = free == 0;
   need.newest = space.next_generation();
@@ -167,6 +168,31 @@ Result<std::vector<Mover::Move>> Mover::moves_of(const Image& image, const Victi
   return moves;
 }
 
+// C1: zeroes of one map that lie side by side are one statement, under the largest of their
+// numbers, where no fork of the map lies between them. `first` becomes that; the result: of how
+// many. Without it a device that was discarded block by block would take a large part of the pool
+// for the summaries that say so (D6).
+size_t Mover::merge_zeroes(std::span<const Move> moves, const Lineage& lineage, Entry& first) {
+  Sequence smallest = first.sequence;
+  size_t count = 1;
+  for (; first.kind == EntryKind::zero && count < moves.size(); ++count) {
+    const Entry& next = moves[count].piece.entry;
+    if (next.kind != first.kind || next.map != first.map ||
+        next.begin != first.begin + first.length)
+      break;
+    const Sequence low = std::min(smallest, next.sequence);
+    const Sequence high = std::max(first.sequence, next.sequence);
+    const bool forked = std::any_of(lineage.begin(), lineage.end(), [&](const LineageRow& row) {
+      return row.parent == first.map && low <= row.forked_at && row.forked_at < high;
+    });
+    if (forked && !mutated(Mutation::merge_over_forks)) break;
+    smallest = low;
+    first.sequence = high;
+    first.length = (next.begin + next.length) - first.begin;
+  }
+  return count;
+}
+
 Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
                                  const std::set<Generation>& group, MovedWriter& writer,
                                  Relocations& moved) {
@@ -198,19 +224,25 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
     loaded.push_back(std::move(*victim));
     std::move(of_victim->begin(), of_victim->end(), std::back_inserter(moves));
   }
-  // Neighbours of one map come to lie side by side.
+  // Neighbours of one map come to lie side by side; facts behind all data.
   std::stable_sort(moves.begin(), moves.end(), [](const Move& a, const Move& b) {
     const Entry &x = a.piece.entry, &y = b.piece.entry;
-    return std::tuple(x.map, x.begin, x.sequence) < std::tuple(y.map, y.begin, y.sequence);
+    return std::tuple(a.piece.payload.empty(), x.map, x.begin, x.sequence) <
+           std::tuple(b.piece.payload.empty(), y.map, y.begin, y.sequence);
   });
-  for (const Move& move : moves) {
-    auto placed = co_await writer.append(move.piece);
+  for (size_t i = 0; i < moves.size();) {
+    Victim::Piece piece = moves[i].piece;
+    const size_t end = i + merge_zeroes(std::span(moves).subspan(i), image.lineage, piece.entry);
+    auto placed = co_await writer.append(piece);
     if (!placed) co_return forward_error(placed);
-    for (const MovedWriter::Placed& part : *placed) {
-      if (!move.piece.payload.empty())
+    if (!piece.payload.empty())
+      for (const MovedWriter::Placed& part : *placed)
         moved.add_data(part.from, static_cast<uint32_t>(part.range.length().value), part.to);
-      for (const NodeId leaf : move.leaves)
-        moved.add_home(leaf, part.range, part.from.generation, part.to.generation);
+    for (; i < end; ++i) {  // a fact lies in one place
+      const Victim::Piece& one = moves[i].piece;
+      const BlockRange range{one.entry.begin, one.entry.begin + one.entry.length};
+      for (const NodeId leaf : moves[i].leaves)
+        moved.add_home(leaf, range, one.from.generation, placed->front().to.generation);
     }
   }
   co_return Result<>{};

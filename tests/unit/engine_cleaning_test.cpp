@@ -75,10 +75,20 @@ TEST(Cleaning, SegmentsOfFactsAloneAreCarriedFirst) {
 }
 
 TEST(Cleaning, ManyFactsFillATargetWithoutAnyData) {
+  const uint32_t most = summary_entries(facts_summary_blocks(blocks));
+  EXPECT_GT(most, 8 * blocks);
   CleaningBatch batch(blocks);
-  batch.add(sealed(1, 0, moved_summary_entries(blocks) + 1));
+  batch.add(sealed(1, 0, most));
+  EXPECT_EQ(batch.targets(), 1U);
+  batch.add(sealed(2, 0, 1));
   EXPECT_EQ(batch.targets(), 2U);
   EXPECT_GT(batch.fill(), 1.0);
+}
+
+TEST(Cleaning, AFewFactsFindRoomBesideData) {
+  CleaningBatch batch(blocks);
+  batch.add(sealed(1, 0.5, 100));
+  EXPECT_EQ(batch.targets(), 1U);
 }
 
 TEST(Cleaning, AsManyAreTakenAsAreMissing) {
