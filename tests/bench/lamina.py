@@ -33,9 +33,13 @@ class Pool:
         self.image = folder.path / f"{label}.img"
         self.mount = folder.path / f"{label}-mnt"
         self.mount.mkdir()
-        sh(self.program, "format", self.image, "--size", f"{mib}M")
-        self._config = self.image
         self.use(settings)
+        if settings:  # of which some are for format
+            with self.image.open("wb") as file:
+                file.truncate(mib << 20)
+            sh(self.program, "format", self._config)
+        else:
+            sh(self.program, "format", self.image, "--size", f"{mib}M")
         folder.later(self.end)
         self.start()
 

@@ -26,8 +26,8 @@ def _daemon():
 class WordPool(Pool):
     """The words stand for the payload: a memory of the kernel's, not of the daemon's."""
 
-    def __init__(self, folder, label, mib):
-        super().__init__(folder, label, mib, daemon=_daemon())
+    def __init__(self, folder, label, mib, settings=None):
+        super().__init__(folder, label, mib, settings, daemon=_daemon())
 
     def start(self):
         words = Path(f"{self.image}.words")

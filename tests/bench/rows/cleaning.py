@@ -3,7 +3,7 @@
 
 The device is 0.8 of all segments, the reserve included. It is overwritten until the garbage is spread
 as it will stay; then as much again is counted: uniformly at random, and with 90 % of the writes to
-10 % of the blocks.
+10 % of the blocks. Of segments there are as many as a pool of 10 GiB has by default.
 """
 
 from .. import fio
@@ -21,7 +21,7 @@ def run(bench):
     if "lamina" not in bench.names:
         return bench.without(row, "lamina")
     for name, skew, bound in SKEWS:
-        pool = WordPool(bench.folder, "cleaning", bench.plan.data)
+        pool = WordPool(bench.folder, "cleaning", bench.plan.data, ["segment: 2M"])
         blob = pool.status()["blobs"][0]
         size = int(blob["segments_total"] * blob["segment_bytes"] * LIVE) >> 20
         disk = pool.create("disk", size)
@@ -29,7 +29,7 @@ def run(bench):
 
         def overwrite(seed):
             fio.run(disk, rw="randwrite", size=size, end_fsync=True, seed=seed, words=True,
-                    skew=skew)
+                    skew=skew, with_repeats=True)
 
         for number in range(BEFORE):
             overwrite(1400 + number)
