@@ -2,8 +2,8 @@
 // Who may use new space: an upper bound decides quickly (D2), the maps decide where it is close.
 #include <algorithm>
 
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
-#include "engine/space/read_summary.h"
 
 namespace lamina {
 
@@ -27,43 +27,30 @@ bool PoolState::admits(uint64_t blocks) const {
 
 // Promise 4: what a device overwrites of its own needs nothing, nor what it has reserved. What
 // others may share with it stays theirs, so its place is new space (A9). The number of the entry
-// tells: from the layers, from what is known of the whole segment, or from its summary.
+// tells: from what is known of the whole segment, or of each entry in it.
 Task<uint64_t> PoolState::needs_nothing(std::vector<Extent> extents, Holder holder) {
+  if (mutated(Mutation::refuse_overwrites)) co_return 0;
   uint64_t own = 0, reserved = 0;
-  std::vector<Extent> late;
-  if (holder.last_share > 0 && !extents.empty())
-    late =
-        holder.map->changed_since(holder.last_share, {extents.front().begin, extents.back().end});
   for (const Extent& extent : extents) {
     if (extent.reserved) reserved += extent.length().value;
     if (extent.kind != ExtentKind::data || extent.alias) continue;
-    if (space.all_newer(extent.address.generation, holder.last_share)) {
+    if (space.all_newer(extent.address.generation, holder.last_share))
       own += extent.length().value;
-      continue;
-    }
-    uint64_t newer = 0;
-    for (const Extent& one : late)
-      if (one.kind == ExtentKind::data && !one.alias && one.range().overlaps(extent.range()))
-        newer += clip(one, extent.begin, extent.end).length().value;
-    if (newer == 0) newer = co_await blocks_newer(extent, holder.last_share);
-    own += newer;
+    else
+      own += co_await blocks_newer(extent, holder.last_share);
   }
   co_return own + std::min(reserved, holder.reserved_blocks);
 }
 
-// How many blocks of the extent are of newer entries, by the summary of their segment.
+// How many blocks of the extent are of newer entries: the log knows them by heart until they are in
+// a summary.
 Task<uint64_t> PoolState::blocks_newer(Extent extent, Sequence than) {
-  uint64_t newer = 0;
-  auto summary = co_await read_summary(*this, extent.address.generation);
-  if (!summary) co_return 0;  // not sealed yet: not known
   const uint64_t begin = extent.address.block, end = begin + extent.length().value;
-  for (const Entry& entry : summary->entries) {
-    if (entry.kind != EntryKind::write || entry.sequence <= than) continue;
-    const uint64_t from = std::max<uint64_t>(begin, entry.offset);
-    const uint64_t to = std::min<uint64_t>(end, entry.offset + entry.length.value);
-    if (from < to) newer += to - from;
-  }
-  co_return newer;
+  if (const auto newer = log.newer_entries(extent.address.generation, begin, end, than))
+    co_return *newer;
+  auto ages = co_await summaries.ages(*this, extent.address.generation);
+  if (!ages) co_return 0;  // unreadable: not known
+  co_return (*ages)->newer(begin, end, than);
 }
 
 Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
@@ -79,8 +66,9 @@ Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
     fresh -= nothing;
   }
   if (fresh == 0 || admits(fresh)) co_return Result<>{};
-  // The bound counts what is not merged as if all of it were new; a merge makes it exact.
-  if (merging_blocks + unmerged_blocks > 0 || devices_dropped()) {
+  // The bound counts what is not merged as if all of it were new; a merge makes it exact. One that
+  // is under way may be of what a removal gives back.
+  if (merging_blocks + unmerged_blocks > 0 || devices_dropped() || checkpointer.running()) {
     LAMINA_CO_TRY(co_await checkpointer.run());
     if (admits(fresh)) co_return Result<>{};
   }

@@ -8,7 +8,7 @@ namespace lamina {
 namespace {
 
 constexpr uint64_t pool_part = 16;   // of a small pool: a checkpoint each sixteenth of it
-constexpr uint64_t free_part = 4;    // of what is free for users
+constexpr uint64_t free_part = 2;    // of what is free for users
 constexpr uint64_t look_part = 32;   // of a pool that may have become fuller by a step
 constexpr uint64_t log_minimum = 4;  // segments: checkpoints are not worth it more often
 constexpr int follow_up_limit = 8;   // checkpoints in a row to get space back

@@ -52,6 +52,12 @@ class Family {
 
 }  // namespace
 
+bool forked_between(const Lineage& lineage, MapId map, Sequence low, Sequence high) {
+  return std::any_of(lineage.begin(), lineage.end(), [&](const LineageRow& row) {
+    return row.parent == map && low <= row.forked_at && row.forked_at < high;
+  });
+}
+
 std::vector<Sight> sights(const Lineage& lineage, MapId map) {
   std::unordered_map<MapId, LineageRow> rows;
   for (const LineageRow& row : lineage) rows[row.map] = row;

@@ -28,6 +28,10 @@ struct Sight {
 // The map itself, whole, and the maps that it descends from, the nearest first.
 std::vector<Sight> sights(const Lineage& lineage, MapId map);
 
+// Whether something was forked from the map at an entry in [low, high): whoever sees the one number
+// may not see the other (C1).
+bool forked_between(const Lineage& lineage, MapId map, Sequence low, Sequence high);
+
 // Of each living map, the newest entry at which another living one diverged from it (D3): what is
 // older the two may share, what is newer it has alone. Maps that are not in the result share with
 // nobody. Rows that no living map descends from are taken out of the lineage.

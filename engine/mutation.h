@@ -29,8 +29,6 @@ enum class Mutation : uint8_t {
   alone_for_ever,          // a fork after the cut that a walk read is forgotten for it (D3)
   skip_bad_nodes,          // a walk passes over what it cannot read (A8)
   forget_facts,            // what the mover carries states no zeroes (C4)
-  merge_over_forks,        // zeroes of before and after a fork become one statement (C1)
-  forget_stamps,           // a segment is used again without having been stamped (C4)
   refuse_overwrites,       // of a full pool, also of what a device has alone (promise 4)
   nothing_set_aside,       // users may take the last free segments (D5)
   cut_not_alone,           // the rest of an epoch is written before its cut is durable (A19)

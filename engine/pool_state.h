@@ -25,6 +25,7 @@
 #include "engine/space/fullness.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
+#include "engine/space/summary_cache.h"
 #include "engine/space/walker.h"
 #include "engine/sums.h"
 
@@ -155,6 +156,7 @@ class PoolState final : public BlockSource {
   Walker walker;
   Reclaimer reclaimer;
   FullnessWatch fullness;
+  SummaryCache summaries;
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
   uint64_t recovered_entries = 0;
   std::function<void(DeviceId)> changed;

@@ -118,19 +118,6 @@ Task<Result<ThinMap::Resolved>> ThinMap::resolve(NodeStore& nodes, BlockRange ra
   co_return resolved;
 }
 
-std::vector<Extent> ThinMap::changed_since(Sequence after, BlockRange range) const {
-  std::vector<Extent> found;
-  std::vector<BlockRange> gaps{range};
-  {
-    Lock lock(mutex_);
-    if (top_after_ >= after) gaps = look_through(top_, gaps, found);
-    for (auto at = closed_.rbegin(); at != closed_.rend() && (*at)->after >= after; ++at)
-      gaps = look_through((*at)->layer, gaps, found);
-  }
-  sort_by_place(found);
-  return found;
-}
-
 void ThinMap::swap(const Swap& swap, Sequence entry) {
   Lock lock(mutex_);
   if (entry > top_after_) top_.swap(swap);

@@ -65,8 +65,6 @@ class ThinMap {
   bool try_resolve(NodeStore& nodes, BlockRange range, Resolved& out) const;
   // May stop after some `limit` extents; then `out.extents.back().end` < range.end.
   Task<Result<Resolved>> resolve(NodeStore& nodes, BlockRange range, size_t limit) const;
-  // What was changed after entry `after`, as far as layers know it for certain: in order, clipped.
-  std::vector<Extent> changed_since(Sequence after, BlockRange range) const;
 
   // What was not durable lies elsewhere now (A19). Each of these layers holds what one map wrote,
   // so the top's swaps are this map's; closed layers, which do not change, are replaced, in all

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "engine/log/log.h"
+#include "engine/space/summary_cache.h"
 
 namespace lamina {
 
@@ -177,6 +178,15 @@ uint64_t Log::tail_bytes() const {
   for (const auto& segment : held_)
     if (segment->last > durable_) bytes += uint64_t{segment->next_block} * block_size;
   return bytes;
+}
+
+std::optional<uint64_t> Log::newer_entries(Generation generation, uint64_t begin, uint64_t end,
+                                           Sequence than) const {
+  Lock lock(order_);
+  for (const auto& segment : held_)
+    if (segment->name.generation == generation)
+      return EntryAges(segment->entries).newer(begin, end, than);
+  return std::nullopt;
 }
 
 std::vector<Generation> Log::held() const {

@@ -44,6 +44,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -186,6 +187,10 @@ class Log {
   uint64_t bytes_since_cut() const;
   uint64_t entry_limit() const;  // of entries that may wait to be merged
   uint64_t tail_bytes() const;
+  // Of a segment that has no summary yet: how many of its blocks [begin, end) are of entries newer
+  // than that. Nothing: it is not of the log, or has one.
+  std::optional<uint64_t> newer_entries(Generation generation, uint64_t begin, uint64_t end,
+                                        Sequence than) const;
   // Segments that are the log's: the current one and those it will use next.
   std::vector<Generation> held() const;
 

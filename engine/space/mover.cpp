@@ -8,7 +8,6 @@
 #include <tuple>
 #include <utility>
 
-#include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/cleaning.h"
 #include "engine/space/moved_writer.h"
@@ -182,10 +181,7 @@ size_t Mover::merge_zeroes(std::span<const Move> moves, const Lineage& lineage, 
       break;
     const Sequence low = std::min(smallest, next.sequence);
     const Sequence high = std::max(first.sequence, next.sequence);
-    const bool forked = std::any_of(lineage.begin(), lineage.end(), [&](const LineageRow& row) {
-      return row.parent == first.map && low <= row.forked_at && row.forked_at < high;
-    });
-    if (forked && !mutated(Mutation::merge_over_forks)) break;
+    if (forked_between(lineage, first.map, low, high)) break;
     smallest = low;
     first.sequence = high;
     first.length = (next.begin + next.length) - first.begin;

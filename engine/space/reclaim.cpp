@@ -267,10 +267,37 @@ bool Reclaimer::worth_walking(uint64_t hinted_dead) const {
          (space_is_low() && hinted_dead + pool_.maybe_dead_blocks() > 0);
 }
 
+// Many may wait for the same segment: one of them goes about it, the others look again when it has
+// been found, or hear that there is none to be had, for them neither.
 Task<Result<>> Reclaimer::make_room(Claim claim) {
+  Completion completion;
+  bool waits = false;
+  {
+    Lock lock(mutex_);
+    waits = making_room_;
+    if (waits) room_made_.add(completion);
+    making_room_ = true;
+  }
+  if (waits) {
+    co_await completion;
+    Lock lock(mutex_);
+    if (refused_ && *refused_ <= claim) co_return fail(Code::no_space, "the pool is full");
+    co_return Result<>{};
+  }
+  auto made = co_await make_room_alone(claim);
+  if (!made && made.error().code == Code::no_space) pool_.look_at_space(true);
+  Lock lock(mutex_);
+  making_room_ = false;
+  refused_.reset();
+  if (!made && made.error().code == Code::no_space) refused_ = claim;
+  room_made_.wake_all();
+  co_return made;
+}
+
+Task<Result<>> Reclaimer::make_room_alone(Claim claim) {
   int without_gain = 0;
   for (int round = 0; !pool_.space.may_take(claim); ++round) {
-    const uint64_t before = pool_.space.available(Claim::checkpoint);
+    const uint64_t before = pool_.space.released();
     // Each turn: what was found dead before becomes free, what is dead now is found, what is
     // nearly dead is emptied.
     LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
@@ -288,12 +315,10 @@ Task<Result<>> Reclaimer::make_room(Claim claim) {
       co_await completion;
     else
       LAMINA_CO_TRY(co_await after_checkpoint());
-    const bool gains = pool_.space.available(Claim::checkpoint) > before || gain_pending();
+    const bool gains = pool_.space.released() != before || gain_pending();
     without_gain = gains ? 0 : without_gain + 1;
-    if (without_gain >= hopeless_rounds || round >= bounded_rounds) {
-      pool_.look_at_space(true);
+    if (without_gain >= hopeless_rounds || round >= bounded_rounds)
       co_return fail(Code::no_space, "the pool is full");
-    }
   }
   co_return Result<>{};
 }

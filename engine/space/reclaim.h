@@ -5,6 +5,7 @@
 // Thread-safety: all methods from any thread; one round at a time.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
@@ -55,6 +56,7 @@ class Reclaimer {
     uint64_t dead_blocks = 0;
   };
   bool known(Wanted wanted, At image) const;
+  Task<Result<>> make_room_alone(Claim claim);
   Task<Result<>> take_round(Wanted wanted);
   Task<Result<>> round(Wanted wanted);
   void take_counts(const WalkResult& walked, const Image& image,
@@ -74,6 +76,9 @@ class Reclaimer {
                         gained_ GUARDED_BY(mutex_) = 0;
   uint32_t widened_ = 1;  // of the round under way
   Waiters ended_ GUARDED_BY(mutex_);
+  bool making_room_ GUARDED_BY(mutex_) = false;
+  std::optional<Claim> refused_ GUARDED_BY(mutex_);  // what no room was found for the last time
+  Waiters room_made_ GUARDED_BY(mutex_);
 };
 
 }  // namespace lamina

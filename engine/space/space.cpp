@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/mutation.h"
 #include "engine/space/moved_layout.h"
 
 namespace lamina {
@@ -108,6 +109,7 @@ uint64_t Space::set_aside_above(Claim claim) const {
     case Claim::log:
       return checkpoint + mover_set_aside;
     case Claim::user:
+      if (mutated(Mutation::nothing_set_aside)) return 0;
       return checkpoint + mover_set_aside + log_set_aside;
   }
   return 0;
@@ -263,10 +265,16 @@ void Space::release(Generation generation) {
   by_generation_.erase(found);
   Segment& segment = rows_[position][index];
   const bool prepared = segment.prepared;
+  if (segment.kind != SegmentClass::nodes) ++released_;
   segment = Segment{};
   segment.name = {blobs_[position]->id(), index, Generation::none};
   segment.prepared = prepared;
   index_free(position, index);
+}
+
+uint64_t Space::released() const {
+  Lock lock(mutex_);
+  return released_;
 }
 
 void Space::mark_prepared(const SegmentName& name, bool prepared) {

@@ -102,6 +102,8 @@ class Space final : public LiveCounts {
   void retire(Generation generation);
   // Stamped and discarded: free again. Also for a segment that was never used.
   void release(Generation generation);
+  // How many segments of data and log have become free since the pool was opened.
+  uint64_t released() const;
   // Whether its space on a file is allocated and written.
   void mark_prepared(const SegmentName& name, bool prepared);
   // A free segment of a file that is not prepared yet, kept from everybody else until it is given
@@ -169,6 +171,7 @@ class Space final : public LiveCounts {
   uint32_t next_generation_ GUARDED_BY(mutex_) = 1;
   uint32_t generation_mark_ GUARDED_BY(mutex_) = UINT32_MAX;
   uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t released_ GUARDED_BY(mutex_) = 0;
   size_t next_blob_ GUARDED_BY(mutex_) = 0;
 };
 

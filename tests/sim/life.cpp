@@ -22,8 +22,10 @@ class Life {
   void open();
   void look(const AfterRecovery& after_recovery);
   void work();
+  void start_afresh(const AfterRecovery& after_recovery);
   void count_space();
   void end();
+  Workload* workload(std::function<void()> arm);
   void crash() {
     machine_.crash(random_);
     ++statistics_.crashes;
@@ -93,21 +95,22 @@ void Life::count_space() {
       check_space(machine_.store(), std::move(nameless), options_.disks_fail, report_));
 }
 
-void Life::work() {
+// Kept when it is abandoned by a crash: what it started refers to it.
+Workload* Life::workload(std::function<void()> arm) {
   WorkloadOptions options = options_.workload;
   if (options.weights.empty()) {
     options = random_options(random_);
     options.flush_after_ns = options_.flush_after_ns;
   }
   options.may_break = options_.may_break;
-  // Kept when it is abandoned by a crash: what it started refers to it.
+  return new Workload(machine_.store(), oracle_, options, random_, std::move(arm), report_);
+}
+
+void Life::work() {
   const bool counts = options_.count_space && random_() % (options_.disks_fail ? 2 : 6) == 0;
-  auto* workload = new Workload(
-      machine_.store(), oracle_, options, random_,
-      [this, counts] {
-        if (!counts || options_.disks_fail) machine_.arm_crash(random_);
-      },
-      report_);
+  Workload* const workload = this->workload([this, counts] {
+    if (!counts || options_.disks_fail) machine_.arm_crash(random_);
+  });
   running_ = machine_.drive(workload->run());
   statistics_.operations += workload->begun();
   statistics_.full_answers += workload->full_answers();
@@ -116,6 +119,19 @@ void Life::work() {
   if (!running_) return;
   delete workload;
   if (report_.ok() && counts) count_space();
+}
+
+// One life more, in which everything is removed and much is written again (promise 4).
+void Life::start_afresh(const AfterRecovery& after_recovery) {
+  open();
+  if (report_.ok()) look(after_recovery);
+  if (!running_ || !report_.ok()) return;
+  Workload* const workload = this->workload([] {});
+  running_ = machine_.drive(workload->start_afresh(options_.afresh_blocks));
+  delete workload;
+  if (report_.ok()) crash();
+  if (report_.ok()) open();
+  if (report_.ok()) look(after_recovery);
 }
 
 void Life::end() {
@@ -140,6 +156,7 @@ LifeStatistics Life::run(const AfterRecovery& after_recovery) {
     if (running_ && report_.ok()) work();
     if (report_.ok()) end();
   }
+  if (options_.afresh_blocks > 0 && report_.ok()) start_afresh(after_recovery);
   return statistics_;
 }
 

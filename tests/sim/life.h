@@ -19,7 +19,7 @@ struct LifeOptions {
   unsigned lives = 20;          // times that it is opened and worked with
   WorkloadOptions workload;     // weights empty: a new mixture every life
   uint64_t flush_after_ns = 0;  // of the store
-  uint64_t afresh_blocks = 0;   // written after everything was removed, where no crash came
+  uint64_t afresh_blocks = 0;   // written at the end, after everything was removed
   bool count_space = false;     // against what the pool says after a walk
   bool disks_fail = false;      // after arm_crash(), which may not crash at all
   bool may_break = false;       // so badly that operations fail, and the pool turns read-only

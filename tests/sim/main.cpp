@@ -53,7 +53,7 @@ constexpr std::array<Kind, 7> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 17> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 20> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -67,6 +67,9 @@ constexpr std::array<std::pair<const char*, Mutation>, 17> mutations{{
     {"forget_layers", Mutation::forget_layers},
     {"trust_old_epoch", Mutation::trust_old_epoch},
     {"append_to_old_nodes", Mutation::append_to_old_nodes},
+    {"forget_facts", Mutation::forget_facts},
+    {"refuse_overwrites", Mutation::refuse_overwrites},
+    {"nothing_set_aside", Mutation::nothing_set_aside},
     {"cut_not_alone", Mutation::cut_not_alone},
     {"own_shared_nodes", Mutation::own_shared_nodes},
     {"alone_for_ever", Mutation::alone_for_ever},

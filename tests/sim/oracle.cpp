@@ -59,6 +59,7 @@ Oracle::Forked Oracle::fork(const std::vector<std::pair<DeviceRef, std::string>>
     device->tag = ++tags_;
     device->name = name;
     device->family = source->family;
+    source->share();
     device->size.settle(source->size.current());
     device->permissions.settle(source->permissions.current());
     device->read_only.settle(read_only);
@@ -111,7 +112,9 @@ void Oracle::settle_fork(ModelDevice& device, uint64_t block, std::span<const st
       " instead of ", cell.versions().front().value.describe(), " or ", cell.current().describe()));
 }
 
-OperationIndex Oracle::roll_back(ModelDevice& device, const ModelDevice& source) {
+OperationIndex Oracle::roll_back(ModelDevice& device, ModelDevice& source) {
+  device.share();
+  source.share();
   const OperationIndex operation =
       begin(text("roll back device ", device.tag, " to device ", source.tag), true, {&device});
   operations_.note_change(operation);

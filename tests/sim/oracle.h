@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,6 +47,14 @@ struct ModelDevice {
   std::map<uint64_t, Cell<Content>> blocks;  // what is not here was never written: zeroes
   std::vector<OperationIndex> unflushed;     // operations that no flush has covered
   uint64_t family = 0;                       // devices of one are related; 0: nobody knows
+  // Blocks that hold data which was written since it was last shared, and since the last recovery:
+  // overwriting them is never refused (promise 4).
+  std::set<uint64_t> alone;
+  uint64_t shares = 0;  // how often it was
+  void share() {
+    alone.clear();
+    ++shares;
+  }
 
   uint64_t bytes() const { return size.current().high; }
   Content block(uint64_t index) const {
@@ -82,7 +91,7 @@ class Oracle {
   static std::vector<uint64_t> unsettled_blocks(const ModelDevice& device);
   static void settle_fork(ModelDevice& device, uint64_t block, std::span<const std::byte> bytes,
                           Report& report);
-  OperationIndex roll_back(ModelDevice& device, const ModelDevice& source);
+  OperationIndex roll_back(ModelDevice& device, ModelDevice& source);
   OperationIndex remove(const std::string& name);
   OperationIndex rename(const std::string& from, const std::string& to);
   OperationIndex set_permissions(ModelDevice& device, Permissions permissions);

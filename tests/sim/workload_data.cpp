@@ -56,12 +56,18 @@ Task<void> Workload::do_write(Action action) {
   Buffer buffer(length);
   const std::span<std::byte> data = buffer.span().first(length);
   Oracle::pattern(*device, offset, version, zero, data);
+  const uint64_t shares = device->shares;
+  bool alone = !grows;
+  for (uint64_t block = first; block < last; ++block)
+    if (device->alone.erase(block) == 0) alone = false;
   const OperationIndex operation = oracle_.write(*device, offset, version, zero, data);
   auto task = store_.write(device->id, offset, data);
   const Result<> result = co_await task;
   if (broken(result)) co_return;
-  if (answered(result, oracle_.operations().at(operation).what)) {
+  if (answered(result, oracle_.operations().at(operation).what, !alone)) {
     oracle_.completed(operation);
+    for (uint64_t block = first; block < last && device->shares == shares; ++block)
+      if (!device->block(block).zero()) device->alone.insert(block);
   } else if (report_.ok()) {
     auto back = read_back(operation, device, first, last - first);
     co_await back;
@@ -132,6 +138,7 @@ Task<void> Workload::do_erase() {
                     Lease::exclusive};
   if (!available(lease)) co_return;
   const Held held = hold(lease);
+  device->alone.erase(device->alone.lower_bound(lease.begin), device->alone.lower_bound(lease.end));
   const OperationIndex operation = oracle_.erase(*device, offset, length);
   auto task = store_.erase(device->id, offset, length);
   const Result<> result = co_await task;
@@ -156,6 +163,7 @@ Task<void> Workload::do_resize() {
   if (options_.far_places && chance(20)) size = (uint64_t{1} << (30 + below(20))) + below(9);
   if (chance(5)) size = device->bytes();
   const bool grows = size > device->bytes();
+  device->alone.clear();
   const OperationIndex operation = oracle_.resize(*device, size);
   auto task = store_.resize(device->id, size);
   const Result<> result = co_await task;
@@ -167,6 +175,7 @@ Task<void> Workload::do_empty() {
   const Lease lease{device.get(), 0, 0, Lease::whole_device};
   if (!device || device->read_only.current() || !available(lease)) co_return;
   const Held held = hold(lease);
+  device->alone.clear();
   const OperationIndex operation = oracle_.truncate_to_empty(*device);
   auto task = store_.truncate_to_empty(device->id);
   const Result<> result = co_await task;

@@ -86,5 +86,17 @@ TEST(Lineage, EqualsTheDefinitionForRandomFamilies) {
   }
 }
 
+// C1: an entry of number 5 and one of 9 are one to all who see either, unless a fork saw only the
+// first.
+TEST(Lineage, AForkBetweenTwoNumbersKeepsThemApart) {
+  const Lineage lineage{{MapId{2}, MapId{1}, 7, DeviceId{2}}};
+  EXPECT_TRUE(forked_between(lineage, MapId{1}, 5, 9));
+  EXPECT_TRUE(forked_between(lineage, MapId{1}, 7, 9));
+  EXPECT_FALSE(forked_between(lineage, MapId{1}, 5, 7));  // it sees both
+  EXPECT_FALSE(forked_between(lineage, MapId{1}, 8, 9));  // neither
+  EXPECT_FALSE(forked_between(lineage, MapId{2}, 5, 9));
+  EXPECT_FALSE(forked_between(lineage, MapId{1}, 7, 7));
+}
+
 }  // namespace
 }  // namespace lamina
