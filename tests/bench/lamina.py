@@ -32,7 +32,7 @@ class Pool:
         self._label = label
         self.image = folder.path / f"{label}.img"
         self.mount = folder.path / f"{label}-mnt"
-        self.mount.mkdir()
+        self.mount.mkdir(exist_ok=True)  # of one before it, which was discarded
         self.use(settings)
         if settings:  # of which some are for format
             with self.image.open("wb") as file:
