@@ -10,8 +10,10 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t log_set_aside = 3;       // erases, removes, renames: they must always work (D5)
-constexpr uint64_t mover_set_aside = 3;     // one being filled, one more, and one for luck's sake
+constexpr uint64_t log_set_aside = 3;  // erases, removes, renames: they must always work (D5)
+// As many as it takes to gain one more where they come from segments that are seven eighths live:
+// with fewer the mover could not begin any more, and the pool would be called full.
+constexpr uint64_t mover_set_aside = 7;
 constexpr uint64_t checkpoint_minimum = 4;  // two copies, each may cross a segment's end
 // A recovery names a chain before what the crash left is free; and each crash in a row, while it
 // opens and before a checkpoint, leaves one segment of it.
@@ -21,7 +23,7 @@ constexpr double least_kept_back_percent = 7;
 // Segments that never hold users' data at rest: what the log is in and has named, two of nodes that
 // are filled and two that are, and what is set aside above users where the maps are small.
 constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +
-                                 mover_set_aside + 2 * checkpoint_minimum;
+                                 mover_set_aside + checkpoint_minimum;
 static_assert(never_users >= 12);
 // Copies of the maps that may have to lie on the medium at once: two each of K_old, K_new and the
 // checkpoint in progress, and what is set aside for the next.
@@ -99,8 +101,9 @@ uint64_t Space::set_aside_above(Claim claim) const {
   for (const auto& rows : rows_) total += rows.size();
   const uint64_t segment_bytes = uint64_t{segment_blocks_} * block_size;
   const uint64_t checkpoint =
-      recovery_set_aside + std::min(checkpoint_minimum + 4 * div_up(node_bytes_, segment_bytes),
-                                    std::max(checkpoint_minimum, total / 4));
+      recovery_set_aside +
+      std::min(std::max(checkpoint_minimum, 4 * div_up(node_bytes_, segment_bytes)),
+               std::max(checkpoint_minimum, total / 4));
   switch (claim) {
     case Claim::checkpoint:
       return 0;
