@@ -109,6 +109,8 @@ Task<void> PoolState::show_space() {
   if (!closing()) {
     auto result = co_await checkpointer.run();
     if (result && walker.would_find_less()) result = co_await reclaimer.measure(true);
+    // What the maps that are gone had of nodes is free with the next checkpoint.
+    if (result && checkpointer.has_unreachable()) result = co_await checkpointer.run();
   }
   Lock lock(background_mutex_);
   --background_;

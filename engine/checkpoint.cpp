@@ -151,7 +151,7 @@ Task<Result<bool>> Checkpointer::begin_turn(Sequence wanted) {
     {
       Lock lock(mutex_);
       if (!running_) {
-        if (cut_ >= wanted && moves_.empty()) co_return false;
+        if (cut_ >= wanted && moves_.empty() && unreachable_.empty()) co_return false;
         running_ = true;
         co_return true;
       }
@@ -216,6 +216,11 @@ void Checkpointer::add_moves(PendingMoves moves) {
 bool Checkpointer::has_moves() const {
   Lock lock(mutex_);
   return !moves_.empty() || moves_taken_;
+}
+
+bool Checkpointer::has_unreachable() const {
+  Lock lock(mutex_);
+  return !unreachable_.empty();
 }
 
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {

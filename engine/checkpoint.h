@@ -81,6 +81,7 @@ class Checkpointer {
   // Nodes that a walk of image `seen_in` could not reach: they leave the table at the next
   // checkpoint, unless they were written since.
   void drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in);
+  bool has_unreachable() const;
 
   // What recovery found, to go on from.
   struct Resume {

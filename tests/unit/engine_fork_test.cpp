@@ -228,6 +228,8 @@ TEST_F(WithFamily, RemovingOneOfAChainGivesBackWhatItHadAlone) {
 TEST_F(WithFamily, WhatARemovalGivesBackShowsByItself) {
   create("a", 256);
   fill("a");
+  checkpoint();
+  const uint64_t metadata = pool_->status().metadata_bytes;
   fork("a", "s");
   fork("a", "t");
   fill("a");
@@ -239,6 +241,7 @@ TEST_F(WithFamily, WhatARemovalGivesBackShowsByItself) {
   wait(pass(2'000'000'000));
   EXPECT_EQ(pool_->status().data_bytes, 256 * block_size);
   EXPECT_TRUE(pool_->status().walk.complete);
+  EXPECT_LT(pool_->status().metadata_bytes, metadata + block_size);  // nodes of "s" and "t" too
 }
 
 TEST_F(WithFamily, OneThatHasDivergedWhollySharesNoMore) {
