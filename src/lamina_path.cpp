@@ -96,6 +96,11 @@ std::unexpected<Error> system_error(const std::string& what, const std::string& 
               what + " " + path + ": " + std::strerror(error_number) + advice(error_number));
 }
 
+bool lies_in_dead_mount(const std::string& path) {
+  struct statfs unused {};
+  return statfs(path.c_str(), &unused) != 0 && is_dead_mount(errno);
+}
+
 Result<LaminaPath> find_mount(const std::string& typed) {
   auto path = canonical(typed);
   if (!path) return forward_error(path);
@@ -105,6 +110,8 @@ Result<LaminaPath> find_mount(const std::string& typed) {
   const auto mounted = std::find_if(table.rbegin(), table.rend(), [&](const MountEntry& entry) {
     return entry.device == status.st_dev && entry.type == lamina_mount_type;
   });
+  if (mounted != table.rend() && lies_in_dead_mount(*path))
+    return system_error("cannot look up", typed, ENOTCONN);
   if (mounted == table.rend() || access((mounted->point + "/.lamina/version").c_str(), F_OK) != 0)
     return fail(Code::invalid, typed +
                                    " is not in a lamina mount; `findmnt -t fuse.lamina` lists "

@@ -39,6 +39,10 @@ inline bool is_dead_mount(int error_number) {
   return error_number == ENOTCONN || error_number == ECONNABORTED;
 }
 
+// Whether `path` lies in a mount whose daemon is gone: it is asked for something that the kernel
+// does not answer from what it remembers, as it does a stat() for a while after the daemon died.
+bool lies_in_dead_mount(const std::string& path);
+
 // `what` failed on `path` with `error_number`: the message and the code.
 std::unexpected<Error> system_error(const std::string& what, const std::string& path,
                                     int error_number);

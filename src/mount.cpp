@@ -32,18 +32,14 @@ Result<std::string> checked_mount_point(const std::string& typed) {
     return fail(Code::invalid, "cannot mount at " + typed + ": " + why);
   };
   std::array<char, PATH_MAX> resolved{};
+  if (lies_in_dead_mount(typed))
+    return cannot("a mount whose daemon died is there; `lamina umount` it first");
   if (realpath(typed.c_str(), resolved.data()) == nullptr) {
     if (errno == ENOENT) return cannot("there is no such directory; `mkdir` makes it");
-    if (is_dead_mount(errno))
-      return cannot("a mount whose daemon died is there; `lamina umount` it first");
     return cannot(std::strerror(errno));
   }
   struct stat status {};
-  if (stat(resolved.data(), &status) != 0) {
-    if (is_dead_mount(errno))
-      return cannot("a mount whose daemon died is there; `lamina umount` it first");
-    return cannot(std::strerror(errno));
-  }
+  if (stat(resolved.data(), &status) != 0) return cannot(std::strerror(errno));
   if (!S_ISDIR(status.st_mode)) return cannot("it is not a directory");
   for (const MountEntry& entry : read_mount_table())
     if (entry.point == resolved.data() && entry.type == lamina_mount_type)

@@ -105,8 +105,7 @@ bool is_mount_point(const LaminaPath& mount) {
 }
 
 Result<ExitCode> unmount_pool(const std::string& typed, bool force) {
-  struct stat status {};
-  if (stat(typed.c_str(), &status) != 0 && is_dead_mount(errno)) return unmount_dead(typed);
+  if (lies_in_dead_mount(typed)) return unmount_dead(typed);
   auto mount = find_mount(typed);
   if (!mount) return forward_error(mount);
   if (!is_mount_point(*mount))

@@ -117,6 +117,7 @@ umount_pool
 step "a dead daemon's mount goes by umount"
 mount_pool
 pid=$(daemon_pid)
+ls -l "$mnt" >/dev/null # the kernel remembers for a second, also of a daemon that is dead
 kill -9 "$pid"
 until gone "$pid"; do sleep 0.05; done
 refuses "daemon" "$lamina" ls "$mnt"
