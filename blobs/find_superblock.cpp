@@ -100,10 +100,10 @@ Task<Result<JournalBlob::Found>> JournalBlob::find(Disk& disk) {
   }
   Found found;
   found.superblock = std::move(*good);
-  const uint64_t end = found.superblock.size - block_size;
-  const std::array<uint64_t, superblock_copies> offsets = {0, spare_superblock_offset,
-                                                           found.superblock.middle, end};
-  for (const uint64_t offset : offsets) {
+  Layout layout;
+  layout.size = found.superblock.size;
+  layout.middle = found.superblock.middle;
+  for (const uint64_t offset : layout.superblock_offsets()) {
     const std::optional<Superblock> copy = co_await reader.read(offset);
     if (!copy || *copy != found.superblock) ++found.damaged;
   }

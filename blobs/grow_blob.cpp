@@ -68,4 +68,27 @@ Task<Result<>> JournalBlob::grow_to(Superblock superblock, Access access) {
   co_return Result<>{};
 }
 
+Task<Result<std::vector<GrownBlob>>> grow_blobs(
+    const std::vector<std::unique_ptr<JournalBlob>>& blobs, std::string name, GrowBlob grow) {
+  std::vector<GrownBlob> all;
+  bool known = name.empty();
+  for (const auto& blob : blobs) {
+    const Superblock& old = blob->superblock();
+    if (!name.empty() && old.blob_name != name) continue;
+    known = true;
+    auto larger = blob->larger();
+    if (!larger) co_return forward_error(larger);
+    if (!*larger) continue;
+    Task<Result<>> growing = grow(*blob, std::move(**larger));
+    LAMINA_CO_TRY(co_await growing);
+    const Superblock& now = blob->superblock();
+    all.push_back({now.blob_name, blob->disk().name(), old.size, now.size, old.segment_count,
+                   now.segment_count});
+  }
+  if (!known)
+    co_return fail(Code::not_found, "the pool \"" + blobs.front()->superblock().pool_name +
+                                        "\" has no blob \"" + name + "\"");
+  co_return all;
+}
+
 }  // namespace lamina

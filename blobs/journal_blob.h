@@ -9,7 +9,8 @@
 //
 // The first and last MiB never carry payload, so that blkid, LVM or ZFS find lamina's magic there
 // and nothing that a guest wrote. A blob that has grown keeps its middle where it was.
-// Thread-safety: from any thread. All but grow() change nothing; what they return stays valid, and
+// Thread-safety: from any thread. All but grow_to() change nothing; what they return stays valid,
+// and
 //   is what was true when they were asked.
 #pragma once
 
@@ -19,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/task.h"
@@ -106,5 +108,19 @@ class JournalBlob {
   std::vector<std::unique_ptr<const Shape>> shapes_;
   std::atomic<const Shape*> shape_{nullptr};
 };
+
+// A blob that has taken in what its disk had become larger by.
+struct GrownBlob {
+  std::string name, path;
+  uint64_t old_size = 0, size = 0;  // of the disk, bytes
+  uint32_t old_segments = 0, segments = 0;
+};
+
+// Lets each of the blobs that is called `name` (all, where that is empty) and can become larger do
+// so by `grow`; those that have, in order. Errors: not_found, no blob has that name; those of
+// larger() and of `grow`.
+using GrowBlob = std::function<Task<Result<>>(JournalBlob& blob, Superblock larger)>;
+Task<Result<std::vector<GrownBlob>>> grow_blobs(
+    const std::vector<std::unique_ptr<JournalBlob>>& blobs, std::string name, GrowBlob grow);
 
 }  // namespace lamina

@@ -29,20 +29,37 @@ bool PoolState::checkpoint_due(uint64_t bytes, uint64_t entries) const {
   return bytes >= std::max(limit, log_minimum * segment) || entries >= log.entry_limit() / 2;
 }
 
-void PoolState::start_checkpoint() {
+void PoolState::start_in_background(Task<void> (PoolState::*work)(), bool PoolState::*once) {
   {
     Lock lock(background_mutex_);
-    if (checkpoint_started_ || closing_) return;
-    checkpoint_started_ = true;
+    if (closing_ || (once && this->*once)) return;
+    if (once) this->*once = true;
     ++background_;
   }
-  spawn(background_checkpoint());
+  spawn(run_in_background(work));
 }
 
-Task<void> PoolState::background_checkpoint() {
+Task<void> PoolState::run_in_background(Task<void> (PoolState::*work)()) {
   co_await Yield{};  // it is spawned under locks
   SwitchTo background{*settings.background};
   co_await background;
+  Task<void> working = (this->*work)();
+  co_await working;
+  Lock lock(background_mutex_);
+  --background_;
+  background_ended_.wake_all();
+}
+
+bool PoolState::closing() const {
+  Lock lock(background_mutex_);
+  return closing_;
+}
+
+void PoolState::start_checkpoint() {
+  start_in_background(&PoolState::checkpoint_and_reclaim, &PoolState::checkpoint_started_);
+}
+
+Task<void> PoolState::checkpoint_and_reclaim() {
   auto result = co_await checkpointer.run();
   for (int again = 0; result && again < follow_up_limit; ++again) {
     result = co_await reclaimer.after_checkpoint();
@@ -54,48 +71,21 @@ Task<void> PoolState::background_checkpoint() {
   co_await reclaimer.prepare_ahead();
   Lock lock(background_mutex_);
   checkpoint_started_ = false;
-  --background_;
-  background_ended_.wake_all();
 }
 
 void PoolState::start_preparing() {
-  {
-    Lock lock(background_mutex_);
-    if (closing_) return;
-    ++background_;
-  }
-  spawn(prepare_in_background());
+  start_in_background(&PoolState::prepare, nullptr);
 }
 
-Task<void> PoolState::prepare_in_background() {
-  co_await Yield{};
-  SwitchTo background{*settings.background};
-  co_await background;
+Task<void> PoolState::prepare() {
   co_await reclaimer.prepare_ahead();
-  Lock lock(background_mutex_);
-  --background_;
-  background_ended_.wake_all();
-}
-
-bool PoolState::closing() const {
-  Lock lock(background_mutex_);
-  return closing_;
 }
 
 void PoolState::start_showing_space() {
-  {
-    Lock lock(background_mutex_);
-    if (showing_started_ || closing_) return;
-    showing_started_ = true;
-    ++background_;
-  }
-  spawn(show_space());
+  start_in_background(&PoolState::show_space, &PoolState::showing_started_);
 }
 
 Task<void> PoolState::show_space() {
-  co_await Yield{};  // it is spawned under locks
-  SwitchTo background{*settings.background};
-  co_await background;
   // Removals in a row are shown together.
   for (uint64_t left = std::max(gather_ns, walker.pause_ns()); left > 0 && !closing();) {
     const uint64_t part = std::min(left, gather_ns);
@@ -104,34 +94,21 @@ Task<void> PoolState::show_space() {
   }
   {
     Lock lock(background_mutex_);
-    showing_started_ = false;
+    showing_started_ = false;  // what is removed from now on is shown by another
   }
-  if (!closing()) {
-    auto result = co_await checkpointer.run();
-    if (result && walker.would_find_less()) result = co_await reclaimer.measure(true);
-    // What the maps that are gone had of nodes is free with the next checkpoint.
-    if (result && checkpointer.has_unreachable()) result = co_await checkpointer.run();
-  }
-  Lock lock(background_mutex_);
-  --background_;
-  background_ended_.wake_all();
+  if (closing()) co_return;
+  auto result = co_await checkpointer.run();
+  if (result && walker.would_find_less()) result = co_await reclaimer.measure(true);
+  // What the maps that are gone had of nodes is free with the next checkpoint.
+  if (result && checkpointer.has_unreachable()) result = co_await checkpointer.run();
 }
 
 void PoolState::start_figures() {
   walker.ask();
-  {
-    Lock lock(background_mutex_);
-    if (figures_started_ || closing_) return;
-    figures_started_ = true;
-    ++background_;
-  }
-  spawn(figures_in_background());
+  start_in_background(&PoolState::answer_figures, &PoolState::figures_started_);
 }
 
-Task<void> PoolState::figures_in_background() {
-  co_await Yield{};
-  SwitchTo background{*settings.background};
-  co_await background;
+Task<void> PoolState::answer_figures() {
   for (;;) {
     const uint64_t asked = walker.asked();
     auto counted = co_await count_figures();
@@ -142,8 +119,6 @@ Task<void> PoolState::figures_in_background() {
     Lock lock(background_mutex_);
     if (walker.asked() != asked && !closing_) continue;
     figures_started_ = false;
-    --background_;
-    background_ended_.wake_all();
     co_return;
   }
 }

@@ -24,6 +24,11 @@ std::vector<EpochCut> newest_cuts(const std::vector<EpochCut>& all) {
   return {all.begin() + static_cast<std::ptrdiff_t>(skip), all.end()};
 }
 
+// Both are bounds, so the sum may come to less than nothing.
+uint64_t changed_by(uint64_t blocks, int64_t change) {
+  return static_cast<uint64_t>(std::max<int64_t>(static_cast<int64_t>(blocks) + change, 0));
+}
+
 }  // namespace
 
 uint32_t generation_quota(uint64_t segments) {
@@ -225,8 +230,7 @@ bool Checkpointer::has_unreachable() const {
 
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   Lock lock(mutex_);
-  const int64_t now = static_cast<int64_t>(blocks) + added_blocks_ - image.added_blocks;
-  used_blocks_ = std::min(used_blocks_, static_cast<uint64_t>(std::max<int64_t>(now, 0)));
+  used_blocks_ = std::min(used_blocks_, changed_by(blocks, added_blocks_ - image.added_blocks));
 }
 
 void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in) {
@@ -374,9 +378,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     metadata_bytes_ = made.nodes.count() * block_size + slot.tables_bytes;
     // A walk may have counted meanwhile.
     const int64_t added = made.merges.added_blocks();
-    const int64_t bound = static_cast<int64_t>(used_blocks_) + added;
-    used_blocks_ =
-        std::min(cut.tables.used_blocks, static_cast<uint64_t>(std::max<int64_t>(bound, 0)));
+    used_blocks_ = std::min(cut.tables.used_blocks, changed_by(used_blocks_, added));
     added_blocks_ += added;
     extents_ = 0;
     for (const ImageMap& m : made.maps) extents_ += m.extents;
@@ -412,9 +414,8 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   // Without sharing the maps add up to what is used. Else it is what was used before and what came
   // in, until a walk counts it.
   Lock lock(mutex_);
-  const int64_t bound = static_cast<int64_t>(used_blocks_) + made.merges.added_blocks();
-  cut.tables.used_blocks =
-      shares ? std::min(mapped, static_cast<uint64_t>(std::max<int64_t>(bound, 0))) : mapped;
+  const uint64_t bound = changed_by(used_blocks_, made.merges.added_blocks());
+  cut.tables.used_blocks = shares ? std::min(mapped, bound) : mapped;
   co_return Result<>{};
 }
 

@@ -75,6 +75,16 @@ struct BlobStatus {
   std::string health;  // "ok", or what is wrong
 };
 
+// Walks of the maps.
+struct WalkStatus {
+  uint64_t age_ns = UINT64_MAX;  // of the newest complete one; UINT64_MAX: there is none yet
+  bool complete = false;         // the newest one could read everything (A8)
+  bool running = false;
+  uint64_t done = 0, all = 0;        // of the one that is running: leaves read, to be read
+  uint64_t asked = 0, answered = 0;  // Pool::ask_shares()
+  uint64_t taken_ns = 0, extents = 0, passes = 0;  // of the newest complete one
+};
+
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
@@ -107,14 +117,7 @@ struct PoolStatus {
   uint64_t moved_bytes = 0, emptied_segments = 0, gained_bytes = 0;  // by it, since open
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
-  struct Walk {
-    uint64_t age_ns = UINT64_MAX;  // of the newest complete one; UINT64_MAX: there is none yet
-    bool complete = false;         // the newest one could read everything (A8)
-    bool running = false;
-    uint64_t done = 0, all = 0;        // of the one that is running: leaves read, to be read
-    uint64_t asked = 0, answered = 0;  // Pool::ask_figures()
-    uint64_t taken_ns = 0, extents = 0, passes = 0;  // of the newest complete one
-  } walk;
+  WalkStatus walk;
   uint64_t lost_ranges = 0;
 
   uint64_t written_for(Cause cause) const { return written[static_cast<size_t>(cause)]; }
@@ -133,12 +136,6 @@ struct MappedRange {
   RangeState state = RangeState::hole;
   BlobId blob = BlobId::none;  // data
   Address address{};           // data: of the first block
-};
-
-struct GrownBlob {
-  std::string name, path;
-  uint64_t old_size = 0, size = 0;  // of the disk, bytes
-  uint32_t old_segments = 0, segments = 0;
 };
 
 class PoolState;  // the parts; engine/pool_state.h

@@ -17,29 +17,19 @@ JournalBlob::Access PoolState::superblock_access(Epoch epoch) {
 Task<Result<std::vector<GrownBlob>>> Pool::grow(std::string blob) {
   PoolState& s = *state_;
   LAMINA_CO_TRY(s.writable());
-  std::vector<GrownBlob> all;
-  bool known = blob.empty();
-  for (const auto& one : s.blobs) {
-    const Superblock& old = one->superblock();
-    if (!blob.empty() && old.blob_name != blob) continue;
-    known = true;
-    auto larger = one->larger();
-    if (!larger) co_return forward_error(larger);
-    if (!*larger) continue;
-    Task<Result<>> growing = s.checkpointer.between(
-        [&](Epoch epoch) { return one->grow_to(**larger, s.superblock_access(epoch)); });
-    LAMINA_CO_TRY(co_await growing);
-    const Superblock& now = one->superblock();
-    all.push_back({now.blob_name, one->disk().name(), old.size, now.size, old.segment_count,
-                   now.segment_count});
-  }
-  if (!known) co_return fail(Code::not_found, "the pool has no blob \"" + blob + "\"");
-  if (all.empty()) co_return all;
+  Task<Result<std::vector<GrownBlob>>> growing = grow_blobs(
+      s.blobs, std::move(blob), [&s](JournalBlob& one, Superblock larger) -> Task<Result<>> {
+        return s.checkpointer.between([&s, &one, larger = std::move(larger)](Epoch epoch) {
+          return one.grow_to(larger, s.superblock_access(epoch));
+        });
+      });
+  auto grown = co_await growing;
+  if (!grown || grown->empty()) co_return grown;
   LAMINA_CO_TRY(co_await s.checkpointer.run(true));
   s.space.grow();
   s.log.space_changed();
   s.start_preparing();
-  co_return all;
+  co_return grown;
 }
 
 }  // namespace lamina

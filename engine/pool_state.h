@@ -114,20 +114,16 @@ class PoolState final : public BlockSource {
   // --- background (engine/background.cpp)
   // Starts a checkpoint, and what follows it, unless one is on its way.
   void start_checkpoint();
-  Task<void> background_checkpoint();
   Task<void> wait_for_background();
   void start_preparing();
   // The log fills segments so fast, with so few flushes, that zeroes written ahead of it would only
   // be in its way.
   bool log_streams() const;
-  Task<void> prepare_in_background();
   // A device or a map is gone: what that gives back is shown soon, without anybody asking.
   void start_showing_space();
-  Task<void> show_space();
   // Figures of everything that has been done so far (engine/space/walker.h), for the asker to look
   // at Walker::status(); or to wait for.
   void start_figures();
-  Task<void> figures_in_background();
   Task<Result<>> count_figures();
   bool closing() const;
 
@@ -176,6 +172,14 @@ class PoolState final : public BlockSource {
 
  private:
   bool checkpoint_due(uint64_t bytes, uint64_t entries) const;
+  // Runs `work` on the background executor; not once the pool closes. `once`: what is true from
+  // here on, and says that there need not be another, until `work` takes it back.
+  void start_in_background(Task<void> (PoolState::*work)(), bool PoolState::*once);
+  Task<void> run_in_background(Task<void> (PoolState::*work)());
+  Task<void> checkpoint_and_reclaim();
+  Task<void> prepare();
+  Task<void> show_space();
+  Task<void> answer_figures();
 
   std::atomic<uint64_t> segment_in_ns_{UINT64_MAX};  // how long the log was in the segment before
   std::atomic<uint64_t> segment_since_ns_{0};        // when it left that

@@ -82,9 +82,7 @@ PoolStatus Pool::status() {
   status.emptied_segments = moved.victims;
   status.gained_bytes = moved.gained * s.space.segment_blocks() * block_size;
   status.data_bytes = s.checkpointer.used_blocks() * block_size;
-  const Walker::Status walk = s.walker.status();
-  status.walk = {walk.age_ns, walk.complete, walk.running,  walk.done,    walk.all,
-                 walk.asked,  walk.answered, walk.taken_ns, walk.extents, walk.passes};
+  status.walk = s.walker.status();
   return status;
 }
 

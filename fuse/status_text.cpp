@@ -88,7 +88,7 @@ Json age(uint64_t age_ns) {
   return age_ns / 1'000'000'000;
 }
 
-Json walk_json(const PoolStatus::Walk& walk) {
+Json walk_json(const WalkStatus& walk) {
   return {{"age_s", age(walk.age_ns)}, {"complete", walk.complete},
           {"running", walk.running},   {"done", walk.done},
           {"all", walk.all},           {"asked", walk.asked},

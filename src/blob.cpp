@@ -75,7 +75,7 @@ Result<GrownBlobs> grow_any(const GrowOptions& options) {
   if (find_mount(options.pool)) return grow_mounted(options.pool, options.blob);
   const auto config = load_pool_config(options.pool);
   if (!config) return std::unexpected(config.error());
-  auto grown = run_task<std::vector<GrownBlob>>([&] { return grow_blobs(*config, options.blob); });
+  auto grown = run_task<std::vector<GrownBlob>>([&] { return grow_pool(*config, options.blob); });
   if (grown || grown.error().code != Code::busy) return grown;
   const auto serving = find_serving(*config);
   if (!serving) return grown;

@@ -14,6 +14,7 @@
 #include "lamina_path.h"
 #include "loop_device.h"
 #include "progress.h"
+#include "status_report.h"
 #include "text_table.h"
 
 namespace lamina {
@@ -103,12 +104,11 @@ std::string counted_text(const Json& device, const char* key) {
 }
 
 Result<Json> walk_status(const LaminaPath& mount) {
-  auto text = read_report(mount, "status.json");
-  if (!text) return forward_error(text);
-  const Json status = Json::parse(*text, nullptr, false);
-  if (!status.is_object() || !status.contains("walk"))
+  auto status = read_status(mount.mount);
+  if (!status) return forward_error(status);
+  if (!status->contains("walk"))
     return fail(Code::io, "the status of " + mount.mount + " makes no sense");
-  return status["walk"];
+  return (*status)["walk"];
 }
 
 // Until what devices share was counted as of now, or later.

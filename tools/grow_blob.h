@@ -10,12 +10,12 @@
 
 #include "base/result.h"
 #include "base/task.h"
+#include "blobs/journal_blob.h"
 #include "config/pool_config.h"
-#include "engine/pool.h"
 
 namespace lamina {
 
 // `name` empty: every blob that has room to grow. Those that did.
-Task<Result<std::vector<GrownBlob>>> grow_blobs(PoolConfig config, std::string name);
+Task<Result<std::vector<GrownBlob>>> grow_pool(PoolConfig config, std::string name);
 
 }  // namespace lamina

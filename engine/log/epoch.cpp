@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "engine/log/log.h"
-#include "engine/space/summary_cache.h"
 
 namespace lamina {
 
@@ -183,10 +182,17 @@ uint64_t Log::tail_bytes() const {
 std::optional<uint64_t> Log::newer_entries(Generation generation, uint64_t begin, uint64_t end,
                                            Sequence than) const {
   Lock lock(order_);
-  for (const auto& segment : held_)
-    if (segment->name.generation == generation)
-      return EntryAges(segment->entries).newer(begin, end, than);
-  return std::nullopt;
+  const auto found = std::ranges::find_if(
+      held_, [generation](const auto& segment) { return segment->name.generation == generation; });
+  if (found == held_.end()) return std::nullopt;
+  uint64_t newer = 0;
+  for (const Entry& entry : (*found)->entries) {
+    if (entry.kind != EntryKind::write || entry.sequence <= than) continue;
+    const uint64_t from = std::max<uint64_t>(begin, entry.offset);
+    const uint64_t to = std::min(end, entry.offset + entry.length.value);
+    if (from < to) newer += to - from;
+  }
+  return newer;
 }
 
 std::vector<Generation> Log::held() const {

@@ -65,7 +65,6 @@ class Marks {
   };
 
   Stripe& stripe_of(Generation generation) { return stripes_[raw(generation) % stripes]; }
-  size_t words() const { return segment_words_; }
   uint64_t bits_bytes() const { return segment_words_ * 8 * (asks_ ? 2 : 1); }
   uint64_t owners_bytes() const { return segment_words_ * 64 * sizeof(Owner); }
   bool take_memory(uint64_t bytes);

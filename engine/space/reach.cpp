@@ -21,6 +21,10 @@ uint64_t place_of(const NodeEntry& entry) {
   return uint64_t{raw(entry.copies[0].generation)} << 32 | entry.copies[0].block;
 }
 
+void sort_by_place(std::vector<Reach::Leaf>& nodes) {
+  std::ranges::sort(nodes, {}, &Reach::Leaf::place);
+}
+
 class Levels {
  public:
   Levels(NodeStore& nodes, const Image& image, std::function<Result<>()> go_on, Reach& out)
@@ -33,8 +37,7 @@ class Levels {
     // All who reach a node lie one level above it, so its owner is known when its turn comes.
     for (size_t level = node_format::max_level; level > 0; --level)
       LAMINA_CO_TRY(co_await read_level(level));
-    std::sort(levels_[0].begin(), levels_[0].end(),
-              [](const Reach::Leaf& a, const Reach::Leaf& b) { return a.place < b.place; });
+    sort_by_place(levels_[0]);
     out_.leaves = std::move(levels_[0]);
     co_return Result<>{};
   }
@@ -54,8 +57,7 @@ class Levels {
 
   Task<Result<>> read_level(size_t level) {
     std::vector<Reach::Leaf>& at = levels_[level];
-    std::sort(at.begin(), at.end(),
-              [](const Reach::Leaf& a, const Reach::Leaf& b) { return a.place < b.place; });
+    sort_by_place(at);
     ReadAhead ahead(nodes_, false, reads_ahead);
     size_t started = 0;
     Result<> result;

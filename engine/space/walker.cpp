@@ -46,7 +46,6 @@ Task<Result<WalkResult>> Walker::walk(ImagePtr image, std::set<Generation> wante
     if (!walked) co_return walked;
     ended_ns_ = ended;
     status_.taken_ns = ended - began;
-    status_.nodes = walked->nodes;
     status_.extents = walked->extents;
     status_.passes = walked->passes;
   }
@@ -124,9 +123,9 @@ void Walker::answer(uint64_t asked) {
   status_.answered = std::max(status_.answered, asked);
 }
 
-Walker::Status Walker::status() const {
+WalkStatus Walker::status() const {
   Lock lock(mutex_);
-  Status status = status_;
+  WalkStatus status = status_;
   if (ended_ns_ > 0) status.age_ns = pool_.settings.background->now_ns() - ended_ns_;
   status.done = progress_.done;
   status.all = progress_.all;

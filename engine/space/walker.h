@@ -15,6 +15,7 @@
 #include "base/task.h"
 #include "base/waiters.h"
 #include "engine/image.h"
+#include "engine/pool.h"
 #include "engine/space/walk.h"
 
 namespace lamina {
@@ -47,15 +48,7 @@ class Walker {
   uint64_t asked() const;
   void answer(uint64_t asked);
 
-  struct Status {
-    uint64_t age_ns = UINT64_MAX;  // of the newest complete one; UINT64_MAX: there is none
-    bool complete = false;         // the newest one could read everything
-    bool running = false;
-    uint64_t done = 0, all = 0;  // leaves of the one that is running
-    uint64_t asked = 0, answered = 0;
-    uint64_t taken_ns = 0, nodes = 0, extents = 0, passes = 0;  // of the newest complete one
-  };
-  Status status() const;
+  WalkStatus status() const;
 
  private:
   Result<> go_on(bool for_space) const;
@@ -67,7 +60,7 @@ class Walker {
   bool pressed_ GUARDED_BY(mutex_) = false;
   CheckpointNumber known_ GUARDED_BY(mutex_) = 0;
   uint64_t ended_ns_ GUARDED_BY(mutex_) = 0;
-  Status status_ GUARDED_BY(mutex_);
+  WalkStatus status_ GUARDED_BY(mutex_);
 };
 
 }  // namespace lamina

@@ -14,6 +14,7 @@ from .lamina import TOP, Pool
 from .machine import Missing
 
 BLOCK = 4096
+SPARE = 1.25  # of a pool over its data
 
 
 def _daemon():
@@ -42,10 +43,17 @@ class WordPool(Pool):
         Path(f"{self.image}.words").unlink(missing_ok=True)
 
 
-def write_extents(pool, disk, size):
-    """Every 4K block of it once, at random, so that no two extents join; then a checkpoint."""
+def pool_of_extents(bench, label, extents, more=1024):
+    """A pool with a device of so many extents, and MiB besides: pool, path, size of it in MiB.
+
+    Every 4K block of the device is written once, at random, so that no two extents join.
+    """
+    size = extents * BLOCK >> 20
+    pool = WordPool(bench.folder, label, int(size * SPARE) + more)
+    disk = pool.create("disk", size)
     fio.run(disk, rw="randwrite", size=size, end_fsync=True, seed=999, words=True)
     pool.checkpoint()
+    return pool, disk, size
 
 
 def write_words(file, length, number):

@@ -160,27 +160,43 @@ while True:
         os.rename(name, name + "r")
         os.truncate(name + "r", random_.randrange(100000))
 P
-python3 "$work/load.py" "$work/vm" &
-load=$!
-for i in 1 2 3 4 5 6; do
-  sleep 0.7
-  options=()
-  [ $((i % 2)) = 1 ] || options=(--freeze)
-  "$lamina" snapshot "$mnt/vm" "vm@$i" "${options[@]}"
-done
-kill "$load"
-wait "$load" 2>/dev/null || true
+# snapshots_under_load DEVICE FOLDER COUNT PAUSE: DEVICE@1 and so on, every second of them frozen,
+# while something works in the folder where it is mounted.
+snapshots_under_load() {
+  local device=$1 folder=$2 count=$3 pause=$4 load i options
+  python3 "$work/load.py" "$folder" &
+  load=$!
+  for i in $(seq "$count"); do
+    sleep "$pause"
+    options=()
+    [ $((i % 2)) = 1 ] || options=(--freeze)
+    "$lamina" snapshot "$mnt/$device" "$device@$i" "${options[@]}"
+  done
+  kill "$load"
+  wait "$load" 2>/dev/null || true
+}
+# reads_beside NAME LOOP OPTION...: all its files, mounted beside the origin.
+reads_beside() {
+  local name=$1 loop=$2
+  shift 2
+  mount "$@" "$loop" "$work/beside"
+  find "$work/beside" -type f -exec cat {} + >/dev/null || fail "$name cannot be read"
+  umount "$work/beside"
+}
+# sound NAME COMMAND...: the check of a file system finds nothing.
+sound() {
+  local name=$1
+  shift
+  "$@" >"$work/fsck" 2>&1 || fail "$name: $(cat "$work/fsck")"
+}
+snapshots_under_load vm "$work/vm" 6 0.7
 sync -f "$work/vm"
 (cd "$work/vm" && find . -type f -exec sha256sum {} + | sort) >"$work/before"
 for i in 1 2 3 4 5 6; do
   other=$(attach "vm@$i")
-  if [ $((i % 2)) = 0 ]; then # frozen: nothing to replay
-    e2fsck -fn "$other" >"$work/fsck" 2>&1 || fail "vm@$i, frozen: $(cat "$work/fsck")"
-  fi
-  mount "$other" "$work/beside"
-  find "$work/beside" -type f -exec cat {} + >/dev/null || fail "vm@$i cannot be read"
-  umount "$work/beside"
-  e2fsck -fn "$other" >"$work/fsck" 2>&1 || fail "vm@$i: $(cat "$work/fsck")"
+  [ $((i % 2)) = 1 ] || sound "vm@$i, frozen" e2fsck -fn "$other" # nothing to replay
+  reads_beside "vm@$i" "$other"
+  sound "vm@$i" e2fsck -fn "$other"
   "$lamina" detach "$other"
 done
 (cd "$work/vm" && find . -type f -exec sha256sum {} + | sort) | cmp - "$work/before" || fail "the origin"
@@ -192,26 +208,15 @@ if command -v mkfs.xfs >/dev/null && command -v xfs_repair >/dev/null; then
   mkfs.xfs -q "$loop_x"
   mkdir "$work/x"
   if mount -t xfs "$loop_x" "$work/x"; then
-    python3 "$work/load.py" "$work/x" &
-    load=$!
-    for i in 1 2 3 4; do
-      sleep 0.6
-      options=()
-      [ $((i % 2)) = 1 ] || options=(--freeze)
-      "$lamina" snapshot "$mnt/x" "x@$i" "${options[@]}"
-    done
-    kill "$load"
-    wait "$load" 2>/dev/null || true
+    snapshots_under_load x "$work/x" 4 0.6
     for i in 1 2 3 4; do
       other=$(attach "x@$i")
-      mount -t xfs -o nouuid "$other" "$work/beside"
-      find "$work/beside" -type f -exec cat {} + >/dev/null || fail "x@$i cannot be read"
-      umount "$work/beside"
-      xfs_repair -n "$other" >"$work/fsck" 2>&1 || fail "x@$i: $(cat "$work/fsck")"
+      reads_beside "x@$i" "$other" -t xfs -o nouuid
+      sound "x@$i" xfs_repair -n "$other"
       "$lamina" detach "$other"
     done
     umount "$work/x"
-    xfs_repair -n "$loop_x" >"$work/fsck" 2>&1 || fail "the origin: $(cat "$work/fsck")"
+    sound "the origin" xfs_repair -n "$loop_x"
   else
     echo "         this kernel does not mount XFS"
   fi
@@ -226,7 +231,7 @@ umount "$work/vm"
 "$lamina" detach "$loop"
 "$lamina" rollback "$mnt/vm" vm@4
 loop=$(attach vm)
-e2fsck -fn "$loop" >"$work/fsck" 2>&1 || fail "vm after the rollback: $(cat "$work/fsck")"
+sound "vm after the rollback" e2fsck -fn "$loop"
 "$lamina" detach "$loop"
 rm "$mnt"/*
 

@@ -11,12 +11,11 @@ from ..lamina import Pool
 from ..machine import drop_caches
 from ..plan import CACHES, RSS_ALLOWANCE
 from ..report import Check, Row
-from ..words import WordPool, write_extents
+from ..words import pool_of_extents
 
 NAME = "bigpool"
 SMALL_CACHE = 16
 NODES_DEFAULT = 256
-SPARE = 1.25  # of the pool over the data
 # Of a checkpoint's log: with the default settings one starts at 1 GiB, or at half of what layers of
 # 64 MiB hold, which is 262,144 writes.
 NOT_YET = 0.95
@@ -69,10 +68,7 @@ def run(bench):
               "cached", "k IOPS", scale=1000)
     if "lamina" not in bench.names:
         return bench.without(row, "lamina")
-    size = bench.plan.extents * 4 // 1024
-    pool = WordPool(bench.folder, "bigpool", int(size * SPARE) + 1024)
-    disk = pool.create("disk", size)
-    write_extents(pool, disk, size)
+    pool, disk, size = pool_of_extents(bench, "bigpool", bench.plan.extents)
     status = pool.status()
     row.notes.append(f"{status['extents']} extents, {status['metadata_bytes'] >> 20} MiB of maps and "
                      f"tables; the pool takes {pool.image.stat().st_blocks >> 11} MiB")

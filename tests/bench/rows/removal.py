@@ -5,7 +5,7 @@ import os
 import time
 
 from ..report import Check, Row
-from ..words import WordPool, write_extents, write_words
+from ..words import pool_of_extents, write_words
 
 NAME = "removal"
 SNAPSHOTS = 1000
@@ -24,10 +24,7 @@ def run(bench):
     if "lamina" not in bench.names:
         return bench.without(row, "lamina")
     extents = min(bench.plan.extents, 1_000_000)
-    size = extents * 4 // 1024
-    pool = WordPool(bench.folder, "removal", int(size * 1.25) + 2 * SNAPSHOTS * OWN_MIB + 1024)
-    disk = pool.create("disk", size)
-    write_extents(pool, disk, size)
+    pool, disk, _ = pool_of_extents(bench, "removal", extents, more=2 * SNAPSHOTS * OWN_MIB + 1024)
     with open(disk, "r+b", buffering=0) as file:
         for number in range(SNAPSHOTS):
             pool.snapshot_of("disk", f"s{number}")

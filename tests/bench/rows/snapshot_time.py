@@ -10,7 +10,7 @@ from statistics import median
 
 from .. import fio
 from ..report import Check, Row
-from ..words import WordPool, write_extents
+from ..words import pool_of_extents
 
 NAME = "snapshot_time"
 TAKEN = 100
@@ -48,13 +48,9 @@ def run(bench):
     row = Row(NAME, "taking a snapshot, seen from setxattr", "us", figure="p50_us")
     if "lamina" not in bench.names:
         return bench.without(row, "lamina")
-    extents = bench.plan.extents
-    size = extents * 4 // 1024
     # Each of the 10,000 has its own lines in the tables of a checkpoint.
-    pool = WordPool(bench.folder, "snapshots", int(size * 1.25) + 2048)
-    disk = pool.create("disk", size)
+    pool, _, _ = pool_of_extents(bench, "snapshots", bench.plan.extents, more=2048)
     pool.create("empty", 1024)
-    write_extents(pool, disk, size)
     row.notes.append(f"{pool.status()['extents']} extents")
     inside = {}
     for _ in range(bench.rounds):

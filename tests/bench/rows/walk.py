@@ -10,8 +10,7 @@ import os
 from .. import fio
 from ..machine import wait_for
 from ..report import Check, Row
-from ..words import WordPool, write_extents, write_words
-from .bigpool import SPARE
+from ..words import pool_of_extents, write_words
 
 NAME = "walk"
 
@@ -33,10 +32,7 @@ def run(bench):
     row = Row(NAME, "a walk of all maps, nodes cached; million extents a second")
     if "lamina" not in bench.names:
         return bench.without(row, "lamina")
-    size = bench.plan.extents * 4 // 1024
-    pool = WordPool(bench.folder, "walk", int(size * SPARE) + 1024)
-    disk = pool.create("disk", size)
-    write_extents(pool, disk, size)
+    pool, disk, size = pool_of_extents(bench, "walk", bench.plan.extents)
     for what in ("alone", "with a snapshot"):
         if what != "alone":
             os.setxattr(disk, "user.lamina.snapshot", b"snapshot")
