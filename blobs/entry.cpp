@@ -129,6 +129,7 @@ bool valid(const Entry& entry) {
   if ((fields & field_address) != 0 && entry.address.generation == Generation::none) return false;
   if ((fields & field_source_device) != 0 && entry.source_device == DeviceId::none) return false;
   if ((fields & field_node) != 0 && entry.node == NodeId::none) return false;
+  if (entry.kind == EntryKind::alias && entry.source_map == MapId::none) return false;
   if (has_payload(entry) && !valid_payload(entry)) return false;
   if (is_fork_list(entry) && !valid_fork_list(entry)) return false;
   return valid_name(entry.name) && valid_name(entry.name2) &&

@@ -21,7 +21,7 @@ namespace lamina {
 enum class EntryKind : uint8_t {
   write = 1,       // *+ data
   zero = 2,        // *  reads as zeroes; erase and zero writes; length may reach device_end (C3)
-  alias = 3,       // *  shares the data at `address` (C2)
+  alias = 3,       // *  shares the data at `address`, which source_map had then (C2)
   lost = 4,        // *  reads EIO (B6)
   create = 5,      //    device, map, size_bytes, name, value = packed attributes (mode, owner,
                    //    times, whether read-only)

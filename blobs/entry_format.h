@@ -77,7 +77,7 @@ constexpr uint32_t fields_of(uint8_t tag) {
     case EntryKind::zero:
       return range;
     case EntryKind::alias:
-      return range | field_address;
+      return range | field_address | field_source_map;
     case EntryKind::lost:
       return range;
     case EntryKind::create:

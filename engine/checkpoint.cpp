@@ -270,6 +270,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     row.reserved_blocks = d->reserved_blocks;
     row.last_fork = d->last_fork;
     row.last_share = d->last_share;
+    row.last_copy = d->last_copy;
     row.map = d->map->id();
     t.devices.push_back(std::move(row));
     cut.stacks.push_back(d->map->cut(t.cut));

@@ -2,6 +2,7 @@
 #include "engine/devices.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "blobs/fork_list.h"
@@ -139,6 +140,14 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
   return cannot_follow("its kind is not one that a log of this version holds");
 }
 
+// What was shared neither side has alone any more (A9).
+void Devices::note_copy(Device& target, const Entry& entry) {
+  if (mutated(Mutation::forget_last_copy)) return;
+  target.last_copy = target.last_share = entry.sequence;
+  if (const auto source = by_map_.find(raw(entry.source_map)); source != by_map_.end())
+    source->second->last_copy = source->second->last_share = entry.sequence;
+}
+
 Result<> Devices::apply_range(const Entry& entry, Generation generation, uint64_t wall_ns) {
   const auto found = by_map_.find(raw(entry.map));
   if (found == by_map_.end()) return cannot_follow("a range of a map that is not there");
@@ -156,6 +165,7 @@ Result<> Devices::apply_range(const Entry& entry, Generation generation, uint64_
       extent.alias = true;
       extent.address = entry.address;
       extent.home = generation;
+      note_copy(device, entry);
       break;
     case EntryKind::lost:
       extent.kind = ExtentKind::lost;
@@ -195,6 +205,7 @@ Result<> Devices::create(const Entry& entry, uint64_t wall_ns) {
 
 void Devices::forget_map(const Device& device) {
   by_map_.erase(raw(device.map->id()));
+  if (device.last_copy > 0) copied_.emplace_back(device.map->id(), device.last_copy);
   dropped_blocks += device.map->size().merged_blocks;
   shares_stale_ = true;
 }
@@ -226,6 +237,7 @@ Result<> Devices::fork(const Entry& entry, uint64_t wall_ns) {
   device->created_ns = wall_ns;
   device->origin = source->id;
   device->last_change = device->last_fork = device->last_share = entry.sequence;
+  device->last_copy = source->last_copy;
   device->map = fork_map(*source, entry.map, entry.device, entry.sequence);
   restore_marks(DeviceId{raw(entry.device) + 1}, MapId{raw(entry.map) + 1});
   restore(std::move(device));
@@ -245,15 +257,44 @@ void Device::found_alone(Sequence cut) {
   if (last_share <= cut || mutated(Mutation::alone_for_ever)) last_share = 0;
 }
 
+// What a map has given a copy of its relatives may have as well; while it was there they had
+// diverged from it, now the copy alone tells that somebody else has it.
+void Devices::inherit_copies() {
+  if (copied_.empty()) return;
+  std::unordered_map<MapId, MapId> parents;
+  for (const LineageRow& row : lineage) parents[row.map] = row.parent;
+  std::unordered_map<MapId, MapId> roots;
+  const auto root_of = [&](MapId map) {
+    std::vector<MapId> way;
+    while (!roots.contains(map) && parents.contains(map)) {
+      way.push_back(map);
+      map = parents[map];
+    }
+    const MapId first = roots.contains(map) ? roots[map] : map;
+    for (const MapId one : way) roots[one] = first;
+    return first;
+  };
+  std::unordered_map<MapId, Sequence> newest;
+  for (const auto& [map, copy] : std::exchange(copied_, {})) {
+    Sequence& of_family = newest[root_of(map)];
+    of_family = std::max(of_family, copy);
+  }
+  for (const auto& [id, device] : by_id_)
+    if (const auto found = newest.find(root_of(device->map->id())); found != newest.end())
+      device->last_copy = std::max(device->last_copy, found->second);
+}
+
 void Devices::refresh_shares() {
   if (!shares_stale_) return;
   shares_stale_ = false;
+  inherit_copies();
   std::vector<MapId> living;
   for (const auto& [id, device] : by_id_) living.push_back(device->map->id());
   const auto newest = newest_divergences(lineage, living);
   for (const auto& [id, device] : by_id_) {
     const auto found = newest.find(device->map->id());
-    device->last_fork = device->last_share = found == newest.end() ? 0 : found->second;
+    device->last_fork = found == newest.end() ? 0 : found->second;
+    device->last_share = std::max(device->last_fork, device->last_copy);
     if (device->last_share <= device->alone_at) device->last_share = 0;
   }
 }
@@ -285,15 +326,17 @@ Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
   std::shared_ptr<ThinMap> map;
   if (entry.source_map == MapId::none) {
     map = std::make_shared<ThinMap>(entry.map, device->id, image_, NodeId::none, 0, 0);
-    device->last_fork = device->last_share = 0;
+    forget_map(*device);
+    device->last_fork = device->last_share = device->last_copy = 0;
   } else {
     const auto source = by_map_.find(raw(entry.source_map));
     if (source == by_map_.end() || source->second == device)
       return cannot_follow("a map forked from one that is not there");
     map = fork_map(*source->second, entry.map, device->id, entry.sequence);
+    forget_map(*device);
     device->last_fork = device->last_share = entry.sequence;
+    device->last_copy = source->second->last_copy;
   }
-  forget_map(*device);
   device->map = std::move(map);
   device->alone_at = 0;
   device->size_bytes = entry.size_bytes;

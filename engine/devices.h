@@ -53,6 +53,9 @@ struct Device {
   // The newest entries at which somebody else who is still there began to share its nodes, its
   // extents. Larger than true after a removal, until the next cut: that is the safe side.
   Sequence last_fork = 0, last_share = 0;
+  // The newest copy that it, or a relative that is gone, took part in: no less than this is
+  // last_share, until somebody who has looked at all maps says that none holds an alias (D3).
+  Sequence last_copy = 0;
   std::shared_ptr<ThinMap> map;
 
   // Of this life only.
@@ -111,6 +114,8 @@ class Devices {
 
  private:
   Result<> apply_range(const Entry& entry, Generation generation, uint64_t wall_ns);
+  void note_copy(Device& target, const Entry& entry);
+  void inherit_copies();
   Result<> apply_name(const Entry& entry);
   Result<> create(const Entry& entry, uint64_t wall_ns);
   Result<> new_map(const Entry& entry, uint64_t wall_ns);
@@ -125,6 +130,7 @@ class Devices {
   std::unordered_map<uint64_t, DevicePtr> by_map_;
   uint64_t next_device_ = 2;  // 1 is the root directory's inode
   uint64_t next_map_ = 1;
+  std::vector<std::pair<MapId, Sequence>> copied_;  // maps that are gone, and their last copies
   bool shares_stale_ = true;  // a map is gone that others may have shared with
   ImagePtr image_;
 };

@@ -2,6 +2,7 @@
 #include "engine/map_merges.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 
 #include "base/check.h"
@@ -27,6 +28,14 @@ class MapMerges::Counts final : public LiveCounts {
   void home(Generation generation, int64_t extents) override {
     if (extents > 0 || space_.all_newer(generation, last_share_))
       merges_.counts_.home(generation, extents);
+  }
+  // What was shared before it was merged may have been overwritten before that as well; then the
+  // alias alone brings it in. Counted twice otherwise, until a walk sees to it.
+  void alias(Generation generation, int64_t blocks) override {
+    const bool merged = space_.is_settled(generation, merges_.pool_.checkpointer.cut());
+    if (blocks > 0 && merged) return;
+    merges_.maybe_dead_ += static_cast<uint64_t>(std::abs(blocks));
+    if (blocks > 0) merges_.added_ += blocks;
   }
 
  private:

@@ -32,6 +32,9 @@ enum class Mutation : uint8_t {
   refuse_overwrites,       // of a full pool, also of what a device has alone (promise 4)
   nothing_set_aside,       // users may take the last free segments (D5)
   cut_not_alone,           // the rest of an epoch is written before its cut is durable (A19)
+  share_what_is_lost,      // a copy shares what is not durable, and may come to lie elsewhere (A19)
+  forget_aliases,          // what is moved takes no statement of its aliases along (C2)
+  forget_last_copy,        // what a copy shared counts as its device's own (A9)
 };
 
 #ifdef LAMINA_MUTATIONS

@@ -202,6 +202,15 @@ class Pool {
   // Grows the device if it ends past the end. `into` and `from` live until the task has ended;
   // block-aligned memory saves a copy on reads.
   Task<Result<>> write(DeviceId id, uint64_t offset, std::span<const std::byte> from);
+  // Makes [to_offset, + length) of `to` what [offset, + length) of `from` is; the result is how
+  // many bytes, from the front, have been: fewer where the source ends, where it takes many pieces,
+  // or where the rest fails; 0 at or past its end. Whole blocks whose places in a block agree are
+  // shared: that moves no byte, takes no new space, and waits until the source is durable. The rest
+  // is read and written. Of a whole device into one that was never written, and is not larger: a
+  // fork, O(1). Grows the target as a write does. Errors, where nothing was done: invalid, the two
+  // ranges overlap in one device; io, the source is lost there.
+  Task<Result<uint64_t>> copy(DeviceId from, uint64_t offset, DeviceId to, uint64_t to_offset,
+                              uint64_t length);
   // Reads as zeroes afterwards. Never changes the size. O(extents) at most.
   Task<Result<>> erase(DeviceId id, uint64_t offset, uint64_t length);
   Task<Result<>> resize(DeviceId id, uint64_t size_bytes);

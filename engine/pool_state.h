@@ -66,6 +66,11 @@ class PoolState final : public BlockSource {
   void log_and_apply(Entry entry, std::span<const std::byte> payload) REQUIRES(log.order());
   Result<> writable() const;  // read_only, with the reason
 
+  // A device that may be written to. Errors: not_found, read_only.
+  Task<Result<DevicePtr>> writable_device(DeviceId id);
+  // Where a range of bytes ends. Error too_big: past what a device can have.
+  static Result<uint64_t> end_of(uint64_t offset, uint64_t length);
+
   // --- data (engine/pool_read.cpp, pool_write.cpp)
   // Whole blocks, aligned memory. What cannot be read is listed.
   Task<Result<>> read_blocks(ThinMap& map, BlockRange range, std::span<std::byte> into);
@@ -89,6 +94,24 @@ class PoolState final : public BlockSource {
   Entry release_reservation(Device& device, uint64_t blocks);
   // Zeroes what lies behind the end inside the last block, before the device grows past it (C3).
   Task<Result<>> zero_behind_end(DevicePtr device);
+
+  // --- copies (engine/pool_copy.cpp)
+  // What of a copy is shared: whole blocks of one device that become those of another.
+  struct Share {
+    DevicePtr source, target;
+    DeviceBlock from{}, to{};
+    BlockCount length{};
+    BlockRange of_source() const { return {from, from + length}; }
+    BlockRange of_target() const { return {to, to + length}; }
+  };
+  struct Piece;
+  struct Looked;
+  Task<Result<bool>> take_over(DevicePtr source, DevicePtr target, uint64_t bytes);
+  Task<Result<uint64_t>> share(Share what);
+  Task<Result<>> grow_to_share(DevicePtr target, BlockRange held, bool& covered);
+  Task<Result<>> look_up(const Share& what, Looked& looked);
+  bool still_so(const Share& what, const Looked& looked) REQUIRES(log.order());
+  DeviceBlock share_step(const Share& what, Looked& looked, DeviceBlock done) REQUIRES(log.order());
 
   // --- admission (engine/admission.cpp)
   // Whether `blocks` of new data fit, at once, by an upper bound of what is used (D2).

@@ -30,22 +30,22 @@ Run first_run(std::span<const std::byte> data, uint32_t limit) {
 
 constexpr size_t range_entry_bytes = 64;  // bound of one, packed
 
-Result<uint64_t> end_of(uint64_t offset, uint64_t length) {
+}  // namespace
+
+Result<uint64_t> PoolState::end_of(uint64_t offset, uint64_t length) {
   if (offset > max_device_bytes || length > max_device_bytes - offset)
     return fail(Code::too_big, "a device has at most 1 PiB");
   return offset + length;
 }
 
-Task<Result<DevicePtr>> writable_device(PoolState& s, DeviceId id) {
-  LAMINA_CO_TRY(s.writable());
-  Lock order(s.log.order());
-  DevicePtr device = s.devices.find(id);
+Task<Result<DevicePtr>> PoolState::writable_device(DeviceId id) {
+  LAMINA_CO_TRY(writable());
+  Lock order(log.order());
+  DevicePtr device = devices.find(id);
   if (!device) co_return fail(Code::not_found);
   if (device->read_only) co_return fail(Code::read_only, "the device is read-only");
   co_return device;
 }
-
-}  // namespace
 
 // O_TRUNC gives a device another map at any moment; this one stays as long as its holder.
 std::shared_ptr<ThinMap> PoolState::map_of(const Device& device) {
@@ -83,7 +83,8 @@ Task<Result<>> PoolState::write_blocks(Write w) {
     const Run run = first_run(w.data, log.step_blocks());
     const BlockRange range{w.begin, w.begin + BlockCount{run.blocks}};
     const uint32_t payload = run.zero ? 0 : run.blocks;
-    if (payload > 0 && !admits(payload)) {
+    // Edges of what must always work draw on the log's share (D7).
+    if (payload > 0 && w.claim == Claim::user && !admits(payload)) {
       auto admitted = co_await admit(*w.device, range);
       if (!admitted) co_return admitted;
     }
@@ -185,10 +186,10 @@ Task<Result<>> PoolState::zero_behind_end(DevicePtr device) {
 
 Task<Result<>> Pool::write(DeviceId id, uint64_t offset, std::span<const std::byte> from) {
   PoolState& s = *state_;
-  auto found = co_await writable_device(s, id);
+  auto found = co_await s.writable_device(id);
   if (!found) co_return forward_error(found);
   DevicePtr device = *found;
-  auto end = end_of(offset, from.size());
+  auto end = PoolState::end_of(offset, from.size());
   if (!end) co_return forward_error(end);
   if (from.empty()) co_return Result<>{};
   const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*end, block_size)}};
@@ -239,10 +240,10 @@ Task<Result<>> Pool::write(DeviceId id, uint64_t offset, std::span<const std::by
 
 Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
   PoolState& s = *state_;
-  auto found = co_await writable_device(s, id);
+  auto found = co_await s.writable_device(id);
   if (!found) co_return forward_error(found);
   DevicePtr device = *found;
-  auto past = end_of(offset, length);
+  auto past = PoolState::end_of(offset, length);
   if (!past) co_return forward_error(past);
   if (length == 0) co_return Result<>{};
   const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*past, block_size)}};
@@ -318,7 +319,7 @@ Task<bool> PoolState::all_zero_before(const Device& device, uint64_t size_bytes)
 Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
   PoolState& s = *state_;
   if (size_bytes > max_device_bytes) co_return fail(Code::too_big, "a device has at most 1 PiB");
-  auto found = co_await writable_device(s, id);
+  auto found = co_await s.writable_device(id);
   if (!found) co_return forward_error(found);
   DevicePtr device = *found;
   uint64_t size = 0;
@@ -362,7 +363,7 @@ Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
 
 Task<Result<>> Pool::truncate_to_empty(DeviceId id) {
   PoolState& s = *state_;
-  auto found = co_await writable_device(s, id);
+  auto found = co_await s.writable_device(id);
   if (!found) co_return forward_error(found);
   DevicePtr device = *found;
   const BlockRange everything{DeviceBlock{0}, device_end};
@@ -385,10 +386,10 @@ Task<Result<>> Pool::truncate_to_empty(DeviceId id) {
 // Logged resolved: one entry for each piece that holds no data, so that replay needs no map.
 Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep_size) {
   PoolState& s = *state_;
-  auto found = co_await writable_device(s, id);
+  auto found = co_await s.writable_device(id);
   if (!found) co_return forward_error(found);
   DevicePtr device = *found;
-  auto end = end_of(offset, length);
+  auto end = PoolState::end_of(offset, length);
   if (!end) co_return forward_error(end);
   const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*end, block_size)}};
   co_await device->locks.acquire(range);

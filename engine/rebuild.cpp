@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <unordered_map>
 
 #include "base/buffer.h"
@@ -176,7 +177,8 @@ Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {
 }
 
 void Rebuilt::build_maps() {
-  // Older entries first, and of the copies of one entry the newest segment last.
+  // Older entries first, and of the copies of one entry the newest segment last; of an alias's
+  // those that name a segment which is there.
   std::unordered_map<uint64_t, std::vector<const ScannedEntry*>> by_map;
   for (const ScannedEntry& scanned : scan_.entries) {
     const EntryKind kind = scanned.entry.kind;
@@ -188,16 +190,20 @@ void Rebuilt::build_maps() {
   const auto generation = [&](const ScannedEntry* scanned) {
     return scan_.segments[scanned->segment].header.generation;
   };
+  const auto rank = [&](const ScannedEntry* scanned) {
+    const Entry& entry = scanned->entry;
+    const bool there =
+        entry.kind != EntryKind::alias || scan_.by_generation.contains(entry.address.generation);
+    return std::tuple(entry.sequence, there, generation(scanned));
+  };
   for (auto& [id, device] : devices_) {
     std::vector<const ScannedEntry*> visible;
     for (const Sight& sight : sights(lineage_, device.row.map))
       for (const ScannedEntry* scanned : by_map[raw(sight.map)])
         if (scanned->entry.sequence <= sight.limit) visible.push_back(scanned);
-    std::stable_sort(visible.begin(), visible.end(),
-                     [&](const ScannedEntry* a, const ScannedEntry* b) {
-                       return std::pair(a->entry.sequence, generation(a)) <
-                              std::pair(b->entry.sequence, generation(b));
-                     });
+    std::stable_sort(
+        visible.begin(), visible.end(),
+        [&](const ScannedEntry* a, const ScannedEntry* b) { return rank(a) < rank(b); });
     for (const ScannedEntry* scanned : visible) paint(device, scanned->entry, generation(scanned));
   }
 }
@@ -261,10 +267,11 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
       [](const ScannedEntry& scanned, Sequence wanted) { return scanned.entry.sequence < wanted; });
   for (; copy != scan_.entries.end() && copy->entry.sequence == sequence; ++copy) {
     const Entry& entry = copy->entry;
-    if (entry.kind != EntryKind::write || block < entry.begin ||
-        entry.begin + entry.length <= block)
-      continue;
-    const Address there{scan_.segments[copy->segment].header.generation, entry.offset};
+    const bool data = entry.kind == EntryKind::write || entry.kind == EntryKind::alias;
+    if (!data || block < entry.begin || entry.begin + entry.length <= block) continue;
+    Address there = entry.address;
+    if (entry.kind == EntryKind::write)
+      there = {scan_.segments[copy->segment].header.generation, entry.offset};
     auto again = read_payload(there + (block - entry.begin), into);
     const Result<> good = co_await again;
     if (good) co_return good;

@@ -2,6 +2,7 @@
 #include "engine/recovery.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/check.h"
@@ -44,6 +45,7 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
     device->reserved_blocks = row.reserved_blocks;
     device->last_fork = row.last_fork;
     device->last_share = row.last_share;
+    device->last_copy = row.last_copy;
     device->map =
         std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks, row.extents);
     devices.restore(std::move(device));
@@ -99,6 +101,10 @@ class Recovery {
 
  private:
   Result<> load();
+  Result<> apply(const Entry& entry, Generation generation, uint64_t wall_ns,
+                 std::span<const std::byte> payload);
+  Task<Result<>> settle_shared();
+  Task<Result<>> adopt_shared(const std::set<Generation>& wanted);
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
   Task<Result<>> write_again(const RollForward& forward);
@@ -111,6 +117,7 @@ class Recovery {
   Chosen chosen_;
   Checkpointer::Resume resume_;
   RollForward::End end_;
+  std::map<Generation, Sequence> shared_;               // what aliases name, and the newest of each
   std::vector<std::shared_ptr<TailSegment>> segments_;  // of the chain, with accepted records
 };
 
@@ -142,6 +149,58 @@ Result<> Recovery::load() {
   pool_.add_image(image);
   pool_.space.set_node_bytes(resume_.metadata_bytes);
   return {};
+}
+
+Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wall_ns,
+                         std::span<const std::byte> payload) {
+  Lock order(pool_.log.order());
+  if (entry.kind == EntryKind::alias) {
+    Sequence& newest = shared_[entry.address.generation];
+    newest = std::max(newest, entry.sequence);
+  }
+  return pool_.devices.apply(entry, generation, wall_ns, payload);
+}
+
+// The log's segments are known by now, and those that the checkpoint knew; what it found dead and a
+// copy has shared since is not dead (A5). What the mover had made for a newer checkpoint, which has
+// been lost, is free by this one's table, or another's place, or not published yet; but it is
+// whole, since it was durable before anybody could share from it, and nothing that was settled so
+// late has been freed.
+Task<Result<>> Recovery::settle_shared() {
+  std::set<Generation> published;
+  for (const Segment& s : pool_.space.segments())
+    if (s.kind == SegmentClass::log || (s.settled != 0 && s.settled <= chosen_.slot.cut))
+      published.insert(s.name.generation);
+  std::set<Generation> wanted;
+  for (const auto& [generation, copy] : shared_)
+    if (!published.contains(generation)) wanted.insert(generation);
+  if (!wanted.empty()) LAMINA_CO_TRY(co_await adopt_shared(wanted));
+  for (const auto& [generation, copy] : shared_)
+    if (!pool_.space.share(generation, copy))
+      co_return fail(Code::corrupt, "a copy names a segment that is not on the medium (A4)");
+  co_return Result<>{};
+}
+
+Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
+  for (const auto& blob : pool_.blobs) {
+    for (uint32_t index = 0; index < blob->segment_count(); ++index) {
+      Buffer block(block_size);
+      IoBatch batch;
+      batch.read(blob->disk(), blob->offset(index, 0), block.span());
+      co_await batch;
+      const auto header = unpack_segment_header(block.span());
+      const bool whole = header && header->pool == pool_.identity.pool && header->index == index &&
+                         header->kind == SegmentClass::moved &&
+                         header->state == SegmentState::sealed;
+      if (!whole || !wanted.contains(header->generation)) continue;
+      count(RecoveryBranch::moved_adopted);
+      const SegmentName name{blob->id(), index, header->generation};
+      LAMINA_CO_TRY(pool_.space.claim_named(name, SegmentClass::moved));
+      pool_.space.seal_recovered(name.generation, header->used_end);
+      pool_.space.settle(name.generation, chosen_.slot.cut);
+    }
+  }
+  co_return Result<>{};
 }
 
 Result<> Recovery::claim_chain() {
@@ -329,8 +388,7 @@ Task<Result<>> Recovery::run() {
   RollForward forward(pool_.blobs, pool_.identity.secret, chosen_.slot);
   auto rolled = co_await forward.run([this](const Entry& entry, Generation generation,
                                             uint64_t wall_ns, std::span<const std::byte> payload) {
-    Lock order(pool_.log.order());
-    return pool_.devices.apply(entry, generation, wall_ns, payload);
+    return apply(entry, generation, wall_ns, payload);
   });
   if (!rolled) co_return rolled;
   end_ = forward.end();
@@ -343,6 +401,7 @@ Task<Result<>> Recovery::run() {
         [this](const DevicePtr& device) { pool_.reserved_blocks += device->reserved_blocks; });
   }
   LAMINA_CO_TRY(claim_chain());
+  LAMINA_CO_TRY(co_await settle_shared());
   if (pool_.settings.read_only) {
     // Nothing is sealed, so what sealing would have written stays in memory.
     for (const auto& segment : segments_) pool_.sums.pin(segment->name.generation, segment->sums);

@@ -27,8 +27,9 @@ enum class RecoveryBranch : uint8_t {
   tables_copy_damaged,      // one of the two copies
   dropped_unlinked,         // a device that was removed while open goes at recovery (C6)
   orphan_retired,           // a segment that only the dead epoch knew of
+  moved_adopted,            // one of the mover, of a lost checkpoint, that was shared from since
 };
-inline constexpr size_t recovery_branch_count = 14;
+inline constexpr size_t recovery_branch_count = 15;
 
 inline constexpr std::array<std::string_view, recovery_branch_count> recovery_branch_names{
     "clean_open",
@@ -44,8 +45,9 @@ inline constexpr std::array<std::string_view, recovery_branch_count> recovery_br
     "slot_copy_damaged",
     "tables_copy_damaged",
     "dropped_unlinked",
-    "orphan_retired"};
-static_assert(static_cast<size_t>(RecoveryBranch::orphan_retired) + 1 == recovery_branch_count);
+    "orphan_retired",
+    "moved_adopted"};
+static_assert(static_cast<size_t>(RecoveryBranch::moved_adopted) + 1 == recovery_branch_count);
 
 inline std::array<std::atomic<uint64_t>, recovery_branch_count> recovery_branches_taken{};
 

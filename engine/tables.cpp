@@ -110,6 +110,7 @@ void put(Writer& w, const DeviceRow& d) {
   w.number(d.reserved_blocks);
   w.number(d.last_fork);
   w.number(d.last_share);
+  w.number(d.last_copy);
   w.number(d.map);
   w.number(d.root);
   w.number(d.mapped_blocks);
@@ -129,6 +130,7 @@ DeviceRow get_device(Reader& r) {
   d.reserved_blocks = r.number();
   d.last_fork = r.number();
   d.last_share = r.number();
+  d.last_copy = r.number();
   d.map = r.id<MapId>();
   d.root = r.id<NodeId>();
   d.mapped_blocks = r.number();
@@ -140,7 +142,7 @@ void put(Writer& w, const Segment& s) {
   w.number(s.name.blob);
   w.number(uint64_t{s.name.index});
   w.number(s.name.generation);
-  w.number(uint64_t{raw(s.use)} | uint64_t{s.alias} << 4);
+  w.number(uint64_t{raw(s.use)});
   w.number(uint64_t{raw(s.kind)});
   w.number(s.settled);
   w.number(s.dead_in);
@@ -155,10 +157,9 @@ Segment get_segment(Reader& r) {
   s.name.blob = r.id<BlobId>();
   s.name.index = static_cast<uint32_t>(r.at_most(UINT32_MAX));
   s.name.generation = r.id<Generation>();
-  const uint64_t use = r.at_most(0x1f);
-  if ((use & 0xf) > raw(SegmentUse::stuck) || (use & 0xf) == 0) r.refuse();
-  s.use = static_cast<SegmentUse>(use & 0xf);
-  s.alias = (use & 0x10) != 0;
+  const uint64_t use = r.at_most(raw(SegmentUse::stuck));
+  if (use == 0) r.refuse();
+  s.use = static_cast<SegmentUse>(use);
   const uint64_t kind = r.at_most(raw(SegmentClass::headers));
   if (kind == 0) r.refuse();
   s.kind = static_cast<SegmentClass>(kind);

@@ -28,7 +28,7 @@ struct DeviceRow {
   bool read_only = false;
   DeviceId origin = DeviceId::none;
   uint64_t reserved_blocks = 0;
-  Sequence last_fork = 0, last_share = 0;
+  Sequence last_fork = 0, last_share = 0, last_copy = 0;
   MapId map = MapId::none;
   NodeId root = NodeId::none;
   uint64_t mapped_blocks = 0, extents = 0;

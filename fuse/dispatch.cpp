@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which operation a request is. What is not here answers ENOSYS: the kernel then does without or
-// takes another way (copies by reading and writing, STATX by GETATTR, locks by itself), and most
-// of these it never asks again.
+// takes another way (STATX by GETATTR, locks by itself), and most of these it never asks again.
 #include "fuse/file_system.h"
 
 namespace lamina {
@@ -19,6 +18,9 @@ Task<void> FileSystem::dispatch(Request& request) {
       return read(request);
     case FUSE_WRITE:
       return write(request);
+    case FUSE_COPY_FILE_RANGE:
+    case copy_file_range_64:
+      return copy(request);
     case FUSE_FSYNC:
       return sync(request);
     case FUSE_FALLOCATE:

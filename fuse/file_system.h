@@ -71,9 +71,10 @@ class FileSystem {
   // names.cpp
   Task<void> unlink(Request& request);
   Task<void> rename(Request& request);
-  // read.cpp, write.cpp, sync.cpp, fallocate.cpp, seek.cpp
+  // read.cpp, write.cpp, copy.cpp, sync.cpp, fallocate.cpp, seek.cpp
   Task<void> read(Request& request);
   Task<void> write(Request& request);
+  Task<void> copy(Request& request);
   Task<void> sync(Request& request);
   Task<void> sync_directory(Request& request);
   Task<void> allocate(Request& request);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// OPEN, CREATE, MKNOD, RELEASE. Handles carry nothing: what a request needs is in its inode and its
-// flags, so that they mean the same to a daemon that was started since.
+// OPEN, CREATE, MKNOD, RELEASE. What a request needs is in its inode, its flags and its handle, so
+// that it means the same to a daemon that was started since: a handle of a device is O_DSYNC, if it
+// was opened so, for the requests that do not say so by themselves.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -39,6 +40,7 @@ Task<void> FileSystem::open(Request& request) {
   const Result<> opened = co_await opening;
   if (!opened) co_return request.fail(opened.error());
   fuse_open_out out{};
+  out.fh = in->flags & O_DSYNC;
   out.open_flags = open_flags_;
   request.answer(out);
 }
@@ -73,6 +75,7 @@ Task<void> FileSystem::create(Request& request) {
   const Result<> opened = co_await opening;
   if (!opened) co_return request.fail(opened.error());
   fuse_open_out out{};
+  out.fh = flags & O_DSYNC;
   out.open_flags = open_flags_;
   request.answer(entry_of(*device), out);
 }

@@ -22,6 +22,10 @@
 
 namespace lamina {
 
+// Later than the oldest kernel headers that lamina is built with: FUSE_COPY_FILE_RANGE, answered by
+// the eight bytes of how much was copied.
+inline constexpr uint32_t copy_file_range_64 = 53;
+
 struct Request {
   fuse_in_header header{};
   std::span<const std::byte> body;

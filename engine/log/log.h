@@ -129,6 +129,8 @@ class Log {
   // much at once.
   static constexpr uint32_t max_step_blocks = 128;
   uint32_t step_blocks() const;
+  // The most that a step's entries may take packed: has_room() looks for as much.
+  static constexpr size_t worst_step_bytes = 1024;
   // The most that a step which cannot be divided may take: what one header has checksums for, and
   // half of a segment.
   uint32_t largest_step_blocks() const;
@@ -248,8 +250,6 @@ class Log {
   size_t held_limit() const;
   Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
   bool segment_to_make_durable() const REQUIRES(order_);
-  // A packed entry's bound, for steps of one entry with short names.
-  static constexpr size_t worst_step_bytes = 1024;
   bool current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_open_record) const
       REQUIRES(order_);
   std::shared_ptr<TailSegment> open_segment(const SegmentName& name) REQUIRES(order_);

@@ -10,8 +10,12 @@ namespace lamina {
 namespace {
 
 void count_data(LiveCounts& counts, const Extent& e, int64_t sign) {
-  if (e.kind == ExtentKind::data)
-    counts.data(e.address.generation, sign * static_cast<int64_t>(e.length().value));
+  if (e.kind != ExtentKind::data) return;
+  const int64_t blocks = sign * static_cast<int64_t>(e.length().value);
+  if (e.alias)
+    counts.alias(e.address.generation, blocks);
+  else
+    counts.data(e.address.generation, blocks);
 }
 void count_home(LiveCounts& counts, const Extent& e, int64_t change) {
   if (has_home(e)) counts.home(e.home, change);

@@ -45,6 +45,13 @@ void Relocations::count_data(LiveCounts& counts) const {
   }
 }
 
+std::vector<Extent> Relocations::places(const Extent& data) const {
+  std::vector<Extent> out;
+  bool changed = false;
+  move_data(data, out, changed);
+  return out;
+}
+
 // Appends the extent, in pieces where parts of it lie elsewhere now.
 void Relocations::move_data(const Extent& extent, std::vector<Extent>& out, bool& changed) const {
   Extent rest = extent;
@@ -71,8 +78,9 @@ void Relocations::move_data(const Extent& extent, std::vector<Extent>& out, bool
   out.push_back(rest);
 }
 
+// Where an alias lies is part of what its home states: both change, or neither does.
 void Relocations::move_home(const std::vector<Home>& homes, std::vector<Extent>& extents,
-                            LiveCounts& counts, bool& changed) {
+                            LiveCounts& counts, bool& changed) const {
   for (const Home& home : homes) {
     std::vector<Extent> out;
     out.reserve(extents.size() + 2);
@@ -86,12 +94,16 @@ void Relocations::move_home(const std::vector<Home>& homes, std::vector<Extent>&
       Extent moved = clip(extent, home.range.begin, home.range.end);
       moved.home = home.to;
       counts.home(home.from, -1);
-      counts.home(home.to, 1);
       if (extent.begin < moved.begin) {
         out.push_back(clip(extent, extent.begin, moved.begin));
         counts.home(home.from, 1);
       }
-      out.push_back(moved);
+      const size_t before = out.size();
+      if (moved.alias)
+        move_data(moved, out, changed);
+      else
+        out.push_back(moved);
+      counts.home(home.to, static_cast<int64_t>(out.size() - before));
       if (moved.end < extent.end) {
         out.push_back(clip(extent, moved.end, extent.end));
         counts.home(home.from, 1);
@@ -108,7 +120,7 @@ bool Relocations::apply(NodeId leaf, std::vector<Extent>& extents, LiveCounts& c
     std::vector<Extent> out;
     out.reserve(extents.size() + 8);
     for (const Extent& extent : extents) {
-      if (extent.kind == ExtentKind::data)
+      if (extent.kind == ExtentKind::data && !extent.alias)
         move_data(extent, out, changed);
       else
         out.push_back(extent);

@@ -16,13 +16,17 @@ namespace lamina {
 
 class Relocations {
  public:
-  // Blocks from `from` on now lie from `to` on. No block is moved twice.
+  // Blocks from `from` on now lie from `to` on. No block is moved twice. An alias follows only
+  // where its home does: the statement that it is left with otherwise names the old place, and
+  // whoever reads only statements would look for it there.
   void add_data(Address from, uint32_t blocks, Address to);
   // In that leaf, zero, lost and alias extents of the range whose home is `from` now have `to`.
   void add_home(NodeId leaf, BlockRange range, Generation from, Generation to);
   // After the last add_data().
   void sort();
 
+  // Where a data extent's blocks lie now, in order; the extent itself where nothing of it moved.
+  std::vector<Extent> places(const Extent& data) const;
   // Changes what a leaf holds. Returns whether anything was.
   bool apply(NodeId leaf, std::vector<Extent>& extents, LiveCounts& counts) const;
   // Adds to the counts what moved, once for all leaves.
@@ -41,8 +45,8 @@ class Relocations {
   };
 
   void move_data(const Extent& extent, std::vector<Extent>& out, bool& changed) const;
-  static void move_home(const std::vector<Home>& homes, std::vector<Extent>& extents,
-                        LiveCounts& counts, bool& changed);
+  void move_home(const std::vector<Home>& homes, std::vector<Extent>& extents, LiveCounts& counts,
+                 bool& changed) const;
 
   std::vector<Data> data_;  // by `from`
   std::map<NodeId, std::vector<Home>> homes_;

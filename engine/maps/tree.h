@@ -35,6 +35,9 @@ class LiveCounts {
   virtual ~LiveCounts() = default;
   virtual void data(Generation generation, int64_t blocks) = 0;
   virtual void home(Generation generation, int64_t extents) = 0;
+  // So many blocks an alias refers to, or does no longer. They are counted where they were written,
+  // if that was ever merged; who else refers to them a walk alone knows.
+  virtual void alias(Generation /*generation*/, int64_t /*blocks*/) {}
 };
 
 // Where a merge puts the nodes that it makes. Implemented by the checkpoint.

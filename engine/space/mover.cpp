@@ -8,9 +8,12 @@
 #include <tuple>
 #include <utility>
 
+#include "engine/maps/leaf_changes.h"
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/cleaning.h"
 #include "engine/space/moved_writer.h"
+#include "engine/space/read_summary.h"
 #include "engine/space/victim.h"
 
 namespace lamina {
@@ -18,6 +21,10 @@ namespace {
 
 constexpr uint64_t longest_rest_ns = 50'000'000;
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
+constexpr int64_t alias_entries = 2;         // so much of a summary one statement may take
+constexpr size_t homes_known = 32;           // whose statements are kept in memory
+// Until victims are tried again whose aliases did not fit what the mover may take.
+constexpr uint64_t postponed_checkpoints = 8;
 
 }  // namespace
 
@@ -45,6 +52,48 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint3
   return choose_victims(ready, need);
 }
 
+// What a batch may have to state anew: the aliases whose data or whose home lies in a victim, each
+// part of them that one entry states once, with the leaves that have it.
+class Mover::Aliases {
+ public:
+  struct Key {  // in the order of place
+    MapId map = MapId::none;
+    DeviceBlock begin{}, end{};
+    Sequence sequence = 0;
+    Generation home = Generation::none;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct Stated {
+    Entry entry;
+    std::set<NodeId> leaves;
+  };
+
+  void add(const Entry& entry, Generation home, NodeId leaf) {
+    const Key key{entry.map, entry.begin, entry.begin + entry.length, entry.sequence, home};
+    Stated& stated = stated_[key];
+    stated.entry = entry;
+    stated.leaves.insert(leaf);
+  }
+  const std::map<Key, Stated>& all() const { return stated_; }
+  // The homes in this set are given up.
+  std::set<Generation> emptied;
+
+  // What a home that is not being emptied states. Error busy: it may state more than the image
+  // has of it.
+  Task<Result<const Facts*>> facts_of(PoolState& pool, Generation home, const Image& image) {
+    if (const auto known = homes_.find(home); known != homes_.end()) co_return &known->second;
+    if (!pool.space.is_settled(home, image.cut)) co_return fail(Code::busy);
+    auto summary = co_await read_summary(pool, home);
+    if (!summary) co_return forward_error(summary);
+    if (homes_.size() >= homes_known) homes_.clear();
+    co_return &homes_.emplace(home, Facts(summary->entries)).first->second;
+  }
+
+ private:
+  std::map<Key, Stated> stated_;
+  std::map<Generation, Facts> homes_;
+};
+
 // The victims in groups that memory may hold.
 std::vector<std::set<Generation>> Mover::groups(const std::set<Generation>& victims) const {
   const uint64_t segment = uint64_t{pool_.space.segment_blocks()} * block_size;
@@ -69,6 +118,12 @@ CleaningBatch counted(const std::set<Generation>& victims, const WalkResult& wal
     row.live_blocks = static_cast<int64_t>(found->second.blocks);
     row.homes = static_cast<int64_t>(found->second.homes);
     batch.add(row);
+  }
+  for (const Referrer& referrer : walked.referrers) {
+    if (!referrer.extent.alias) continue;
+    Segment more;
+    more.homes = victims.contains(referrer.extent.home) ? alias_entries - 1 : alias_entries;
+    batch.add(more);
   }
   return batch;
 }
@@ -96,14 +151,25 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
   MovedWriter writer(pool_);
   PendingMoves pending;
   pending.epoch = pool_.identity.epoch;  // before anything is written (A19)
+  Aliases aliases;
   for (const std::set<Generation>& group : groups(victims)) {
-    auto moved = co_await move_group(image, referrers, group, writer, pending.relocations);
+    auto moved = co_await move_group(image, referrers, group, writer, pending.relocations, aliases);
     if (moved) continue;
     if (moved.error().code != Code::no_space) {
       writer.give_up();
       co_return forward_error(moved);
     }
     break;  // what has been moved is gained; the rest stays where it is
+  }
+  pending.relocations.sort();
+  auto restated = co_await restate(aliases, writer, pending.relocations);
+  if (!restated) {
+    // No pointer may change without them.
+    writer.give_up();
+    if (restated.error().code != Code::no_space) co_return forward_error(restated);
+    for (const Generation victim : victims)
+      pool_.space.postpone(victim, image.number + postponed_checkpoints);
+    co_return uint64_t{0};
   }
   auto targets = co_await writer.finish();
   if (!targets) {
@@ -113,7 +179,6 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
   pending.targets = std::move(*targets);
   targets_ = pending.targets.size();
   pending.victims = victims;
-  pending.relocations.sort();
   for (const Referrer& referrer : referrers)  // they come leaf by leaf
     if (pending.leaves.empty() || pending.leaves.back().leaf != referrer.leaf)
       pending.leaves.push_back({referrer.leaf, referrer.map});
@@ -139,19 +204,19 @@ Result<std::vector<Mover::Move>> Mover::moves_of(const Image& image, const Victi
   for (const Referrer* referrer : referrers) {
     const Extent& extent = referrer->extent;
     if (extent.kind == ExtentKind::data) {
+      if (extent.address.generation != victim.generation()) continue;  // an alias's home
       const uint32_t begin = extent.address.block;
       blocks.emplace_back(begin, begin + static_cast<uint32_t>(extent.length().value));
       continue;
     }
     auto& sees = seen[referrer->map];
     if (sees.empty()) sees = sights(image.lineage, referrer->map);
-    auto pieces = victim.facts(extent, sees);
-    if (!pieces) return forward_error(pieces);
-    for (Victim::Piece& piece : *pieces) {
-      const Entry& e = piece.entry;
+    auto parts = victim.facts().of(extent, sees);
+    if (!parts) return forward_error(parts);
+    for (Entry& e : *parts) {
       const auto [known, fresh] =
           facts.try_emplace({e.sequence, e.begin, e.begin + e.length}, moves.size());
-      if (fresh) moves.push_back({std::move(piece), {}});
+      if (fresh) moves.push_back({{std::move(e), {}, {}, {victim.generation(), 0}}, {}});
       moves[known->second].leaves.push_back(referrer->leaf);
     }
   }
@@ -189,14 +254,68 @@ size_t Mover::merge_zeroes(std::span<const Move> moves, const Lineage& lineage, 
   return count;
 }
 
+// Before anything of a victim moves: what refers to it by an alias has to be known.
+Task<Result<>> Mover::find_aliases(const Image& image, const Victim& victim,
+                                   std::span<const Referrer* const> referrers, Aliases& aliases) {
+  std::map<MapId, std::vector<Sight>> seen;
+  for (const Referrer* referrer : referrers) {
+    const Extent& extent = referrer->extent;
+    if (!extent.alias) continue;
+    auto& sees = seen[referrer->map];
+    if (sees.empty()) sees = sights(image.lineage, referrer->map);
+    Result<const Facts*> facts = &victim.facts();
+    if (extent.home != victim.generation()) facts = co_await aliases.facts_of(pool_, extent.home, image);
+    if (!facts) co_return forward_error(facts);
+    auto parts = (*facts)->of(extent, sees);
+    if (!parts) co_return forward_error(parts);
+    for (const Entry& part : *parts) {
+      if (part.address != extent.address + (part.begin - extent.begin))
+        co_return fail(Code::corrupt, "an alias and its home name different places");
+      aliases.add(part, extent.home, referrer->leaf);
+    }
+  }
+  co_return Result<>{};
+}
+
+// After everything has its new place.
+Task<Result<>> Mover::restate(const Aliases& aliases, MovedWriter& writer, Relocations& moved) {
+  if (mutated(Mutation::forget_aliases)) co_return Result<>{};
+  for (const auto& [key, stated] : aliases.all()) {
+    Extent extent;
+    extent.begin = key.begin;
+    extent.end = key.end;
+    extent.alias = true;
+    extent.address = stated.entry.address;
+    const std::vector<Extent> places = moved.places(extent);
+    const bool lies_elsewhere = places.size() > 1 || places.front().address != extent.address;
+    if (!lies_elsewhere && !aliases.emptied.contains(key.home)) continue;
+    for (const Extent& place : places) {
+      Victim::Piece piece;
+      piece.entry = stated.entry;
+      piece.entry.begin = place.begin;
+      piece.entry.length = place.length();
+      piece.entry.address = place.address;
+      piece.from = {key.home, 0};
+      auto placed = co_await writer.append(piece);
+      if (!placed) co_return forward_error(placed);
+      for (const MovedWriter::Placed& part : *placed)
+        for (const NodeId leaf : stated.leaves)
+          moved.add_home(leaf, part.range, key.home, part.to.generation);
+    }
+  }
+  co_return Result<>{};
+}
+
 Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
                                  const std::set<Generation>& group, MovedWriter& writer,
-                                 Relocations& moved) {
+                                 Relocations& moved, Aliases& aliases) {
   std::map<Generation, std::vector<const Referrer*>> by_victim;
   for (const Referrer& referrer : referrers) {
     const Extent& extent = referrer.extent;
     const bool data = extent.kind == ExtentKind::data;
-    by_victim[data ? extent.address.generation : extent.home].push_back(&referrer);
+    if (data) by_victim[extent.address.generation].push_back(&referrer);
+    if (has_home(extent) && !(data && extent.home == extent.address.generation))
+      by_victim[extent.home].push_back(&referrer);
   }
   std::vector<std::unique_ptr<Victim>> loaded;  // what the moves point into
   std::vector<Move> moves;
@@ -206,17 +325,27 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
     auto victim = co_await Victim::load(pool_, generation);
     if (pool_.counters.used_by_users() != used)
       co_await rest(pool_.settings.background->now_ns() - begin);
-    Result<std::vector<Move>> of_victim;
+    Result<> known;
     if (victim)
+      known = co_await find_aliases(image, **victim, by_victim[generation], aliases);
+    else
+      known = forward_error(victim);
+    if (!known && known.error().code == Code::busy) {
+      pool_.space.postpone(generation, image.number + 1);
+      continue;
+    }
+    Result<std::vector<Move>> of_victim;
+    if (known)
       of_victim = moves_of(image, **victim, by_victim[generation]);
     else
-      of_victim = forward_error(victim);
+      of_victim = forward_error(known);
     if (!of_victim) {
       pool_.space.mark_stuck(generation);
       pool_.settings.log(Settings::Severity::warning,
                          "a segment cannot be emptied: " + of_victim.error().message);
       continue;
     }
+    aliases.emptied.insert(generation);
     loaded.push_back(std::move(*victim));
     std::move(of_victim->begin(), of_victim->end(), std::back_inserter(moves));
   }

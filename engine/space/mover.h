@@ -10,6 +10,12 @@
 //   - victims are freed by the walk alone, later (A4); a crash in between leaves orphans.
 // Moving never changes a birth or a sequence number (A12), and carries checksums, never makes new
 // ones (B6).
+//
+// An alias has two segments: the one that its data lies in, and its home, which states it (C2).
+// When either is emptied the alias is stated anew, under its own number, with the place where its
+// data is then, and the new statement is its home. So a home always names the place that the maps
+// name, and a rebuild finds as many statements of one number as it was moved; the data's own entry
+// goes with the data as ever, whether or not its origin has overwritten it since.
 // Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written.
 #pragma once
 
@@ -53,6 +59,7 @@ class Mover {
   uint64_t targets() const { return targets_; }  // segments that it has filled
 
  private:
+  class Aliases;
   // A piece that is to be copied; of a fact, the leaves that have it.
   struct Move {
     Victim::Piece piece;
@@ -61,11 +68,13 @@ class Mover {
   std::vector<std::set<Generation>> groups(const std::set<Generation>& victims) const;
   Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
                             const std::set<Generation>& group, MovedWriter& writer,
-                            Relocations& moved);
+                            Relocations& moved, Aliases& aliases);
   static size_t merge_zeroes(std::span<const Move> moves, const Lineage& lineage, Entry& first);
   static Result<std::vector<Move>> moves_of(const Image& image, const Victim& victim,
                                             std::span<const Referrer* const> referrers);
-
+  Task<Result<>> find_aliases(const Image& image, const Victim& victim,
+                              std::span<const Referrer* const> referrers, Aliases& aliases);
+  static Task<Result<>> restate(const Aliases& aliases, MovedWriter& writer, Relocations& moved);
   Task<void> rest(uint64_t worked_ns) const;
 
   PoolState& pool_;

@@ -37,7 +37,7 @@ Task<Result<>> Reclaimer::free_dead() {
     const bool sealed = s.use == SegmentUse::sealed;
     const bool found_dead = sealed && s.dead_in != 0 && s.dead_in <= judge;
     const bool careless = mutated(Mutation::reuse_without_walk) && sealed && holds_data(s) &&
-                          k_old && s.settled != 0 && s.settled <= k_old->cut &&
+                          k_old && s.settled_before(k_old->cut) &&
                           s.live_blocks * 2 < s.used_blocks;
     if (s.use == SegmentUse::retired || found_dead || careless) dead.push_back(s);
   }
@@ -55,9 +55,9 @@ void Reclaimer::find_dead_nodes(const Image& image) {
     for (const Address& copy : entry.copies) named.insert(copy.generation);
   });
   for (const Segment& s : pool_.space.segments())
-    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed && s.settled != 0 &&
-        s.settled <= image.number && !named.contains(s.name.generation))
-      pool_.space.mark_dead(s.name.generation, image.number);
+    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed &&
+        s.settled_before(image.number) && !named.contains(s.name.generation))
+      pool_.space.mark_dead(s.name.generation, image.number, image.number);
 }
 
 // C4: the stamp says durably that nothing in the segment counts any more; only then is it
@@ -202,8 +202,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   std::vector<Segment> candidates;
   uint64_t hinted_dead = 0;
   for (const Segment& s : pool_.space.segments()) {
-    const bool candidate = s.use == SegmentUse::sealed && holds_data(s) && s.settled != 0 &&
-                           s.settled <= image->cut && s.dead_in == 0;
+    const bool candidate = s.use == SegmentUse::sealed && holds_data(s) &&
+                           s.settled_before(image->cut) && s.dead_in == 0;
     if (!candidate) continue;
     candidates.push_back(s);
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
@@ -231,7 +231,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   }
   for (const Segment& s : candidates)
     if (!walked->live.contains(raw(s.name.generation)))
-      pool_.space.mark_dead(s.name.generation, image->number);
+      pool_.space.mark_dead(s.name.generation, image->number, image->cut);
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
   take_counts(*walked, *image, candidates);
   victims = mover.worthwhile(victims, *walked);

@@ -164,6 +164,12 @@ std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, BlobId av
   return std::nullopt;
 }
 
+bool Space::is_settled(Generation generation, Sequence cut) const {
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  return segment && segment->settled != 0 && segment->settled <= cut;
+}
+
 std::optional<SegmentName> Space::find(Generation generation) const {
   Lock lock(mutex_);
   const Segment* segment = row(generation);
@@ -223,10 +229,21 @@ void Space::settle_nodes(CheckpointNumber number) {
         s.settled = number;
 }
 
-void Space::mark_dead(Generation generation, CheckpointNumber in) {
+bool Space::share(Generation generation, Sequence copy) {
+  Lock lock(mutex_);
+  Segment* segment = row(generation);
+  if (!segment) return false;
+  // It cannot be on its way out: what found it dead is not newer than the image that is held.
+  LAMINA_CHECK(segment->use != SegmentUse::retired);
+  segment->shared = std::max(segment->shared, copy);
+  segment->dead_in = 0;
+  return true;
+}
+
+void Space::mark_dead(Generation generation, CheckpointNumber in, uint64_t cut) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))
-    if (segment->dead_in == 0) segment->dead_in = in;
+    if (segment->dead_in == 0 && segment->settled_before(cut)) segment->dead_in = in;
 }
 
 void Space::mark_stuck(Generation generation) {

@@ -38,15 +38,22 @@ struct Segment {
   // The segment is settled for every image whose cut is at or past this (A5); of nodes, whose
   // number is: they have none of the log's. 0: not yet.
   uint64_t settled = 0;
+  // The newest copy that shares something in it: another pointer, in the maps from there on (A5).
+  // Of this life only: what a checkpoint does not know of it, roll-forward finds again.
+  Sequence shared = 0;
   Sequence oldest = 0;  // the oldest entry whose data is in it; 0: not known
   // A walk found nothing that refers to it in that checkpoint's image; 0: not found dead.
   CheckpointNumber dead_in = 0;
   int64_t live_blocks = 0;          // hint: data blocks that maps refer to
   int64_t homes = 0;                // hint: zero, lost and alias extents whose home it is
   uint32_t used_blocks = 0;         // payload blocks it was filled with
-  bool alias = false;               // something in it was shared by a range copy (A6)
   bool prepared = false;            // free, and its space is allocated and written (files)
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
+
+  // Whether every pointer into it that an image of that cut may lack is of no log to come (A5).
+  bool settled_before(uint64_t cut) const {
+    return settled != 0 && settled <= cut && shared <= cut;
+  }
 };
 
 enum class Claim : uint8_t { checkpoint, mover, log, user };
@@ -73,6 +80,9 @@ class Space final : public LiveCounts {
   // cleaning begins. Not earlier, since what is to be emptied is emptier later.
   uint64_t low_mark() const { return std::max(low_least, div_up(total(), low_part)); }
 
+  // Whether it has its summary.
+  // Whether its writer had published everything by that cut.
+  bool is_settled(Generation generation, Sequence cut) const;
   // What a generation is called and where its bytes are. Nothing: no segment has it.
   std::optional<SegmentName> find(Generation generation) const;
   struct Location {
@@ -93,7 +103,12 @@ class Space final : public LiveCounts {
   bool all_newer(Generation generation, Sequence than) const;
   // Every sealed segment of nodes is settled in that checkpoint, which is being published.
   void settle_nodes(CheckpointNumber number);
-  void mark_dead(Generation generation, CheckpointNumber in);
+  // A copy, entry `copy`, shares something in it: from here on images before that say nothing of
+  // it any more. Whoever logs the copy holds an image in which, or in whose layers, it is alive.
+  // False: no segment has that generation.
+  bool share(Generation generation, Sequence copy);
+  // Unless something in it has been shared past `cut`, the image's, meanwhile.
+  void mark_dead(Generation generation, CheckpointNumber in, uint64_t cut);
   void mark_stuck(Generation generation);
   void postpone(Generation generation, CheckpointNumber until);
   // The result of a walk: exact counts, where no later merge has changed them.

@@ -15,11 +15,6 @@ namespace {
 
 constexpr uint64_t read_bytes = mib;
 
-bool is_fact(const Entry& entry) {
-  return entry.kind == EntryKind::zero || entry.kind == EntryKind::lost ||
-         entry.kind == EntryKind::reserve;
-}
-
 }  // namespace
 
 Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation generation) {
@@ -54,48 +49,12 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
     std::memcpy(value.bytes.data(), victim->memory_.data() + block_size + size_t{i} * 4, 4);
     victim->sums_[i] = value.load();
   }
-  for (Entry& entry : summary->entries) {
-    if (entry.kind == EntryKind::write)
-      victim->data_.push_back(std::move(entry));
-    else if (is_fact(entry))
-      victim->facts_.push_back(std::move(entry));
-  }
+  victim->facts_ = Facts(summary->entries);
+  for (Entry& entry : summary->entries)
+    if (entry.kind == EntryKind::write) victim->data_.push_back(std::move(entry));
   std::sort(victim->data_.begin(), victim->data_.end(),
             [](const Entry& a, const Entry& b) { return a.offset < b.offset; });
   co_return victim;
-}
-
-// The newest entry of this home that the map sees states each part of it: were there a newer one
-// elsewhere, the map would have another home.
-Result<std::vector<Victim::Piece>> Victim::facts(const Extent& extent,
-                                                 const std::vector<Sight>& sights) const {
-  std::vector<const Entry*> seen;
-  for (const Entry& entry : facts_)
-    for (const Sight& sight : sights)
-      if (entry.map == sight.map && entry.sequence <= sight.limit && entry.begin < extent.end &&
-          extent.begin < entry.begin + entry.length)
-        seen.push_back(&entry);
-  std::vector<Piece> pieces;
-  for (DeviceBlock at = extent.begin; at < extent.end;) {
-    const Entry* states = nullptr;
-    for (const Entry* entry : seen)
-      if (entry->begin <= at && at < entry->begin + entry->length &&
-          (!states || entry->sequence > states->sequence))
-        states = entry;
-    if (!states) return fail(Code::corrupt, "a summary does not know a fact whose home it is");
-    DeviceBlock until = std::min(extent.end, states->begin + states->length);
-    for (const Entry* entry : seen)
-      if (entry->sequence > states->sequence && at < entry->begin)
-        until = std::min(until, entry->begin);
-    Piece piece;
-    piece.entry = *states;
-    piece.entry.begin = at;
-    piece.entry.length = until - at;
-    piece.from = {generation_, 0};
-    pieces.push_back(std::move(piece));
-    at = until;
-  }
-  return pieces;
 }
 
 Result<std::vector<Victim::Piece>> Victim::data(uint32_t block, uint32_t end) const {

@@ -11,8 +11,7 @@
 #include "base/buffer.h"
 #include "base/task.h"
 #include "blobs/entry.h"
-#include "engine/lineage.h"
-#include "engine/maps/extent.h"
+#include "engine/space/facts.h"
 
 namespace lamina {
 
@@ -33,16 +32,16 @@ class Victim {
   // Blocks [begin, end) of it, verified. Error io: one does not match its checksum. corrupt: the
   // summary does not know it.
   Result<std::vector<Piece>> data(uint32_t begin, uint32_t end) const;
-  // The entries that state a zero or lost extent of a map that sees `sights`. Error corrupt: as
-  // above.
-  Result<std::vector<Piece>> facts(const Extent& extent, const std::vector<Sight>& sights) const;
+  Generation generation() const { return generation_; }
+  // What it is the home of.
+  const Facts& facts() const { return facts_; }
 
  private:
   Generation generation_{};
   Buffer memory_;
   std::vector<uint32_t> sums_;
-  std::vector<Entry> data_;   // with payload, by offset
-  std::vector<Entry> facts_;  // zeroes, lost ranges
+  std::vector<Entry> data_;  // with payload, by offset
+  Facts facts_;
 };
 
 }  // namespace lamina

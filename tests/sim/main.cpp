@@ -53,7 +53,7 @@ constexpr std::array<Kind, 7> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 20> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 24> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -74,6 +74,9 @@ constexpr std::array<std::pair<const char*, Mutation>, 20> mutations{{
     {"own_shared_nodes", Mutation::own_shared_nodes},
     {"alone_for_ever", Mutation::alone_for_ever},
     {"skip_bad_nodes", Mutation::skip_bad_nodes},
+    {"share_what_is_lost", Mutation::share_what_is_lost},
+    {"forget_aliases", Mutation::forget_aliases},
+    {"forget_last_copy", Mutation::forget_last_copy},
 }};
 
 // What the processes tell each other; lives in shared memory.

@@ -166,6 +166,8 @@ class MemoryStore final : public Store {
 
   Task<Result<size_t>> read(DeviceId id, uint64_t offset, std::span<std::byte> into) override;
   Task<Result<>> write(DeviceId id, uint64_t offset, std::span<const std::byte> from) override;
+  Task<Result<uint64_t>> copy(DeviceId from, uint64_t offset, DeviceId to, uint64_t to_offset,
+                              uint64_t length) override;
   Task<Result<>> erase(DeviceId id, uint64_t offset, uint64_t length) override {
     co_await pause();
     change(Kind::erase, id,
@@ -221,6 +223,7 @@ class MemoryStore final : public Store {
  private:
   using Kind = MemoryMachine::StepKind;
 
+  Task<void> put(DeviceId id, uint64_t offset, std::span<const std::byte> from, Kind kind);
   MemoryImage& image() { return machine_.now_; }
   Sleep pause() { return Sleep{machine_.executor_->random()() % 1000}; }
   static DeviceInfo info(uint64_t id, const MemoryImage::Device& device) {
@@ -280,6 +283,13 @@ Task<Result<size_t>> MemoryStore::read(DeviceId id, uint64_t offset, std::span<s
 
 Task<Result<>> MemoryStore::write(DeviceId id, uint64_t offset, std::span<const std::byte> from) {
   co_await pause();
+  auto putting = put(id, offset, from, Kind::write);
+  co_await putting;
+  co_return Result<>{};
+}
+
+Task<void> MemoryStore::put(DeviceId id, uint64_t offset, std::span<const std::byte> from,
+                            Kind kind) {
   const uint64_t shift =
       bug_ == Bug::writes_elsewhere && machine_.executor_->random()() % 8 == 0 ? block_size : 0;
   // First, so that a crash leaves nothing past the end, which growing later would show.
@@ -296,14 +306,30 @@ Task<Result<>> MemoryStore::write(DeviceId id, uint64_t offset, std::span<const 
       bytes.resize(block_size);
       std::copy(piece.begin(), piece.end(), bytes.begin() + static_cast<ptrdiff_t>(at));
     };
-    change(Kind::write, id, put);
+    change(kind, id, put);
     if (const auto follower = machine_.followers_.find(raw(id));
         follower != machine_.followers_.end() && machine_.executor_->random()() % 8 == 0)
       change(Kind::write, DeviceId{follower->second}, put);
     i += part;
     if (machine_.executor_->random()() % 4 == 0) co_await pause();
   }
-  co_return Result<>{};
+}
+
+// In pieces, the last of which may be missing.
+Task<Result<uint64_t>> MemoryStore::copy(DeviceId from, uint64_t offset, DeviceId to,
+                                         uint64_t to_offset, uint64_t length) {
+  co_await pause();
+  if (from == to && offset < to_offset + length && to_offset < offset + length)
+    co_return fail(Code::invalid);
+  if (length > block_size && machine_.executor_->random()() % 4 == 0)
+    length = round_down(length, block_size) - to_offset % block_size;
+  std::vector<std::byte> bytes(length);
+  auto reading = read(from, offset, bytes);
+  const Result<size_t> got = co_await reading;
+  if (!got || *got == 0) co_return uint64_t{0};
+  auto putting = put(to, to_offset, std::span(bytes).first(*got), Kind::copy);
+  co_await putting;
+  co_return uint64_t{*got};
 }
 
 Task<Result<std::vector<MappedRange>>> MemoryStore::map(DeviceId id, DeviceBlock begin, size_t) {
@@ -379,6 +405,7 @@ void MemoryMachine::crash(std::mt19937_64& random) {
     const StepKind kind = steps_[i].kind;
     if (i == skipped || (i == torn && kind == StepKind::write)) continue;
     if (bug_ == Bug::resurrects_erased && kind == StepKind::erase) continue;
+    if (bug_ == Bug::forgets_copies && kind == StepKind::copy) continue;
     if (bug_ == Bug::forgets_attributes && kind == StepKind::attributes) continue;
     if (bug_ == Bug::forgets_xattrs && kind == StepKind::xattr) continue;
     if (bug_ == Bug::forgets_sizes && kind == StepKind::size) continue;

@@ -34,8 +34,9 @@ enum class Bug : uint8_t {
   applies_late,      // a write is in the order after what was issued when it had ended
   forks_one_by_one,  // several devices that are forked at once are so one after the other
   forks_follow,      // a fork sees some of what its source is written later
+  forgets_copies,    // a crash undoes them
 };
-inline constexpr size_t bug_count = 18;
+inline constexpr size_t bug_count = 19;
 
 // Everything that a pool shows.
 struct MemoryImage {
@@ -67,7 +68,7 @@ class MemoryMachine final : public Machine {
 
  private:
   friend class MemoryStore;
-  enum class StepKind : uint8_t { other, erase, attributes, xattr, size, write };
+  enum class StepKind : uint8_t { other, erase, attributes, xattr, size, write, copy };
   struct Step {
     StepKind kind;
     std::function<void(MemoryImage&)> apply;

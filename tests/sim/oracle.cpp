@@ -219,12 +219,53 @@ OperationIndex Oracle::write(ModelDevice& device, uint64_t offset, uint64_t vers
       content = Content::tagged(device.tag, block, version);
     put(device, block, std::move(content), operation);
   }
-  if (end > device.bytes()) {
-    if (end > device.bytes() + 1) device.size.push({device.bytes() + 1, end - 1}, operation);
-    device.size.push(Size::exactly(end), operation);
-    operations_.note_change(operation);
-  }
+  grow(device, end, operation);
   return operation;
+}
+
+void Oracle::grow(ModelDevice& device, uint64_t end, OperationIndex operation) {
+  if (end <= device.bytes()) return;
+  if (end > device.bytes() + 1) device.size.push({device.bytes() + 1, end - 1}, operation);
+  device.size.push(Size::exactly(end), operation);
+  operations_.note_change(operation);
+}
+
+OperationIndex Oracle::copy(const ModelDevice& source, uint64_t offset, ModelDevice& target,
+                            uint64_t to_offset, uint64_t length) {
+  const OperationIndex operation =
+      begin(text("copy ", length, " bytes at ", offset, " of device ", source.tag, " to ",
+                 to_offset, " of device ", target.tag),
+            false, {&target});
+  const uint64_t end = to_offset + length;
+  for (uint64_t block = to_offset / block_size; block * block_size < end; ++block) {
+    const uint64_t start = block * block_size;
+    const uint64_t from = std::max(start, to_offset), to = std::min(start + block_size, end);
+    const uint64_t at = offset + (from - to_offset);  // of the source
+    Content content;
+    if (to - from == block_size && at % block_size == 0) {
+      content = source.block(at / block_size);
+    } else {
+      std::array<std::byte, 2 * block_size> both;
+      const std::span<std::byte> bytes(both);
+      source.block(at / block_size).fill(bytes.first(block_size));
+      source.block(at / block_size + 1).fill(bytes.last(block_size));
+      content = target.block(block).with(from - start, bytes.subspan(at % block_size, to - from));
+    }
+    put(target, block, std::move(content), operation);
+  }
+  grow(target, end, operation);
+  return operation;
+}
+
+void Oracle::shortened(OperationIndex operation, ModelDevice& device, uint64_t end) {
+  const auto undo = [&](auto& cell) {
+    while (cell.changed() && cell.versions().back().operation == operation) cell.pop();
+  };
+  for (auto at = device.blocks.lower_bound(div_up(end, block_size)); at != device.blocks.end();
+       ++at)
+    undo(at->second);
+  undo(device.size);
+  grow(device, end, operation);
 }
 
 void Oracle::zero_range(ModelDevice& device, uint64_t from, uint64_t to, OperationIndex operation) {

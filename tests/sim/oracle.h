@@ -104,6 +104,11 @@ class Oracle {
                       const std::vector<bool>& zero, std::span<std::byte> data);
   OperationIndex write(ModelDevice& device, uint64_t offset, uint64_t version,
                        const std::vector<bool>& zero, std::span<const std::byte> data);
+  // Nobody changes the source meanwhile. `shortened` afterwards says that it was done only up to
+  // `end`, a byte of the target.
+  OperationIndex copy(const ModelDevice& source, uint64_t offset, ModelDevice& target,
+                      uint64_t to_offset, uint64_t length);
+  void shortened(OperationIndex operation, ModelDevice& device, uint64_t end);
   OperationIndex erase(ModelDevice& device, uint64_t offset, uint64_t length);
   OperationIndex resize(ModelDevice& device, uint64_t size);
   OperationIndex truncate_to_empty(ModelDevice& device);
@@ -147,6 +152,7 @@ class Oracle {
 
   OperationIndex begin(std::string what, bool atomic, std::vector<ModelDevice*> of);
   void put(ModelDevice& device, uint64_t block, Content content, OperationIndex operation);
+  void grow(ModelDevice& device, uint64_t end, OperationIndex operation);
   void zero_range(ModelDevice& device, uint64_t from, uint64_t to, OperationIndex operation);
   DeviceRef find_device(const Found& found, const Cell<uint64_t>& cell) const;
   void settle(Comparison& comparison);

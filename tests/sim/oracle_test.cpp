@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(Bugs, OracleCatches,
                                          Bug::forgets_attributes, Bug::forgets_xattrs,
                                          Bug::forgets_sizes, Bug::reads_stale, Bug::reuses_ids,
                                          Bug::applies_late, Bug::forks_one_by_one,
-                                         Bug::forks_follow));
+                                         Bug::forks_follow, Bug::forgets_copies));
 
 TEST(Oracle, AcceptsAStoreThatKeepsItsPromises) {
   std::string what;

@@ -60,6 +60,10 @@ class PoolStore final : public Store {
   Task<Result<>> write(DeviceId id, uint64_t offset, std::span<const std::byte> from) override {
     return pool_.write(id, offset, from);
   }
+  Task<Result<uint64_t>> copy(DeviceId from, uint64_t offset, DeviceId to, uint64_t to_offset,
+                              uint64_t length) override {
+    return pool_.copy(from, offset, to, to_offset, length);
+  }
   Task<Result<>> erase(DeviceId id, uint64_t offset, uint64_t length) override {
     return pool_.erase(id, offset, length);
   }

@@ -38,6 +38,7 @@ WorkloadOptions overwriting(std::mt19937_64& random, uint64_t blocks, uint64_t f
   weigh(Action::write_part, 3);
   weigh(Action::write_large, 30);
   weigh(Action::read, 5);
+  weigh(Action::copy, 8);
   weigh(Action::erase, 2);
   weigh(Action::flush, 3);
   weigh(Action::wait, 1);
@@ -49,6 +50,7 @@ void with_forks(WorkloadOptions& work) {
   work.weights[static_cast<size_t>(Action::fork)] = 3;
   work.weights[static_cast<size_t>(Action::roll_back)] = 1;
   work.weights[static_cast<size_t>(Action::remove)] = 3;
+  work.weights[static_cast<size_t>(Action::copy_all)] = 1;
   work.weights[static_cast<size_t>(Action::open)] = 1;
   work.weights[static_cast<size_t>(Action::close)] = 1;
   work.weights[static_cast<size_t>(Action::empty)] = 1;

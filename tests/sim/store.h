@@ -45,6 +45,8 @@ class Store {
 
   virtual Task<Result<size_t>> read(DeviceId id, uint64_t offset, std::span<std::byte> into) = 0;
   virtual Task<Result<>> write(DeviceId id, uint64_t offset, std::span<const std::byte> from) = 0;
+  virtual Task<Result<uint64_t>> copy(DeviceId from, uint64_t offset, DeviceId to,
+                                      uint64_t to_offset, uint64_t length) = 0;
   virtual Task<Result<>> erase(DeviceId id, uint64_t offset, uint64_t length) = 0;
   virtual Task<Result<>> resize(DeviceId id, uint64_t size) = 0;
   virtual Task<Result<>> truncate_to_empty(DeviceId id) = 0;

@@ -17,7 +17,8 @@ constexpr std::array<unsigned, action_count> usual_weights{
     30, 14, 3, 16, 8, 5, 1, 3, 3,  // data
     10, 1,  2, 1,  4,              // durability, and looking
     5,  2,                         // forks
-    1};                            // disks
+    1,                             // disks
+    10, 2};                        // copies
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> all{
@@ -122,6 +123,10 @@ Task<void> Workload::act(Action action) {
       return do_roll_back();
     case Action::grow:
       return do_grow();
+    case Action::copy:
+      return do_copy();
+    case Action::copy_all:
+      return do_copy_all();
     case Action::look:
       break;
   }
@@ -200,7 +205,7 @@ bool Workload::ended(const Result<>& result, OperationIndex operation, bool may_
 template bool Workload::answered(const Result<>&, const std::string&, bool);
 template bool Workload::answered(const Result<DeviceInfo>&, const std::string&, bool);
 template bool Workload::answered(const Result<std::vector<DeviceInfo>>&, const std::string&, bool);
-template bool Workload::answered(const Result<size_t>&, const std::string&, bool);
+template bool Workload::answered(const Result<uint64_t>&, const std::string&, bool);
 template bool Workload::answered(const Result<std::vector<MappedRange>>&, const std::string&, bool);
 
 Task<void> Workload::do_create() {

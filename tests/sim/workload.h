@@ -47,8 +47,10 @@ enum class Action : uint8_t {
   fork,
   roll_back,
   grow,
+  copy,
+  copy_all,
 };
-inline constexpr size_t action_count = 26;
+inline constexpr size_t action_count = 28;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -106,6 +108,10 @@ class Workload {
   Task<void> do_root();
   Task<void> do_write(Action action);
   Task<void> do_read();
+  Task<void> do_copy();
+  Task<void> do_copy_all();
+  Task<bool> copy(DeviceRef source, uint64_t offset, DeviceRef target, uint64_t to_offset,
+                  uint64_t length);
   Task<void> do_erase();
   Task<void> do_resize();
   Task<void> do_empty();

@@ -122,6 +122,96 @@ Task<void> Workload::do_read() {
   leases_.erase(held);
 }
 
+// Until all of it is done, in as many calls as that takes; both sides are the caller's meanwhile.
+// False: nobody knows what became of it, so what it holds must be kept.
+Task<bool> Workload::copy(DeviceRef source, uint64_t offset, DeviceRef target, uint64_t to_offset,
+                          uint64_t length) {
+  while (length > 0 && report_.ok()) {
+    // Neither side has anything older for certain any more (A9).
+    source->share();
+    target->share();
+    const OperationIndex operation = oracle_.copy(*source, offset, *target, to_offset, length);
+    auto task = store_.copy(source->id, offset, target->id, to_offset, length);
+    const Result<uint64_t> done = co_await task;
+    if (broken(done ? Result<>{} : Result<>(std::unexpect, done.error()))) co_return false;
+    if (!answered(done, oracle_.operations().at(operation).what)) {
+      if (!report_.ok()) co_return true;
+      const uint64_t first = to_offset / block_size;
+      auto back =
+          read_back(operation, target, first, div_up(to_offset + length, block_size) - first);
+      co_await back;
+      co_return true;
+    }
+    if (*done == 0 || *done > length)
+      report_.violation(text("'", oracle_.operations().at(operation).what, "' did ", *done));
+    if (*done < length) oracle_.shortened(operation, *target, to_offset + *done);
+    oracle_.completed(operation);
+    offset += *done;
+    to_offset += *done;
+    length -= std::min(*done, length);
+  }
+  co_return true;
+}
+
+// Mostly of whole blocks to whole blocks, which are shared.
+Task<void> Workload::do_copy() {
+  const DeviceRef source = choose_device(), target = choose_device();
+  if (!source || !target || target->read_only.current()) co_return;
+  const uint64_t size = std::min(source->bytes(), options_.device_blocks * block_size);
+  if (size == 0) co_return;
+  uint64_t offset = below(size), length = 1 + below((chance(80) ? 20 : 200) * block_size);
+  uint64_t to_offset = below(std::min(target->bytes(), options_.device_blocks * block_size) + 1);
+  if (chance(85)) {
+    offset = round_down(offset, block_size);
+    to_offset = round_down(to_offset, block_size);
+    if (chance(70)) length = round_up(length, block_size);
+  } else if (chance(50)) {
+    to_offset = round_down(to_offset, block_size) + offset % block_size;
+  }
+  length = std::min(length, source->bytes() - offset);
+  const uint64_t end = to_offset + length;
+  const Lease of_source{source.get(), offset / block_size, div_up(offset + length, block_size),
+                        Lease::shared};
+  const Lease of_target{target.get(), to_offset / block_size, div_up(end, block_size),
+                        end > target->bytes() ? Lease::whole_device : Lease::exclusive};
+  if (!available(of_source) || !available(of_target)) co_return;
+  if (source == target && offset < end && to_offset < offset + length) {
+    auto task = store_.copy(source->id, offset, target->id, to_offset, length);
+    const Result<uint64_t> result = co_await task;
+    if (result || (result.error().code != Code::invalid && !options_.may_break))
+      report_.violation("a device was copied over itself");
+    co_return;
+  }
+  const bool apart = of_source.end <= of_target.begin || of_target.end <= of_source.begin;
+  if (source == target && !apart) co_return;
+  const Held source_held = hold(of_source), target_held = hold(of_target);
+  auto copying = copy(source, offset, target, to_offset, length);
+  if (!co_await copying) co_return;
+  leases_.erase(source_held);
+  leases_.erase(target_held);
+}
+
+// As `cp` over another device does it, which empties that first.
+Task<void> Workload::do_copy_all() {
+  const DeviceRef source = choose_device(), target = choose_device();
+  if (!source || source == target || target->read_only.current()) co_return;
+  if (source->bytes() == 0 || source->bytes() > 2 * options_.device_blocks * block_size) co_return;
+  const Lease of_source{source.get(), 0, UINT64_MAX, Lease::shared};
+  const Lease of_target{target.get(), 0, 0, Lease::whole_device};
+  if (!available(of_source) || !available(of_target)) co_return;
+  const Held source_held = hold(of_source), target_held = hold(of_target);
+  if (chance(80)) {
+    const OperationIndex operation = oracle_.truncate_to_empty(*target);
+    auto emptying = store_.truncate_to_empty(target->id);
+    const Result<> emptied = co_await emptying;
+    if (!ended(emptied, operation, false)) co_return;
+  }
+  auto copying = copy(source, 0, target, 0, source->bytes());
+  if (!co_await copying) co_return;
+  leases_.erase(source_held);
+  leases_.erase(target_held);
+}
+
 Task<void> Workload::do_erase() {
   const DeviceRef device = choose_device();
   if (!device || device->read_only.current()) co_return;

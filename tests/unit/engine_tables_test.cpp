@@ -37,6 +37,7 @@ Tables sample() {
   d.size_bytes = 10 * gib;
   d.attributes.uid = 107;
   d.xattrs["trusted.x"] = std::string(5000, 'v');
+  d.last_copy = 850;
   d.map = MapId{11};
   d.root = NodeId{399};
   d.mapped_blocks = 1000;
@@ -51,7 +52,6 @@ Tables sample() {
   s.settled = 12000;
   s.live_blocks = -3;
   s.homes = 2;
-  s.alias = true;
   t.segments.push_back(s);
   NodeEntry node;
   node.copies = {Address{Generation{60}, 5}, Address{Generation{61}, 5}};
@@ -76,7 +76,7 @@ TEST(Tables, AreWhatWasPacked) {
   EXPECT_EQ(back->lineage, t.lineage);
   ASSERT_EQ(back->segments.size(), 1u);
   EXPECT_EQ(back->segments[0].live_blocks, -3);
-  EXPECT_TRUE(back->segments[0].alias);
+  EXPECT_EQ(back->devices[0].last_copy, 850u);
   EXPECT_EQ(back->nodes.at(NodeId{399}), t.nodes.at(NodeId{399}));
 }
 

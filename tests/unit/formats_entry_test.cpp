@@ -64,10 +64,13 @@ TEST(Entry, ValuesOutOfRangeAreRefused) {
   EXPECT_TRUE(refused(bytes({1, 0, 3, 5, 1, 0})));   // over the segment's header
   EXPECT_TRUE(refused(bytes({1, 0, 3, 5, 1, 0xff, 0xff, 0xff, 0xff, 0x7f})));  // offset: 35 bits
   EXPECT_TRUE(refused(bytes({1, 0, 3, 5, 0xff, 0xff, 0xff, 0xff, 0x0f, 1})));  // past 32 bits
-  EXPECT_TRUE(refused(bytes({3, 0, 3, 5, 1, 0, 4})));  // alias of no generation
-  EXPECT_TRUE(refused(bytes({6, 0, 0, 1, 'a'})));      // unlink of no device
-  EXPECT_TRUE(refused(bytes({6, 0, 1, 1, 0})));        // a name with a NUL
-  EXPECT_TRUE(refused(bytes({6, 0, 1, 2, 'a'})));      // a name longer than what is left
+  EXPECT_FALSE(
+      refused(bytes({3, 0, 3, 5, 1, 7, 4, 2})));          // alias: map, begin, length, address, map
+  EXPECT_TRUE(refused(bytes({3, 0, 3, 5, 1, 0, 4, 2})));  // of no generation
+  EXPECT_TRUE(refused(bytes({3, 0, 3, 5, 1, 7, 4, 0})));  // of no map
+  EXPECT_TRUE(refused(bytes({6, 0, 0, 1, 'a'})));         // unlink of no device
+  EXPECT_TRUE(refused(bytes({6, 0, 1, 1, 0})));           // a name with a NUL
+  EXPECT_TRUE(refused(bytes({6, 0, 1, 2, 'a'})));         // a name longer than what is left
   EXPECT_FALSE(refused(bytes({14, 0, 1, 2, 3, 4, 1, 'a'})));
   EXPECT_FALSE(refused(bytes({0x40 | 14, 0, 2, 4, 30})));  // a list of forks: length, offset, size
   EXPECT_TRUE(refused(bytes({0x40 | 14, 0, 3, 4, 30})));   // not two copies

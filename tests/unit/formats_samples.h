@@ -51,7 +51,8 @@ inline std::vector<Entry> all_kinds(Sequence first, uint32_t offset) {
   Entry* e = &add(EntryKind::zero);
   e->map = MapId{3}, e->begin = {77}, e->length = device_end - DeviceBlock{77};
   e = &add(EntryKind::alias);
-  e->map = MapId{4}, e->begin = {5}, e->length = {6}, e->address = {Generation{9}, 300};
+  e->map = MapId{4}, e->begin = {5}, e->length = {6}, e->address = {Generation{9}, 300},
+  e->source_map = MapId{3};
   e = &add(EntryKind::lost);
   e->map = MapId{4}, e->begin = {50}, e->length = {1};
   e = &add(EntryKind::create);

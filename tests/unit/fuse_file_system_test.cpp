@@ -268,11 +268,37 @@ TEST_F(Files, DfShowsThePool) {
   EXPECT_EQ(st.bfree * 4096, pool_->status().free);
 }
 
+TEST_F(Files, CopiesAreAnsweredInBothWidths) {
+  const uint64_t from = make("a"), to = make("b"), third = make("c", 1 * mib);
+  const std::string data = pattern(20'000);
+  write(from, 0, data);
+  fuse_copy_file_range_in in{};
+  in.nodeid_out = to;
+  in.len = 1 * tib;
+  EXPECT_EQ(ask(copy_file_range_64, from, in).as<uint64_t>(), 20'000u);
+  EXPECT_EQ(read(to, 0, 30'000).bytes, data);
+  EXPECT_EQ(attributes(to).blocks, attributes(from).blocks);
+  in.nodeid_out = third;
+  in.off_in = 4096;
+  in.off_out = 8192;
+  EXPECT_EQ(ask(FUSE_COPY_FILE_RANGE, from, in).as<fuse_write_out>().size, 15'904u);
+  EXPECT_EQ(read(third, 8192, 15'904).bytes, data.substr(4096));
+  in.flags = 1;
+  EXPECT_EQ(ask(FUSE_COPY_FILE_RANGE, from, in).error, EINVAL);
+  in.flags = 0;
+  in.nodeid_out = from;
+  EXPECT_EQ(ask(copy_file_range_64, from, in).error, EINVAL) << "over itself";
+  in.nodeid_out = root;
+  EXPECT_EQ(ask(copy_file_range_64, from, in).error, EXDEV);
+  EXPECT_EQ(set_xattr(to, "user.lamina.read_only", "1").error, 0);
+  in.nodeid_out = to;
+  EXPECT_EQ(ask(copy_file_range_64, from, in).error, EROFS);
+}
+
 TEST_F(Files, WhatIsNotKnownIsNotImplementedAndForgettingIsSilent) {
-  constexpr uint32_t statx = 52, copy_file_range_64 = 53, none = 9999;
-  for (const uint32_t opcode :
-       std::initializer_list<uint32_t>{FUSE_POLL, FUSE_INTERRUPT, FUSE_COPY_FILE_RANGE, FUSE_IOCTL,
-                                       FUSE_GETLK, FUSE_TMPFILE, statx, copy_file_range_64, none})
+  constexpr uint32_t statx = 52, none = 9999;
+  for (const uint32_t opcode : std::initializer_list<uint32_t>{
+           FUSE_POLL, FUSE_INTERRUPT, FUSE_IOCTL, FUSE_GETLK, FUSE_TMPFILE, statx, none})
     EXPECT_EQ(ask(opcode, root, std::string_view{}).error, ENOSYS) << opcode;
   EXPECT_TRUE(ask(FUSE_FORGET, root, fuse_forget_in{}).silent);
 }

@@ -59,6 +59,31 @@ TEST(Relocations, AFactFollowsInTheLeafThatIsNamed) {
   EXPECT_EQ(applied(moved, NodeId{2}, before, false), before);
 }
 
+// Both are part of one statement. Where a leaf took an alias in after the mover had looked at it,
+// nobody has stated the new place.
+TEST(Relocations, AnAliasFollowsOnlyWhereItsHomeDoes) {
+  const auto alias = [](uint64_t begin, uint64_t length, Address place, uint32_t home) {
+    Extent extent = data_extent(begin, length, raw(place.generation), place.block);
+    extent.alias = true;
+    extent.home = Generation{home};
+    return extent;
+  };
+  Relocations moved;
+  moved.add_data(at(3, 20), 10, at(9, 100));
+  moved.add_home(NodeId{1}, {{0}, {10}}, Generation{5}, Generation{11});
+  moved.sort();
+  const std::vector<Extent> unknown{alias(0, 10, at(3, 20), 6), data_extent(10, 10, 3, 20)};
+  EXPECT_EQ(applied(moved, NodeId{1}, unknown),
+            (std::vector{alias(0, 10, at(3, 20), 6), data_extent(10, 10, 9, 100)}));
+  const std::vector<Extent> known{alias(0, 12, at(3, 20), 5)};
+  EXPECT_EQ(applied(moved, NodeId{2}, known, false), known);
+  std::vector<Extent> extents = known;
+  CountsOracle counts;
+  EXPECT_TRUE(moved.apply(NodeId{1}, extents, counts));
+  EXPECT_EQ(extents, (std::vector{alias(0, 10, at(9, 100), 11), alias(10, 2, at(3, 30), 5)}));
+  EXPECT_EQ(counts.homes, (std::map<uint32_t, int64_t>{{5, 0}, {11, 1}}));
+}
+
 TEST(Relocations, DataCountsOnceHoweverManyLeavesShareIt) {
   Relocations moved;
   moved.add_data(at(3, 20), 10, at(9, 100));

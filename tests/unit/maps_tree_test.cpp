@@ -134,7 +134,8 @@ void apply_to_model(BlockModel& model, const std::vector<Layer>& layers,
                     const std::vector<Moved>& moved, const std::vector<Extent>& tree) {
   const uint64_t size = model.blocks.size();
   for (std::optional<Extent>& block : model.blocks) {
-    if (!block || block->kind != ExtentKind::data) continue;
+    // An alias follows its home alone, and none is moved here.
+    if (!block || block->kind != ExtentKind::data || block->alias) continue;
     for (const Moved& m : moved) {
       Address& at = block->address;
       if (at.generation != m.from.generation || at.block < m.from.block ||
@@ -217,7 +218,7 @@ void check_map(Trees& trees, Map& map, const MergeOutput& output, const Collecto
   EXPECT_EQ(output.mapped_blocks, mapped);
   std::map<uint32_t, int64_t> blocks, homes;
   for (const Extent& e : walked.extents) {
-    if (e.kind == ExtentKind::data)
+    if (e.kind == ExtentKind::data && !e.alias)
       blocks[raw(e.address.generation)] += static_cast<int64_t>(e.length().value);
     if (has_home(e)) ++homes[raw(e.home)];
   }
