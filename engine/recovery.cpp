@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "base/check.h"
@@ -105,6 +106,7 @@ class Recovery {
                  std::span<const std::byte> payload);
   Task<Result<>> settle_shared();
   Task<Result<>> adopt_shared(const std::set<Generation>& wanted);
+  Task<std::vector<SegmentHeader>> read_headers(JournalBlob& blob, std::vector<uint32_t> indexes);
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
   Task<Result<>> write_again(const RollForward& forward);
@@ -183,24 +185,41 @@ Task<Result<>> Recovery::settle_shared() {
 
 Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
   for (const auto& blob : pool_.blobs) {
-    for (uint32_t index = 0; index < blob->segment_count(); ++index) {
-      Buffer block(block_size);
-      IoBatch batch;
-      batch.read(blob->disk(), blob->offset(index, 0), block.span());
-      co_await batch;
-      const auto header = unpack_segment_header(block.span());
-      const bool whole = header && header->pool == pool_.identity.pool && header->index == index &&
-                         header->kind == SegmentClass::moved &&
-                         header->state == SegmentState::sealed;
-      if (!whole || !wanted.contains(header->generation)) continue;
+    std::vector<uint32_t> all(blob->segment_count());
+    std::iota(all.begin(), all.end(), 0);
+    for (const SegmentHeader& header : co_await read_headers(*blob, std::move(all))) {
+      const bool whole =
+          header.kind == SegmentClass::moved && header.state == SegmentState::sealed;
+      if (!whole || !wanted.contains(header.generation)) continue;
       count(RecoveryBranch::moved_adopted);
-      const SegmentName name{blob->id(), index, header->generation};
+      const SegmentName name{blob->id(), header.index, header.generation};
       LAMINA_CO_TRY(pool_.space.claim_named(name, SegmentClass::moved));
-      pool_.space.seal_recovered(name.generation, header->used_end);
+      pool_.space.seal_recovered(name.generation, header.used_end);
       pool_.space.settle(name.generation, chosen_.slot.cut);
     }
   }
   co_return Result<>{};
+}
+
+// The headers that segments have of this pool, in the order of `indexes`; what has none, or cannot
+// be read, is passed over.
+Task<std::vector<SegmentHeader>> Recovery::read_headers(JournalBlob& blob,
+                                                        std::vector<uint32_t> indexes) {
+  std::vector<SegmentHeader> out;
+  for (size_t first = 0; first < indexes.size(); first += headers_at_once) {
+    const size_t count = std::min(headers_at_once, indexes.size() - first);
+    Buffer headers(count * block_size);
+    IoBatch batch;
+    for (size_t i = 0; i < count; ++i)
+      batch.read(blob.disk(), blob.offset(indexes[first + i], 0), headers.blocks(i, 1));
+    co_await batch;
+    for (size_t i = 0; i < count; ++i) {
+      auto header = unpack_segment_header(headers.blocks(i, 1));
+      if (header && header->pool == pool_.identity.pool && header->index == indexes[first + i])
+        out.push_back(*header);
+    }
+  }
+  co_return out;
 }
 
 Result<> Recovery::claim_chain() {
@@ -306,23 +325,11 @@ Task<Result<>> Recovery::write_again(const RollForward& forward) {
 Task<Result<>> Recovery::find_orphans() {
   const Generation known = chosen_.tables.next_generation;
   for (const auto& blob : pool_.blobs) {
-    const std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
-    for (size_t first = 0; first < free.size(); first += headers_at_once) {
-      const size_t count = std::min(headers_at_once, free.size() - first);
-      Buffer headers(count * block_size);
-      IoBatch batch;
-      for (size_t i = 0; i < count; ++i)
-        batch.read(blob->disk(), blob->offset(free[first + i], 0), headers.blocks(i, 1));
-      co_await batch;
-      for (size_t i = 0; i < count; ++i) {
-        auto header = unpack_segment_header(headers.blocks(i, 1));
-        const bool orphan = header && header->pool == pool_.identity.pool &&
-                            header->index == free[first + i] && header->generation >= known &&
-                            header->state != SegmentState::retired;
-        if (!orphan) continue;
-        lamina::count(RecoveryBranch::orphan_retired);
-        pool_.space.adopt_retired({blob->id(), header->index, header->generation}, header->kind);
-      }
+    std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
+    for (const SegmentHeader& header : co_await read_headers(*blob, std::move(free))) {
+      if (header.generation < known || header.state == SegmentState::retired) continue;
+      count(RecoveryBranch::orphan_retired);
+      pool_.space.adopt_retired({blob->id(), header.index, header.generation}, header.kind);
     }
     if (!blob->disk().traits().block_device) continue;
     IoBatch discards;

@@ -264,7 +264,8 @@ Task<Result<>> Mover::find_aliases(const Image& image, const Victim& victim,
     auto& sees = seen[referrer->map];
     if (sees.empty()) sees = sights(image.lineage, referrer->map);
     Result<const Facts*> facts = &victim.facts();
-    if (extent.home != victim.generation()) facts = co_await aliases.facts_of(pool_, extent.home, image);
+    if (extent.home != victim.generation())
+      facts = co_await aliases.facts_of(pool_, extent.home, image);
     if (!facts) co_return forward_error(facts);
     auto parts = (*facts)->of(extent, sees);
     if (!parts) co_return forward_error(parts);

@@ -53,7 +53,7 @@ constexpr std::array<Kind, 7> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 24> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
