@@ -201,7 +201,7 @@ DeviceBlock PoolState::share_step(const Share& what, Looked& looked, DeviceBlock
   const bool grows = done.byte_offset() > what.target->size_bytes;
   const uint64_t reserved = std::exchange(looked.reserved, 0);
   if (entries.empty() && !grows) return done;
-  log.begin(packed, 0, Claim::user);
+  log.begin(packed, 0);
   if (grows) {  // F7: one step
     Entry grow;
     grow.kind = EntryKind::resize;

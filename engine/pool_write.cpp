@@ -101,7 +101,7 @@ Task<Result<>> PoolState::write_blocks(Write w) {
       if (!w.holds_range && !w.device->locks.free(range)) {
         wait_for_lock = true;
       } else if (log.has_room(payload, w.claim, pace)) {
-        log.begin(3 * range_entry_bytes, payload, w.claim);
+        log.begin(3 * range_entry_bytes, payload);
         const uint64_t end = std::min(w.end_bytes, range.end.byte_offset());
         if (end > w.device->size_bytes) {  // F7: one step
           Entry grow;

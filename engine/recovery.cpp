@@ -366,7 +366,7 @@ Task<Result<>> Recovery::drop_unlinked() {
     LAMINA_CO_TRY(co_await pool_.log.wait_for_room(0, Claim::log));
     count(RecoveryBranch::dropped_unlinked);
     Lock order(pool_.log.order());
-    pool_.log.begin(64, 0, Claim::log);
+    pool_.log.begin(64, 0);
     const Entry& added = pool_.log.add(std::move(drop), {});
     auto applied = pool_.devices.apply(added, Generation::none, 0, {});
     LAMINA_CHECK(applied.has_value());

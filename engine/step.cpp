@@ -39,7 +39,7 @@ Task<Result<>> PoolState::step(Claim claim, uint32_t payload_blocks, Build build
           blocks += static_cast<uint32_t>(div_up(e.payload.size(), block_size));
         }
         LAMINA_CHECK(blocks <= payload_blocks);
-        log.begin(packed, blocks, claim);
+        log.begin(packed, blocks);
         for (StepEntry& e : *entries)
           log_and_apply(std::move(e.entry), std::as_bytes(std::span(e.payload)));
         if (devices.dropped_blocks > 0) start_showing_space();

@@ -29,7 +29,7 @@ Task<Result<>> Log::start(SegmentName segment, Sequence last, uint64_t cut_check
     last_ = cut_last_ = last;
     backed_ = backed;
     begin_epoch(segment, last, cut_checksum);
-    begin(64, 0, Claim::checkpoint);
+    begin(64, 0);
     add(Entry{}, {});
     last = last_;
   }

@@ -235,7 +235,7 @@ Task<void> Log::timer() {
       if (stopping_ || phase_ == Phase::failed) break;
       if (durable_ >= last_ && witnessed_ < last_ && !previous_.entries.empty() &&
           previous_.entries.back().kind != EntryKind::nothing && has_room(0, Claim::log)) {
-        begin(64, 0, Claim::log);
+        begin(64, 0);
         add(Entry{}, {});
       } else if (durable_ >= last_) {
         more = false;

@@ -59,14 +59,20 @@ size_t Log::held_limit() const {
 
 Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
   if (last_ - cut_last_ >= entry_limit()) return Room::after_merge;
-  if (current_takes(worst_step_bytes, payload_blocks, false)) return Room::yes;
+  if (current_takes(record_body_limit, payload_blocks, false)) return Room::yes;
   const size_t kept_for_others = pace == Pace::streaming ? 1 : 0;
   if (held_.size() >= held_limit() - kept_for_others) return Room::after_flush;
   // A3: what is written next must not be where a recovery would go on.
   if (current_->ordinal + 1 - durable_ordinal_ >= chain_length - kept_for_others)
     return Room::after_flush;
-  if (!space_.may_take(claim)) return Room::after_space;
-  return Room::yes;
+  return may_switch(claim) ? Room::yes : Room::after_space;
+}
+
+// What works beside the log takes segments too: the one that a step may go on in is promised to it
+// before it begins.
+bool Log::may_switch(Claim claim) {
+  if (!permit_) permit_ = space_.permit(claim);
+  return permit_.has_value();
 }
 
 bool Log::has_room(uint32_t payload_blocks, Claim claim, Pace pace) {
@@ -103,7 +109,7 @@ Task<Result<>> Log::wait_for_room(uint32_t payload_blocks, Claim claim, Pace pac
   }
 }
 
-void Log::begin(size_t packed_bytes, uint32_t payload_blocks, Claim claim) {
+void Log::begin(size_t packed_bytes, uint32_t payload_blocks) {
   LAMINA_CHECK(packed_bytes + 4 * payload_blocks <= record_body_limit);
   const bool open = !body_.entries.empty();
   if (open && record_body_bytes(body_packed_ + packed_bytes,
@@ -113,7 +119,7 @@ void Log::begin(size_t packed_bytes, uint32_t payload_blocks, Claim claim) {
                      !body_.entries.empty())) {
     close_record();
     if (!current_takes(std::max(packed_bytes, worst_step_bytes), payload_blocks, false))
-      switch_segment(claim);
+      switch_segment();
   }
   if (body_.entries.empty()) open_record();
   current_->steps.push_back(static_cast<uint32_t>(current_->entries.size()));
@@ -188,17 +194,14 @@ std::shared_ptr<TailSegment> Log::open_segment(const SegmentName& name) {
   return segment;
 }
 
-void Log::switch_segment(Claim claim) {
-  auto taken = space_.take(SegmentClass::log, claim);
-  // room() said so, but who works beside the log, without its lock, may have been faster. What they
-  // took is missed in what is set aside until they give as much back.
-  if (!taken) taken = space_.take(SegmentClass::log, Claim::checkpoint);
-  LAMINA_CHECK(taken.has_value());
+void Log::switch_segment() {
+  LAMINA_CHECK(permit_.has_value());
+  const SegmentName taken = space_.take(SegmentClass::log, *std::exchange(permit_, std::nullopt));
   auto before = current_;
   before->full = true;
   current_ = open_segment(next_[0]);
   std::shift_left(next_.begin(), next_.end(), 1);
-  next_.back() = *taken;
+  next_.back() = taken;
   maybe_seal(before);
   if (on_segment) on_segment(current_->opened_ns - before->opened_ns);
 }

@@ -129,7 +129,7 @@ class Log {
   // much at once.
   static constexpr uint32_t max_step_blocks = 128;
   uint32_t step_blocks() const;
-  // The most that a step's entries may take packed: has_room() looks for as much.
+  // The most that the entries of a step which can be divided take packed.
   static constexpr size_t worst_step_bytes = 1024;
   // The most that a step which cannot be divided may take: what one header has checksums for, and
   // half of a segment.
@@ -142,7 +142,7 @@ class Log {
   Task<Result<>> wait_for_room(uint32_t payload_blocks, Claim claim, Pace pace = Pace::steady);
   // Counts the segments that the log was in, by which a device knows its pace.
   uint64_t ordinal() const REQUIRES(order_) { return current_->ordinal; }
-  void begin(size_t packed_bytes, uint32_t payload_blocks, Claim claim) REQUIRES(order_);
+  void begin(size_t packed_bytes, uint32_t payload_blocks) REQUIRES(order_);
   // Numbers the entry, places its payload (padded with zeroes to whole blocks); the result says
   // where. The reference is good until the next call.
   const Entry& add(Entry entry, std::span<const std::byte> payload) REQUIRES(order_);
@@ -254,7 +254,8 @@ class Log {
       REQUIRES(order_);
   std::shared_ptr<TailSegment> open_segment(const SegmentName& name) REQUIRES(order_);
   Result<> name_next() REQUIRES(order_);
-  void switch_segment(Claim claim) REQUIRES(order_);
+  bool may_switch(Claim claim) REQUIRES(order_);
+  void switch_segment() REQUIRES(order_);
   const Entry& put(Entry entry, std::span<const std::byte> payload, const uint32_t* sums)
       REQUIRES(order_);
   void open_record() REQUIRES(order_);
@@ -305,6 +306,7 @@ class Log {
   mutable Mutex order_;
   std::shared_ptr<TailSegment> current_ GUARDED_BY(order_);
   SegmentChain next_ GUARDED_BY(order_);
+  std::optional<Space::Permit> permit_ GUARDED_BY(order_);  // to name one more
   std::deque<std::shared_ptr<TailSegment>> held_ GUARDED_BY(order_);  // in the tail, oldest first
   // Sealed and durable, but not the seals: what they would be made of again, no memory.
   std::deque<std::shared_ptr<TailSegment>> sealed_ GUARDED_BY(order_);

@@ -132,7 +132,7 @@ Task<Result<uint64_t>> Log::begin_again() {
     begin_epoch(where, durable_, durable_end_.checksum);
     for (const auto& segment : to_seal) maybe_seal(segment);
     if (steps.empty()) {
-      begin(64, 0, Claim::checkpoint);
+      begin(64, 0);
       add(Entry{}, {});
     } else {
       write_step_again(steps.front(), again);
@@ -239,11 +239,11 @@ Log::Room Log::room_again(const LostStep& step) {
   const size_t packed = std::max(step.packed_bytes, worst_step_bytes);
   if (current_takes(packed, step.payload_blocks, false)) return Room::yes;
   if (current_->ordinal + 1 - durable_ordinal_ >= chain_length) return Room::after_flush;
-  return space_.may_take(Claim::checkpoint) ? Room::yes : Room::after_space;
+  return may_switch(Claim::checkpoint) ? Room::yes : Room::after_space;
 }
 
 void Log::write_step_again(LostStep& step, std::vector<Rewritten>& again) {
-  begin(step.packed_bytes, step.payload_blocks, Claim::checkpoint);
+  begin(step.packed_bytes, step.payload_blocks);
   const Generation from = step.segment->name.generation, to = current_->name.generation;
   for (Entry& entry : step.entries) {
     const uint32_t offset = entry.offset;

@@ -118,10 +118,14 @@ uint64_t Space::set_aside_above(Claim claim) const {
   return 0;
 }
 
+uint64_t Space::left_for(Claim claim) const {
+  const uint64_t free = free_count(), aside = permits_ + set_aside_above(claim);
+  return free > aside ? free - aside : 0;
+}
+
 uint64_t Space::available(Claim claim) const {
   Lock lock(mutex_);
-  const uint64_t free = free_count(), aside = set_aside_above(claim);
-  return free > aside ? free - aside : 0;
+  return left_for(claim);
 }
 
 bool Space::may_take(Claim claim) const {
@@ -138,10 +142,35 @@ std::optional<uint32_t> Space::pick_free(size_t position) {
   return std::nullopt;
 }
 
+Space::Permit::~Permit() {
+  if (!space_) return;
+  Lock lock(space_->mutex_);
+  --space_->permits_;
+}
+
+std::optional<Space::Permit> Space::permit(Claim claim) {
+  Lock lock(mutex_);
+  if (left_for(claim) == 0) return std::nullopt;
+  ++permits_;
+  return Permit(this);
+}
+
+SegmentName Space::take(SegmentClass kind, Permit permit, BlobId avoid) {
+  Lock lock(mutex_);
+  LAMINA_CHECK(permit.space_ == this);
+  permit.space_ = nullptr;
+  --permits_;
+  return take_free(kind, avoid);
+}
+
 std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, BlobId avoid) {
   Lock lock(mutex_);
-  if (free_count() <= set_aside_above(claim)) return std::nullopt;
-  // Striped: the next blob in turn that has one; the one to avoid only if no other has.
+  if (left_for(claim) == 0) return std::nullopt;
+  return take_free(kind, avoid);
+}
+
+// Striped: the next blob in turn that has one; the one to avoid only if no other has.
+SegmentName Space::take_free(SegmentClass kind, BlobId avoid) {
   for (const bool may_avoided : {false, true}) {
     for (size_t tried = 0; tried < blobs_.size(); ++tried) {
       const size_t at = (next_blob_ + tried) % blobs_.size();
@@ -161,7 +190,8 @@ std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, BlobId av
       return segment.name;
     }
   }
-  return std::nullopt;
+  LAMINA_CHECK(false && "a free segment was promised");
+  return {};
 }
 
 bool Space::is_settled(Generation generation, Sequence cut) const {
@@ -304,6 +334,7 @@ void Space::mark_prepared(const SegmentName& name, bool prepared) {
 
 std::optional<SegmentName> Space::borrow_unprepared() {
   Lock lock(mutex_);
+  if (left_for(Claim::user) == 0) return std::nullopt;
   for (size_t at = 0; at < blobs_.size(); ++at) {
     if (free_fresh_[at].empty() || blobs_[at]->disk().traits().block_device) continue;
     const uint32_t index = *free_fresh_[at].begin();

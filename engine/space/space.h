@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -70,8 +71,28 @@ class Space final : public LiveCounts {
   explicit Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
                  double reserve_percent = 0);
 
-  // A free segment under a new generation, marked open; nothing if the claim may not have one.
-  // `avoid`: another blob is preferred.
+  // The right to one free segment, wherever it is: nobody else gets the last ones that permits are
+  // out for. Given back when it ends; what is permitted outlives no Space.
+  class Permit {
+   public:
+    Permit(Permit&& other) noexcept : space_(std::exchange(other.space_, nullptr)) {}
+    Permit& operator=(Permit&& other) noexcept {
+      std::swap(space_, other.space_);
+      return *this;
+    }
+    ~Permit();
+
+   private:
+    friend class Space;
+    explicit Permit(Space* space) : space_(space) {}
+    Space* space_;
+  };
+  // For whoever must know, before it begins something, that it will get a segment in the midst of
+  // it. Nothing if the claim may not have one.
+  std::optional<Permit> permit(Claim claim);
+  // A free segment under a new generation, marked open.
+  SegmentName take(SegmentClass kind, Permit permit, BlobId avoid = BlobId::none);
+  // Nothing if the claim may not have one. `avoid`: another blob is preferred.
   std::optional<SegmentName> take(SegmentClass kind, Claim claim, BlobId avoid = BlobId::none);
   bool may_take(Claim claim) const;
   // Free segments that `claim` may still take.
@@ -167,6 +188,9 @@ class Space final : public LiveCounts {
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);
   uint64_t free_count() const REQUIRES(mutex_);
+  // Free segments that `claim` may still take.
+  uint64_t left_for(Claim claim) const REQUIRES(mutex_);
+  SegmentName take_free(SegmentClass kind, BlobId avoid) REQUIRES(mutex_);
   uint64_t set_aside_above(Claim claim) const REQUIRES(mutex_);
   size_t position(BlobId id) const;
   void index_free(size_t position, uint32_t index) REQUIRES(mutex_);
@@ -187,6 +211,7 @@ class Space final : public LiveCounts {
   uint32_t generation_mark_ GUARDED_BY(mutex_) = UINT32_MAX;
   uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t released_ GUARDED_BY(mutex_) = 0;
+  uint64_t permits_ GUARDED_BY(mutex_) = 0;  // that are out
   size_t next_blob_ GUARDED_BY(mutex_) = 0;
 };
 

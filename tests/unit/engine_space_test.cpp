@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who gets the last free segments (D5).
+#include <gtest/gtest.h>
+
+#include "engine/log/log.h"
+#include "tests/unit/engine_pool_fixture.h"
+
+namespace lamina {
+namespace {
+
+class SpaceTest : public testing::Test {
+ protected:
+  void take_all() {
+    while (const auto name = space_.take(SegmentClass::nodes, Claim::checkpoint))
+      taken_.push_back(name->generation);
+  }
+  void give_back() {
+    for (const Generation generation : taken_) space_.release(generation);
+    taken_.clear();
+  }
+
+  SimMedium medium_{"disk", pool_bytes};
+  SimExecutor executor_{1};
+  std::vector<std::unique_ptr<JournalBlob>> blobs_ = blobs_on(medium_, executor_, true);
+  Space space_{blobs_};
+  std::vector<Generation> taken_;
+};
+
+TEST_F(SpaceTest, WhatOneIsPermittedNobodyElseTakes) {
+  auto kept = space_.permit(Claim::user), not_used = space_.permit(Claim::user);
+  ASSERT_TRUE(kept && not_used);
+  take_all();
+  EXPECT_FALSE(space_.permit(Claim::checkpoint));
+  EXPECT_NE(Generation::none, space_.take(SegmentClass::log, *std::move(kept)).generation);
+  EXPECT_FALSE(space_.take(SegmentClass::log, Claim::checkpoint));
+  not_used.reset();
+  EXPECT_TRUE(space_.take(SegmentClass::log, Claim::checkpoint));
+  EXPECT_EQ(0u, space_.counts().free);
+}
+
+// Checkpoints and the mover take segments without the log's lock: also between has_room() and
+// begin(), which then goes on in another segment. The daemon ended where there was none.
+TEST_F(SpaceTest, TheLogHasTheSegmentThatItFoundRoomIn) {
+  PoolIdentity identity;
+  identity.epoch = 1;
+  Settings settings;
+  settings.background = &executor_;
+  Sums sums(settings.sums_bytes);
+  Counters counters;
+  Log log(identity, settings, space_, sums, counters);
+  const auto first = space_.take(SegmentClass::log, Claim::checkpoint);
+  Result<> started;
+  ASSERT_TRUE(executor_.run_until(log.start(*first, 0, 0, {}), started));
+  ASSERT_TRUE(started) << started.error().message;
+  const uint32_t blocks = log.step_blocks();
+  const std::vector<std::byte> payload(blocks * block_size);
+  Lock lock(log.order());
+  for (const uint64_t before = log.ordinal(); log.ordinal() == before;) {
+    ASSERT_TRUE(log.has_room(blocks, Claim::user));
+    take_all();
+    log.begin(64, blocks);
+    Entry entry;
+    entry.kind = EntryKind::write;
+    entry.map = MapId{1};
+    entry.length = BlockCount{blocks};
+    log.add(entry, payload);
+    give_back();
+  }
+}
+
+}  // namespace
+}  // namespace lamina
