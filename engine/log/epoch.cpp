@@ -179,20 +179,35 @@ uint64_t Log::tail_bytes() const {
   return bytes;
 }
 
+const TailSegment* Log::unsealed(Generation generation) const {
+  const auto found = std::ranges::find_if(
+      held_, [generation](const auto& segment) { return segment->name.generation == generation; });
+  return found == held_.end() ? nullptr : found->get();
+}
+
 std::optional<uint64_t> Log::newer_entries(Generation generation, uint64_t begin, uint64_t end,
                                            Sequence than) const {
   Lock lock(order_);
-  const auto found = std::ranges::find_if(
-      held_, [generation](const auto& segment) { return segment->name.generation == generation; });
-  if (found == held_.end()) return std::nullopt;
+  const TailSegment* segment = unsealed(generation);
+  if (!segment) return std::nullopt;
   uint64_t newer = 0;
-  for (const Entry& entry : (*found)->entries) {
+  for (const Entry& entry : segment->entries) {
     if (entry.kind != EntryKind::write || entry.sequence <= than) continue;
     const uint64_t from = std::max<uint64_t>(begin, entry.offset);
     const uint64_t to = std::min(end, entry.offset + entry.length.value);
     if (from < to) newer += to - from;
   }
   return newer;
+}
+
+std::optional<std::vector<Entry>> Log::facts(Generation generation, Sequence until) const {
+  Lock lock(order_);
+  const TailSegment* segment = unsealed(generation);
+  if (!segment) return std::nullopt;
+  std::vector<Entry> facts;
+  for (const Entry& entry : segment->entries)
+    if (!has_payload(entry) && entry.sequence <= until) facts.push_back(entry);
+  return facts;
 }
 
 std::vector<Generation> Log::held() const {

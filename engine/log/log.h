@@ -193,6 +193,8 @@ class Log {
   // than that. Nothing: it is not of the log, or has one.
   std::optional<uint64_t> newer_entries(Generation generation, uint64_t begin, uint64_t end,
                                         Sequence than) const;
+  // Of such a segment: the entries up to that which have no payload.
+  std::optional<std::vector<Entry>> facts(Generation generation, Sequence until) const;
   // Segments that are the log's: the current one and those it will use next.
   std::vector<Generation> held() const;
 
@@ -248,6 +250,7 @@ class Log {
   };
 
   size_t held_limit() const;
+  const TailSegment* unsealed(Generation generation) const REQUIRES(order_);
   Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
   bool segment_to_make_durable() const REQUIRES(order_);
   bool current_takes(size_t packed_bytes, uint32_t payload_blocks, bool in_open_record) const
@@ -306,7 +309,7 @@ class Log {
   mutable Mutex order_;
   std::shared_ptr<TailSegment> current_ GUARDED_BY(order_);
   SegmentChain next_ GUARDED_BY(order_);
-  std::optional<Space::Permit> permit_ GUARDED_BY(order_);  // to name one more
+  std::optional<Space::Permit> permit_ GUARDED_BY(order_);            // to name one more
   std::deque<std::shared_ptr<TailSegment>> held_ GUARDED_BY(order_);  // in the tail, oldest first
   // Sealed and durable, but not the seals: what they would be made of again, no memory.
   std::deque<std::shared_ptr<TailSegment>> sealed_ GUARDED_BY(order_);

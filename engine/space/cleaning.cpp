@@ -10,7 +10,8 @@
 namespace lamina {
 namespace {
 
-constexpr double worth = 0.92;  // a fuller segment gains too little
+// A fuller segment gains too little, unless there is nothing else to gain.
+constexpr double worth = 0.92, worth_if_urgent = 1;
 
 struct Candidate {
   const Segment* segment;
@@ -26,7 +27,7 @@ std::vector<Candidate> ranked(const std::vector<Segment>& segments, const Cleani
     CleaningBatch alone(need.segment_blocks);
     alone.add(s);
     const double u = alone.fill();
-    if (u > worth) continue;
+    if (u > (need.urgent ? worth_if_urgent : worth)) continue;
     const double age = by_age ? 1.0 + raw(need.newest) - raw(s.name.generation) : 1;
     all.push_back({&s, s.live_blocks > 0, (1 - u) * age / (1 + u)});
   }

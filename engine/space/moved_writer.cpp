@@ -21,8 +21,15 @@ constexpr uint64_t write_bytes = mib;  // of one request
 
 }  // namespace
 
+std::optional<SegmentName> MovedWriter::take() {
+  if (permits_.empty()) return pool_.space.take(SegmentClass::moved, Claim::mover);
+  Space::Permit permit = std::move(permits_.back());
+  permits_.pop_back();
+  return pool_.space.take(SegmentClass::moved, std::move(permit));
+}
+
 Result<> MovedWriter::open(bool for_facts) {
-  const auto name = pool_.space.take(SegmentClass::moved, Claim::mover);
+  const auto name = take();
   if (!name) return fail(Code::no_space, "no free segment is left for moving (D5)");
   JournalBlob& blob = pool_.space.blob(name->blob);
   name_ = *name;

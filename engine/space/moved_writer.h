@@ -5,19 +5,24 @@
 //   publishes the pointers flushes it first (A15).
 #pragma once
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/task.h"
 #include "blobs/record.h"
 #include "engine/maps/tree.h"
+#include "engine/space/space.h"
 #include "engine/space/victim.h"
 
 namespace lamina {
 
 class MovedWriter {
  public:
-  explicit MovedWriter(PoolState& pool) : pool_(pool) {}
+  // `permits`: for segments that it may fill; more of them only if the mover may take more.
+  MovedWriter(PoolState& pool, std::vector<Space::Permit> permits)
+      : pool_(pool), permits_(std::move(permits)) {}
 
   // Takes a piece in; where it does not fit one segment it is split. Facts after all data: a
   // segment that one of them begins has room for many. The result: where its parts are now, in
@@ -35,11 +40,13 @@ class MovedWriter {
 
  private:
   bool is_open() const { return name_.generation != Generation::none; }
+  std::optional<SegmentName> take();
   Result<> open(bool for_facts);
   uint32_t room(size_t entry_bytes) const;
   Task<Result<>> close();
 
   PoolState& pool_;
+  std::vector<Space::Permit> permits_;
   SegmentName name_{};
   Buffer memory_;
   uint32_t blocks_ = 0;  // of the segment

@@ -78,15 +78,19 @@ class Mover::Aliases {
   // The homes in this set are given up.
   std::set<Generation> emptied;
 
-  // What a home that is not being emptied states. Error busy: it may state more than the image
-  // has of it.
+  // What a home that is not being emptied states in the image. It may be the log's own still, of
+  // which more is to come: a pool that is full could not wait until the log has left it.
   Task<Result<const Facts*>> facts_of(PoolState& pool, Generation home, const Image& image) {
     if (const auto known = homes_.find(home); known != homes_.end()) co_return &known->second;
-    if (!pool.space.is_settled(home, image.cut)) co_return fail(Code::busy);
-    auto summary = co_await read_summary(pool, home);
-    if (!summary) co_return forward_error(summary);
+    auto entries = pool.log.facts(home, image.cut);
+    if (!entries) {
+      auto summary = co_await read_summary(pool, home);
+      if (!summary) co_return forward_error(summary);
+      entries = std::move(summary->entries);
+      std::erase_if(*entries, [&](const Entry& entry) { return entry.sequence > image.cut; });
+    }
     if (homes_.size() >= homes_known) homes_.clear();
-    co_return &homes_.emplace(home, Facts(summary->entries)).first->second;
+    co_return &homes_.emplace(home, Facts(*entries)).first->second;
   }
 
  private:
@@ -108,82 +112,95 @@ std::vector<std::set<Generation>> Mover::groups(const std::set<Generation>& vict
 
 namespace {
 
-CleaningBatch counted(const std::set<Generation>& victims, const WalkResult& walked,
-                      uint32_t segment_blocks) {
-  CleaningBatch batch(segment_blocks);
-  for (const Generation victim : victims) {
-    const auto found = walked.live.find(raw(victim));
-    if (found == walked.live.end()) continue;
-    Segment row;
+Segment found_in(const WalkResult& walked, Generation generation) {
+  Segment row;
+  row.name.generation = generation;
+  if (const auto found = walked.live.find(raw(generation)); found != walked.live.end()) {
     row.live_blocks = static_cast<int64_t>(found->second.blocks);
     row.homes = static_cast<int64_t>(found->second.homes);
-    batch.add(row);
   }
-  for (const Referrer& referrer : walked.referrers) {
-    if (!referrer.extent.alias) continue;
-    Segment more;
-    more.homes = victims.contains(referrer.extent.home) ? alias_entries - 1 : alias_entries;
-    batch.add(more);
-  }
-  return batch;
+  return row;
 }
 
 }  // namespace
 
-std::set<Generation> Mover::worthwhile(const std::set<Generation>& victims,
-                                       const WalkResult& walked) const {
-  const CleaningBatch batch = counted(victims, walked, pool_.space.segment_blocks());
-  return victims.size() > batch.targets() ? victims : std::set<Generation>{};
+std::optional<Mover::Batch> Mover::batch(const std::set<Generation>& chosen,
+                                         const WalkResult& walked) const {
+  CleaningBatch counted(pool_.space.segment_blocks());
+  for (const Referrer& referrer : walked.referrers) {
+    if (!referrer.extent.alias) continue;
+    Segment more;
+    more.homes = chosen.contains(referrer.extent.home) ? alias_entries - 1 : alias_entries;
+    counted.add(more);
+  }
+  std::vector<Segment> emptiest;
+  for (const Generation generation : chosen) emptiest.push_back(found_in(walked, generation));
+  std::stable_sort(emptiest.begin(), emptiest.end(), [](const Segment& x, const Segment& y) {
+    return x.live_blocks < y.live_blocks;
+  });
+  const uint64_t limit = pool_.space.available(Claim::mover);
+  Batch batch;
+  for (const Segment& victim : emptiest) {
+    CleaningBatch more = counted;
+    more.add(victim);
+    if (more.targets() > limit) break;
+    counted = more;
+    batch.victims.insert(victim.name.generation);
+  }
+  const uint64_t targets = counted.targets();
+  if (batch.victims.size() <= targets) return std::nullopt;
+  batch.gain = batch.victims.size() - targets;
+  while (batch.targets.size() < targets) {
+    auto permit = pool_.space.permit(Claim::mover);
+    if (!permit) return std::nullopt;  // somebody above was faster
+    batch.targets.push_back(std::move(*permit));
+  }
+  return batch;
 }
 
-bool Mover::pays(const std::set<Generation>& victims, const WalkResult& walked) const {
+bool Mover::pays(const Batch& batch, const WalkResult& walked) const {
   if (pool_.space.available(Claim::user) == 0) return true;
-  const CleaningBatch batch = counted(victims, walked, pool_.space.segment_blocks());
   uint64_t leaves = 0;
   NodeId last = NodeId::none;
   for (const Referrer& referrer : walked.referrers)  // they come leaf by leaf
     if (std::exchange(last, referrer.leaf) != referrer.leaf) ++leaves;
-  return lamina::pays(victims.size() - batch.targets(), leaves, pool_.space.segment_blocks());
+  return lamina::pays(batch.gain, leaves, pool_.space.segment_blocks());
 }
 
 Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> referrers,
-                                   const std::set<Generation>& victims) {
-  MovedWriter writer(pool_);
+                                   Batch batch) {
+  MovedWriter writer(pool_, std::move(batch.targets));
   PendingMoves pending;
   pending.epoch = pool_.identity.epoch;  // before anything is written (A19)
-  Aliases aliases;
-  for (const std::set<Generation>& group : groups(victims)) {
-    auto moved = co_await move_group(image, referrers, group, writer, pending.relocations, aliases);
-    if (moved) continue;
-    if (moved.error().code != Code::no_space) {
-      writer.give_up();
-      co_return forward_error(moved);
-    }
-    break;  // what has been moved is gained; the rest stays where it is
-  }
-  pending.relocations.sort();
-  auto restated = co_await restate(aliases, writer, pending.relocations);
-  if (!restated) {
-    // No pointer may change without them.
+  auto filled = co_await fill(image, referrers, batch.victims, writer, pending.relocations);
+  if (!filled) {
+    // Nothing is published, so all of it comes back.
     writer.give_up();
-    if (restated.error().code != Code::no_space) co_return forward_error(restated);
-    for (const Generation victim : victims)
+    if (filled.error().code != Code::no_space) co_return forward_error(filled);
+    for (const Generation victim : batch.victims)
       pool_.space.postpone(victim, image.number + postponed_checkpoints);
     co_return uint64_t{0};
   }
-  auto targets = co_await writer.finish();
-  if (!targets) {
-    writer.give_up();
-    co_return forward_error(targets);
-  }
-  pending.targets = std::move(*targets);
+  pending.targets = std::move(*filled);
   targets_ = pending.targets.size();
-  pending.victims = victims;
+  pending.victims = std::move(batch.victims);
   for (const Referrer& referrer : referrers)  // they come leaf by leaf
     if (pending.leaves.empty() || pending.leaves.back().leaf != referrer.leaf)
       pending.leaves.push_back({referrer.leaf, referrer.map});
   if (!pending.empty()) pool_.checkpointer.add_moves(std::move(pending));
   co_return writer.moved_bytes();
+}
+
+Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
+                                                  const std::vector<Referrer>& referrers,
+                                                  const std::set<Generation>& victims,
+                                                  MovedWriter& writer, Relocations& moved) {
+  Aliases aliases;
+  for (const std::set<Generation>& group : groups(victims))
+    LAMINA_CO_TRY(co_await move_group(image, referrers, group, writer, moved, aliases));
+  moved.sort();
+  LAMINA_CO_TRY(co_await restate(aliases, writer, moved));
+  co_return co_await writer.finish();
 }
 
 // Others want the disk as well. As long as the work took, while there is space enough, and the less
@@ -331,10 +348,6 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
       known = co_await find_aliases(image, **victim, by_victim[generation], aliases);
     else
       known = forward_error(victim);
-    if (!known && known.error().code == Code::busy) {
-      pool_.space.postpone(generation, image.number + 1);
-      continue;
-    }
     Result<std::vector<Move>> of_victim;
     if (known)
       of_victim = moves_of(image, **victim, by_victim[generation]);

@@ -19,6 +19,7 @@
 // Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <span>
 #include <vector>
@@ -43,19 +44,25 @@ class Mover {
   // many times as many, since fewer would not pay (D1).
   std::set<Generation> choose(const std::vector<Segment>& candidates, uint32_t widened) const;
 
-  // Which of them gain a segment by what a walk has found in them; none where they do not.
-  std::set<Generation> worthwhile(const std::set<Generation>& victims,
-                                  const WalkResult& walked) const;
+  // As many of them as fit what the mover may take, the emptiest first, and the right to what they
+  // fill again: a victim gains nothing until it is wholly empty, so none is begun that may not be
+  // ended. By what a walk has found, which may be more than they were chosen by: the hints know
+  // what has been overwritten since. Nothing: they would gain no segment.
+  struct Batch {
+    std::set<Generation> victims;
+    std::vector<Space::Permit> targets;
+    uint64_t gain = 0;  // segments
+  };
+  std::optional<Batch> batch(const std::set<Generation>& chosen, const WalkResult& walked) const;
 
   // D1: whether the leaves that refer to them cost little enough, or users have no space left.
-  bool pays(const std::set<Generation>& victims, const WalkResult& walked) const;
+  bool pays(const Batch& batch, const WalkResult& walked) const;
 
   // Copies what the referrers keep alive in the victims, each block once however many of them share
   // it, and hands the changed pointers to the next checkpoint. The result is bytes of payload
-  // moved. A victim that cannot be read, or whose payload does not match, is left where it is,
-  // marked stuck.
-  Task<Result<uint64_t>> move(const Image& image, std::vector<Referrer> referrers,
-                              const std::set<Generation>& victims);
+  // moved: none, where it took more than was counted on, and the victims are left for a while. A
+  // victim that cannot be read, or whose payload does not match, is left where it is, marked stuck.
+  Task<Result<uint64_t>> move(const Image& image, std::vector<Referrer> referrers, Batch batch);
   uint64_t targets() const { return targets_; }  // segments that it has filled
 
  private:
@@ -65,6 +72,10 @@ class Mover {
     Victim::Piece piece;
     std::vector<NodeId> leaves;
   };
+  Task<Result<std::vector<Generation>>> fill(const Image& image,
+                                             const std::vector<Referrer>& referrers,
+                                             const std::set<Generation>& victims,
+                                             MovedWriter& writer, Relocations& moved);
   std::vector<std::set<Generation>> groups(const std::set<Generation>& victims) const;
   Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
                             const std::set<Generation>& group, MovedWriter& writer,

@@ -209,7 +209,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   }
   Mover mover(pool_);
-  std::set<Generation> victims = mover.choose(candidates, widened_);
+  const std::set<Generation> victims = mover.choose(candidates, widened_);
   if (victims.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead))
     co_return Result<>{};
@@ -234,24 +234,25 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
       pool_.space.mark_dead(s.name.generation, image->number, image->cut);
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
   take_counts(*walked, *image, candidates);
-  victims = mover.worthwhile(victims, *walked);
-  if (victims.empty()) co_return Result<>{};
-  if (!mover.pays(victims, *walked)) {
+  auto batch = mover.batch(victims, *walked);
+  if (!batch) co_return Result<>{};
+  if (!mover.pays(*batch, *walked)) {
     widened_ = std::min(2 * widened_, most_widened);
     co_return Result<>{};
   }
   widened_ = 1;
+  const uint64_t emptied = batch->victims.size();
   {
     Lock lock(mutex_);
     moving_ = true;
   }
-  auto moved = co_await mover.move(*image, std::move(walked->referrers), victims);
+  auto moved = co_await mover.move(*image, std::move(walked->referrers), std::move(*batch));
   Lock lock(mutex_);
   moving_ = false;
   if (!moved) co_return forward_error(moved);
   moved_bytes_ += *moved;
-  victims_ += victims.size();
-  gained_ += victims.size() - std::min<uint64_t>(victims.size(), mover.targets());
+  victims_ += emptied;
+  gained_ += emptied - std::min(emptied, mover.targets());
   co_return Result<>{};
 }
 

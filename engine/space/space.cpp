@@ -10,16 +10,18 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t log_set_aside = 3;  // erases, removes, renames: they must always work (D5)
-// As many as it takes to gain one more where they come from segments that are seven eighths live:
-// with fewer the mover could not begin any more, and the pool would be called full.
-constexpr uint64_t mover_set_aside = 7;
+constexpr uint64_t log_set_aside = 3;       // erases, removes, renames: they must always work (D5)
 constexpr uint64_t checkpoint_minimum = 4;  // two copies, each may cross a segment's end
 // A recovery names a chain before what the crash left is free; and each crash in a row, while it
 // opens and before a checkpoint, leaves one segment of it.
 constexpr uint64_t recovery_set_aside = chain_length;
 // Of what data can lie in: fuller than this and cleaning copies five times what it gains.
 constexpr double least_kept_back_percent = 7;
+// As many as it takes to gain one more where everything is as full as that: with fewer the mover
+// could not begin any more, and users would get ENOSPC for what they own.
+constexpr auto mover_set_aside =
+    static_cast<uint64_t>((100 - least_kept_back_percent) / least_kept_back_percent) + 1;
+static_assert(mover_set_aside == 14);
 // Segments that never hold users' data at rest: what the log is in and has named, two of nodes that
 // are filled and two that are, and what is set aside above users where the maps are small.
 constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +
