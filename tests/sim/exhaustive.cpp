@@ -30,8 +30,9 @@ enum class Step : uint8_t {
   fork,        // a to s, and b to t in the same step
   write_fork,  // blocks 1..2 of s
   roll_back,   // a to s
+  copy,        // blocks 1..2 of a to 4..5 of b
 };
-constexpr uint64_t step_kinds = 12;
+constexpr uint64_t step_kinds = 13;
 constexpr unsigned survivals = 2;  // choices of what survives at each crash point
 
 std::vector<Step> sequence(uint64_t number) {
@@ -63,6 +64,7 @@ class Script {
   Task<void> write(DeviceRef device, uint64_t offset, uint64_t length);
   Task<void> fork();
   Task<void> roll_back(DeviceRef device);
+  Task<void> copy(DeviceRef source, DeviceRef target);
   void ended(const Result<>& result, OperationIndex operation) {
     if (result)
       oracle_.completed(operation);
@@ -136,6 +138,16 @@ Task<void> Script::roll_back(DeviceRef device) {
     oracle_.withdraw(operation);
   else
     ended(result, operation);
+}
+
+Task<void> Script::copy(DeviceRef source, DeviceRef target) {
+  const uint64_t from = block_size, to = 4 * block_size;
+  const uint64_t length = std::min<uint64_t>(2 * block_size, source->bytes() - from);
+  const OperationIndex operation = oracle_.copy(*source, from, *target, to, length);
+  auto task = machine_.store().copy(source->id, from, target->id, to, length);
+  const Result<uint64_t> done = co_await task;
+  if (done && *done != length) report_.violation(text("a copy of ", length, " did ", *done));
+  ended(done ? Result<>{} : Result<>(std::unexpect, done.error()), operation);
 }
 
 Task<void> Script::prepare() {
@@ -232,6 +244,12 @@ Task<void> Script::step(Step step) {
     }
     case Step::roll_back: {
       auto task = roll_back(device);
+      co_await task;
+      co_return;
+    }
+    case Step::copy: {
+      const DeviceRef other = oracle_.named("b");
+      auto task = copy(device, other ? other : device);
       co_await task;
       co_return;
     }
