@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/check.h"
 #include "engine/maps/bits.h"
 
 namespace lamina {
 
 Marks::Marks(uint32_t segment_blocks, uint64_t memory_bytes, size_t owners)
-    : segment_blocks_(segment_blocks),
-      segment_words_(div_up(segment_blocks, 64)),
+    : segment_words_(div_up(segment_blocks, 64)),
       // One segment has to find room.
       most_bytes_(std::max(memory_bytes, segment_words_ * (16 + 64 * sizeof(Owner)))),
       asks_(owners > 0),
@@ -44,35 +44,40 @@ bool Marks::begin_owners(Segment& segment) {
   return true;
 }
 
-void Marks::add_sole(Generation generation, uint64_t blocks) {
-  Stripe& stripe = stripe_of(generation);
-  Lock lock(stripe.mutex);
-  stripe.segments[raw(generation)].live.blocks += blocks;
+void Marks::add(Tally& tally) {
+  for (const auto& [generation, live] : tally.live_) {
+    Stripe& stripe = stripes_[stripe_of(Generation{generation})];
+    Lock lock(stripe.mutex);
+    Live& all = stripe.segments[generation].live;
+    all.blocks += live.blocks;
+    all.homes += live.homes;
+  }
+  tally.live_.clear();
 }
 
-void Marks::add_home(Generation generation) {
-  Stripe& stripe = stripe_of(generation);
-  Lock lock(stripe.mutex);
-  ++stripe.segments[raw(generation)].live.homes;
+void Marks::add(size_t stripe, std::span<const Reference> references) {
+  Stripe& of = stripes_[stripe];
+  Lock lock(of.mutex);
+  for (const Reference& reference : references) {
+    LAMINA_CHECK(reference.end <= segment_words_ * 64);
+    Segment& segment = of.segments[raw(reference.generation)];
+    if (segment.state == State::counted || segment.state == State::later) continue;
+    if (mark(segment, reference)) continue;
+    free(segment);
+    segment.state = State::later;
+    left_ = true;
+  }
 }
 
-bool Marks::add(Generation generation, uint64_t from, uint64_t end, Owner owner) {
-  if (end > segment_blocks_) return false;
-  Stripe& stripe = stripe_of(generation);
-  Lock lock(stripe.mutex);
-  Segment& segment = stripe.segments[raw(generation)];
-  if (segment.state == State::counted || segment.state == State::later) return true;
-  bool room = segment.state == State::marking || begin(segment);
-  for (uint64_t at = from; room && at < end;) {
-    const uint64_t until = std::min(end, (at / 64 + 1) * 64);
+// False: no room.
+bool Marks::mark(Segment& segment, const Reference& reference) {
+  if (segment.state != State::marking && !begin(segment)) return false;
+  for (uint64_t at = reference.begin; at < reference.end;) {
+    const uint64_t until = std::min<uint64_t>(reference.end, (at / 64 + 1) * 64);
     const uint64_t mask = low_mask(static_cast<unsigned>(until - at)) << at % 64;
-    room = mark_word(segment, at / 64, mask, owner);
+    if (!mark_word(segment, at / 64, mask, reference.owner)) return false;
     at = until;
   }
-  if (room) return true;
-  free(segment);
-  segment.state = State::later;
-  left_ = true;
   return true;
 }
 
@@ -136,8 +141,8 @@ void Marks::count(Segment& segment) {
   if (alone > 0) exclusive_[segment.first].fetch_add(alone, std::memory_order_relaxed);
 }
 
-std::unordered_map<uint32_t, Marks::Live> Marks::live() const {
-  std::unordered_map<uint32_t, Live> all;
+Marks::LiveByGeneration Marks::live() const {
+  LiveByGeneration all;
   for (const Stripe& stripe : stripes_) {
     Lock lock(stripe.mutex);
     for (const auto& [generation, segment] : stripe.segments) all[generation] = segment.live;

@@ -3,14 +3,16 @@
 // block, and where more than one map has blocks of a segment alone, an owner for each.
 // Memory is bounded: a segment that finds no room in one pass over the leaves is counted in a later
 // one, and each pass counts at least one of those that are left.
-// Thread-safety: add_*() from any thread; end_pass() for different stripes likewise, when nobody
-//   adds; the rest by the one walk. Memory: some 100 bytes a segment besides the bound.
+// Thread-safety: add() from any thread; end_pass() for different stripes likewise, when nobody
+//   adds; the rest by the one walk. Memory: some 100 bytes a segment and some MiB a tally besides
+//   the bound.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -32,22 +34,46 @@ class Marks {
   // alone.
   Marks(uint32_t segment_blocks, uint64_t memory_bytes, size_t owners);
 
-  // Blocks that no other extent refers to. In the first pass only, and so is the next.
-  void add_sole(Generation generation, uint64_t blocks);
-  void add_home(Generation generation);
+  struct Live {
+    uint64_t blocks = 0, homes = 0;  // blocks that several extents refer to count once
+  };
+  using LiveByGeneration = std::unordered_map<uint32_t, Live>;
+  // What one thread counts by itself, since it needs no marks: threads that met at each extent
+  // would take longer together than one alone. In the first pass only.
+  class alignas(64) Tally {
+   public:
+    // Blocks that no other extent refers to.
+    void add_sole(Generation generation, uint64_t blocks) {
+      live_[raw(generation)].blocks += blocks;
+    }
+    void add_home(Generation generation) { ++live_[raw(generation)].homes; }
+    // It is to be handed over: it has as many segments as it may hold.
+    bool full() const { return live_.size() >= most_segments; }
+
+   private:
+    friend class Marks;
+    static constexpr size_t most_segments = size_t{1} << 15;
+    LiveByGeneration live_;
+  };
+  // Leaves it empty.
+  void add(Tally& tally);
   // `owner` refers to blocks [begin, end) of the segment; whoever has referred to one before may be
-  // another. False: there is no such block.
-  bool add(Generation generation, uint64_t begin, uint64_t end, Owner owner);
+  // another.
+  struct Reference {
+    Generation generation = Generation::none;
+    uint32_t begin = 0, end = 0;
+    Owner owner = several;
+  };
+  static size_t stripe_of(Generation generation) { return raw(generation) % stripes; }
+  // All of one stripe, and many at a time, for the same reason. Asserts that they lie in segments.
+  void add(size_t stripe, std::span<const Reference> references);
 
   // Counts what the pass has found; each stripe once.
   void end_pass(size_t stripe);
   // After the end of a pass: some segments did not find room.
   bool take_pass_left() { return left_.exchange(false); }
 
-  struct Live {
-    uint64_t blocks = 0, homes = 0;  // blocks that several extents refer to count once
-  };
-  std::unordered_map<uint32_t, Live> live() const;                      // by generation
+  LiveByGeneration live() const;
   uint64_t exclusive(size_t owner) const { return exclusive_[owner]; }  // blocks
 
  private:
@@ -64,17 +90,16 @@ class Marks {
     std::unordered_map<uint32_t, Segment> segments GUARDED_BY(mutex);
   };
 
-  Stripe& stripe_of(Generation generation) { return stripes_[raw(generation) % stripes]; }
   uint64_t bits_bytes() const { return segment_words_ * 8 * (asks_ ? 2 : 1); }
   uint64_t owners_bytes() const { return segment_words_ * 64 * sizeof(Owner); }
   bool take_memory(uint64_t bytes);
   bool begin(Segment& segment);
   bool begin_owners(Segment& segment);
   void free(Segment& segment);
+  bool mark(Segment& segment, const Reference& reference);
   bool mark_word(Segment& segment, size_t word, uint64_t mask, Owner owner);
   void count(Segment& segment);
 
-  const uint32_t segment_blocks_;
   const size_t segment_words_;
   const uint64_t most_bytes_;
   const bool asks_;

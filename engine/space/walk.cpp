@@ -2,6 +2,7 @@
 #include "engine/space/walk.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <memory>
 #include <utility>
@@ -13,9 +14,12 @@
 namespace lamina {
 namespace {
 
-constexpr size_t batch_leaves = 256;  // handed to the workers at once; two batches are held
-constexpr size_t piece_leaves = 8;
+constexpr size_t piece_leaves = 32;    // a worker's, one after the other
+constexpr size_t pieces_a_worker = 8;  // handed over at once; two such batches are held
 constexpr size_t reads_ahead = 64;
+
+// What one piece of the work refers to that others may refer to as well.
+using References = std::array<std::vector<Marks::Reference>, Marks::stripes>;
 
 // One leaf that has been read. Owners of what it points at: the batch.
 struct ReadLeaf {
@@ -42,7 +46,9 @@ class Walk {
       : nodes_(nodes),
         image_(std::move(image)),
         options_(std::move(options)),
-        reach_(image_->nodes.limit()) {}
+        reach_(image_->nodes.limit()),
+        tallies_(Pieces::jobs(options_.workers)),
+        references_(tallies_.size()) {}
 
   Task<Result<WalkResult>> run() {
     Task<Result<>> reaching = reach(nodes_, *image_, options_.go_on, reach_);
@@ -64,6 +70,8 @@ class Walk {
   }
 
  private:
+  size_t batch_leaves() const { return tallies_.size() * pieces_a_worker * piece_leaves; }
+
   // Whether somebody else may refer to what a leaf refers to.
   bool shares(NodeOwners::Owner owner) const {
     return owner.several || image_->maps[owner.map].last_share > 0;
@@ -126,7 +134,7 @@ class Walk {
 
   Task<Result<>> fill(Batch& batch, ReadAhead& ahead, size_t& started, size_t& taken) {
     const std::vector<Reach::Leaf>& leaves = reach_.leaves;
-    while (batch.leaves.size() < batch_leaves && taken < leaves.size()) {
+    while (batch.leaves.size() < batch_leaves() && taken < leaves.size()) {
       for (; started < leaves.size() && !ahead.full(); ++started)
         ahead.start(leaves[started].id, image_->nodes.at(leaves[started].id));
       const NodeId id = leaves[taken++].id;
@@ -141,12 +149,26 @@ class Walk {
 
   void start(Batch& batch, bool first) {
     batch.found.resize(div_up(batch.leaves.size(), piece_leaves));
-    batch.pieces.start(options_.workers, batch.found.size(), [this, &batch, first](size_t piece) {
-      Batch::Found& found = batch.found[piece];
-      const size_t end = std::min(batch.leaves.size(), (piece + 1) * piece_leaves);
-      for (size_t leaf = piece * piece_leaves; found.result && leaf < end; ++leaf)
-        found.result = mark(batch.leaves[leaf], first, found);
-    });
+    batch.pieces.start(
+        options_.workers, batch.found.size(),
+        [this, &batch, first](size_t piece, size_t worker) { work(batch, piece, worker, first); });
+  }
+
+  void work(Batch& batch, size_t piece, size_t worker, bool first) {
+    Batch::Found& found = batch.found[piece];
+    References& references = references_[worker];
+    Marks::Tally& tally = tallies_[worker];
+    const size_t end = std::min(batch.leaves.size(), (piece + 1) * piece_leaves);
+    for (size_t leaf = piece * piece_leaves; found.result && leaf < end; ++leaf)
+      found.result = look_at(batch.leaves[leaf], first, found, references, tally);
+    if (tally.full()) marks_->add(tally);
+    // Not all of them in the same order, so that they do not meet.
+    for (size_t i = 0; i < references.size(); ++i) {
+      const size_t stripe = (i + worker * 29) % references.size();
+      if (references[stripe].empty()) continue;
+      marks_->add(stripe, references[stripe]);
+      references[stripe].clear();
+    }
   }
 
   // What the workers found, piece by piece, so that it does not matter who they were.
@@ -161,31 +183,34 @@ class Walk {
     return result;
   }
 
-  // By a worker.
-  Result<> mark(const ReadLeaf& leaf, bool first, Batch::Found& found) {
+  Result<> look_at(const ReadLeaf& leaf, bool first, Batch::Found& found, References& references,
+                   Marks::Tally& tally) {
     Result<Node> node = unpack_node(leaf.block->span());
     if (!node) return forward_error(node);
     const bool sole = !shares(leaf.owner);
     const Marks::Owner owner = several(leaf.owner) ? Marks::several : names_[leaf.owner.map];
-    if (first) list(leaf, *node, found);
+    if (first) list(leaf, *node, found, tally);
     for (const Extent& extent : node->extents) {
       if (extent.kind != ExtentKind::data) continue;
       const Address at = extent.address;
-      const uint64_t length = extent.length().value;
-      if (sole)
-        marks_->add_sole(at.generation, length);
-      else if (!marks_->add(at.generation, at.block, at.block + length, owner))
+      const uint64_t end = at.block + extent.length().value;
+      if (end > options_.segment_blocks)
         return fail(Code::corrupt, "an extent of node " + std::to_string(raw(leaf.id)) +
                                        " does not lie in a segment");
+      if (sole)
+        tally.add_sole(at.generation, extent.length().value);
+      else
+        references[Marks::stripe_of(at.generation)].push_back(
+            {at.generation, at.block, static_cast<uint32_t>(end), owner});
     }
     return {};
   }
 
-  void list(const ReadLeaf& leaf, const Node& node, Batch::Found& found) {
+  void list(const ReadLeaf& leaf, const Node& node, Batch::Found& found, Marks::Tally& tally) {
     found.extents += node.extents.size();
     for (const Extent& extent : node.extents) {
       const bool data = extent.kind == ExtentKind::data, has_home = !data || extent.alias;
-      if (has_home) marks_->add_home(extent.home);
+      if (has_home) tally.add_home(extent.home);
       if ((data && options_.wanted.contains(extent.address.generation)) ||
           (has_home && options_.wanted.contains(extent.home)))
         found.referrers.push_back({leaf.id, image_->maps[leaf.owner.map].map, extent});
@@ -193,9 +218,10 @@ class Walk {
   }
 
   Task<void> end_pass() {
+    for (Marks::Tally& tally : tallies_) marks_->add(tally);
     Pieces pieces;
     pieces.start(options_.workers, Marks::stripes,
-                 [this](size_t stripe) { marks_->end_pass(stripe); });
+                 [this](size_t stripe, size_t) { marks_->end_pass(stripe); });
     Completion& done = pieces.done();
     co_await done;
   }
@@ -225,6 +251,8 @@ class Walk {
   Reach reach_;
   std::vector<Marks::Owner> names_;  // of the image's maps; `several`: it has no leaf alone
   std::unique_ptr<Marks> marks_;
+  std::vector<Marks::Tally> tallies_;  // by worker, and so are
+  std::vector<References> references_;
   WalkResult result_;
 };
 

@@ -29,14 +29,16 @@ class Pieces {
   Pieces(const Pieces&) = delete;
   Pieces& operator=(const Pieces&) = delete;
 
-  // Once.
-  void start(Workers* workers, size_t count, std::function<void(size_t)> piece);
+  // Once. `piece` is given its number, and that of who does it: no two at a time are the same
+  // worker of at most `jobs()`.
+  void start(Workers* workers, size_t count, std::function<void(size_t, size_t)> piece);
+  static size_t jobs(const Workers* workers) { return workers ? workers->count() : 1; }
   Completion& done() { return done_; }
 
  private:
-  void work();
+  void work(size_t worker);
 
-  std::function<void(size_t)> piece_;
+  std::function<void(size_t, size_t)> piece_;
   size_t count_ = 0;
   std::atomic<size_t> next_{0}, working_{0};
   Completion done_;
