@@ -3,6 +3,7 @@
 
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
+#include <tbb/task_group.h>
 #include <tbb/task_scheduler_observer.h>
 
 #include <utility>
@@ -33,20 +34,24 @@ struct ArenaWorkers::Arena {
   // Who starts jobs here is no thread of TBB's, which counts it all the same.
   tbb::global_control limit;
   tbb::task_arena arena;
+  tbb::task_group jobs;
   OnThread observer;
 };
 
 ArenaWorkers::ArenaWorkers(unsigned threads, std::function<void()> on_thread)
     : threads_(threads), arena_(std::make_unique<Arena>(threads, std::move(on_thread))) {}
 
-ArenaWorkers::~ArenaWorkers() = default;
+// What a job has signalled may have gone on and ended already, before the job has.
+ArenaWorkers::~ArenaWorkers() {
+  arena_->arena.execute([this] { arena_->jobs.wait(); });
+}
 
 unsigned ArenaWorkers::count() const {
   return threads_;
 }
 
 void ArenaWorkers::start(std::function<void()> job) {
-  arena_->arena.enqueue(std::move(job));
+  arena_->arena.enqueue(arena_->jobs.defer(std::move(job)));
 }
 
 }  // namespace lamina

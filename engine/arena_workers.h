@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workers in a TBB arena of their own, of low priority: background work yields to users.
-// Thread-safety: start() from any thread. Ownership: outlives the pool that is given it.
+// Thread-safety: start() from any thread. Ownership: outlives the pool that is given it, and ends
+// before the executors that jobs wake; it waits for those that still run.
 #pragma once
 
 #include <functional>

@@ -243,8 +243,8 @@ ArenaWorkers four_workers() { return ArenaWorkers(4, {}); }
 #endif
 
 TEST(Walk, FindsTheSameByManyThreads) {
-  auto workers = four_workers();
   const auto family = large_family(8);
+  auto workers = four_workers();
   for (const uint64_t memory : {uint64_t{1}, uint64_t{30000}, WalkOptions::default_memory}) {
     SCOPED_TRACE(memory);
     WalkOptions options;
