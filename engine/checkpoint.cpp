@@ -2,31 +2,20 @@
 #include "engine/checkpoint.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
-#include <unordered_map>
 
 #include "base/check.h"
-#include "base/checksum.h"
+#include "engine/checkpoint_parts.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
 namespace {
 
-// A node segment with fewer live nodes than this part of what it could hold is emptied.
-constexpr uint64_t sparse_percent = 50;
-// Until the mover tries a segment again that shared leaves kept from being emptied.
-constexpr uint64_t postponed_checkpoints = 32;
 constexpr Sequence no_cut = std::numeric_limits<Sequence>::max();  // is past this
 
 std::vector<EpochCut> newest_cuts(const std::vector<EpochCut>& all) {
   const size_t skip = all.size() > slot_max_cuts ? all.size() - slot_max_cuts : 0;
   return {all.begin() + static_cast<std::ptrdiff_t>(skip), all.end()};
-}
-
-// Both are bounds, so the sum may come to less than nothing.
-uint64_t changed_by(uint64_t blocks, int64_t change) {
-  return static_cast<uint64_t>(std::max<int64_t>(static_cast<int64_t>(blocks) + change, 0));
 }
 
 }  // namespace
@@ -35,101 +24,6 @@ uint32_t generation_quota(uint64_t segments) {
   // What is taken after a slot cannot be free again before the next one (A4), so that each segment
   // is taken once at most; twice as many, for what is not thought of.
   return static_cast<uint32_t>(2 * segments + 64);
-}
-
-// What is copied under the order lock.
-struct Checkpointer::Cut {
-  LogPosition log;
-  std::vector<MapStack> stacks;  // of `tables.devices`, in the same order
-  PendingMoves moves;
-  std::vector<NodeId> unreachable;
-  CheckpointNumber unreachable_in = 0;
-  Tables tables;
-};
-
-namespace {
-
-// What merges change in the counts of segments, until it is true.
-class ChangedCounts final : public LiveCounts {
- public:
-  void data(Generation generation, int64_t blocks) override {
-    changes_[raw(generation)].blocks += blocks;
-  }
-  void home(Generation generation, int64_t extents) override {
-    changes_[raw(generation)].homes += extents;
-  }
-  void add_to(std::vector<Segment>& rows) const {
-    for (Segment& s : rows) {
-      const auto found = changes_.find(raw(s.name.generation));
-      if (found == changes_.end()) continue;
-      s.live_blocks += found->second.blocks;
-      s.homes += found->second.homes;
-    }
-  }
-  void add_to(LiveCounts& counts) const {
-    for (const auto& [generation, change] : changes_) {
-      counts.data(Generation{generation}, change.blocks);
-      counts.home(Generation{generation}, change.homes);
-    }
-  }
-
- private:
-  struct Change {
-    int64_t blocks = 0, homes = 0;
-  };
-  std::unordered_map<uint32_t, Change> changes_;
-};
-
-}  // namespace
-
-// What the checkpoint makes: nothing of it is true before its slot.
-struct Checkpointer::Made final : NodeSink {
-  Made(PoolState& the_pool, Sequence cut, Epoch epoch, CheckpointNumber the_number,
-       uint64_t the_next_node)
-      : pool(the_pool),
-        number(the_number),
-        next_node(the_next_node),
-        merges(the_pool, nodes, *this, counts, cut, epoch, the_number) {}
-
-  NodeId allocate() override { return NodeId{next_node++}; }
-  Task<Result<>> put(const Node& node) override;
-  void erase(NodeId id) override { nodes.erase(id); }
-
-  PoolState& pool;
-  const CheckpointNumber number;
-  uint64_t next_node;
-  NodeTable nodes;
-  uint64_t nodes_put = 0;
-  ChangedCounts counts;
-  MapMerges merges;
-  std::vector<ImageMap> maps;
-};
-
-Task<Result<>> Checkpointer::Made::put(const Node& node) {
-  Entry line;
-  line.kind = EntryKind::node;
-  line.node = node.header.id;
-  line.birth = node.header.birth;
-  line.checkpoint = number;
-  auto places = co_await pool.writer.append(std::move(line));
-  if (!places) co_return forward_error(places);
-  auto block = std::make_shared<Buffer>(block_size);
-  pack_node(node, block->span());
-  for (size_t i = 0; i < 2; ++i) {
-    std::memcpy(places->blocks[i].data(), block->data(), block_size);
-    stamp_node(places->blocks[i], pool.identity.secret, places->keys[i]);
-  }
-  std::memcpy(block->data(), places->blocks[0].data(), block_size);
-  NodeEntry entry;
-  entry.copies = places->copies;
-  entry.checkpoint = number;
-  entry.level = static_cast<uint8_t>(node.header.level);
-  entry.mapped_blocks = static_cast<uint32_t>(
-      std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
-  nodes.set(node.header.id, entry);
-  ++nodes_put;
-  pool.nodes.put(entry, std::move(block));
-  co_return Result<>{};
 }
 
 Checkpointer::Checkpointer(PoolState& pool) : pool_(pool) {}
@@ -389,155 +283,6 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
   pool_.merging_blocks = 0;
   pool_.log.set_backed(backed);
   co_return Result<>{};
-}
-
-Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
-  std::vector<DeviceRow>& rows = cut.tables.devices;
-  std::vector<MergeWork> work;
-  for (size_t i = 0; i < rows.size(); ++i)
-    work.push_back({rows[i].map, rows[i].last_fork, rows[i].last_share, cut.stacks[i]});
-  LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves));
-  if (!made.merges.unmoved().empty()) postpone(cut, made);
-  uint64_t mapped = 0;
-  bool shares = false;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    ImageMap map = made.merges.result(cut.stacks[i]);
-    map.map = rows[i].map;
-    map.last_share = rows[i].last_share;
-    rows[i].root = map.root;
-    rows[i].mapped_blocks = map.mapped_blocks;
-    rows[i].extents = map.extents;
-    mapped += map.mapped_blocks;
-    shares = shares || rows[i].last_share > 0;
-    made.maps.push_back(map);
-  }
-  pool_.dead_blocks += made.merges.maybe_dead_blocks();
-  // Without sharing the maps add up to what is used. Else it is what was used before and what came
-  // in, until a walk counts it.
-  Lock lock(mutex_);
-  const uint64_t bound = changed_by(used_blocks_, made.merges.added_blocks());
-  cut.tables.used_blocks = shares ? std::min(mapped, bound) : mapped;
-  co_return Result<>{};
-}
-
-// Where a leaf could not take its new pointers, its victim is not empty. It may be some time before
-// that is different.
-void Checkpointer::postpone(const Cut& cut, const Made& made) {
-  for (const Generation victim : cut.moves.victims)
-    pool_.space.postpone(victim, made.number + postponed_checkpoints);
-}
-
-// Moving a node is one entry of the table: what is left in the emptiest node segments is written
-// again, so that they can be freed whole.
-Task<Result<>> Checkpointer::rewrite_sparse_nodes(Made& made) {
-  struct Count {
-    uint64_t live = 0, blocks = 0;
-  };
-  std::unordered_map<uint32_t, Count> counts;
-  for (const Segment& s : pool_.space.segments())
-    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed)
-      counts[raw(s.name.generation)].blocks = pool_.space.segment_blocks();
-  made.nodes.for_each([&](NodeId, const NodeEntry& entry) {
-    for (const Address& copy : entry.copies)
-      if (const auto found = counts.find(raw(copy.generation)); found != counts.end())
-        ++found->second.live;
-  });
-  uint64_t segments = counts.size(), live = 0;
-  for (const auto& [generation, count] : counts) live += count.live;
-  // Only where node segments as a whole are mostly garbage; each copy of a node counts.
-  if (segments < 8 || live * 100 >= segments * pool_.space.segment_blocks() * sparse_percent)
-    co_return Result<>{};
-  std::vector<NodeId> moving;
-  made.nodes.for_each([&](NodeId id, const NodeEntry& entry) {
-    if (entry.checkpoint == made.number) return;
-    for (const Address& copy : entry.copies) {
-      const auto found = counts.find(raw(copy.generation));
-      if (found == counts.end()) continue;
-      if (found->second.live * 100 < found->second.blocks * sparse_percent) {
-        moving.push_back(id);
-        return;
-      }
-    }
-  });
-  for (const NodeId id : moving) {
-    const NodeEntry entry = made.nodes.at(id);
-    auto block = co_await pool_.nodes.get(id, entry, false);
-    if (!block) co_return forward_error(block);
-    auto node = unpack_node((*block)->span());
-    if (!node) co_return forward_error(node);
-    node->header.checkpoint = made.number;
-    LAMINA_CO_TRY(co_await made.put(*node));
-  }
-  co_return Result<>{};
-}
-
-Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
-  Tables& t = cut.tables;
-  // Segments of a blob that has grown are taken once this slot counts them.
-  uint64_t segments = 0;
-  for (const auto& blob : pool_.blobs) segments += blob->segment_count();
-  const uint32_t quota = generation_quota(segments);
-  t.next_node = NodeId{made.next_node};
-  t.nodes = made.nodes;
-  t.segments = pool_.space.segments();
-  made.counts.add_to(t.segments);
-  for (Segment& s : t.segments)
-    for (const Generation target : cut.moves.targets)
-      if (s.name.generation == target) s.settled = t.cut;
-  t.next_generation = pool_.space.next_generation();
-  slot.generation_mark = raw(t.next_generation) + quota;
-  const std::vector<std::byte> bytes = pack_tables(t);
-  slot.tables_bytes = bytes.size();
-  slot.tables_checksum = plain_checksum(bytes);
-  const auto count = static_cast<uint32_t>(div_up(bytes.size(), tables_page_bytes));
-  for (uint32_t i = 0; i < count; ++i) {
-    auto places = co_await pool_.writer.append(std::nullopt);
-    if (!places) co_return forward_error(places);
-    TablesPage page;
-    page.number = made.number;
-    page.epoch = t.epoch;
-    page.cut = t.cut;
-    page.index = i;
-    page.count = count;
-    page.bytes = std::span(bytes).subspan(i * tables_page_bytes);
-    page.bytes = page.bytes.first(std::min(page.bytes.size(), tables_page_bytes));
-    for (size_t c = 0; c < 2; ++c) {
-      const MetadataPlace& key = places->keys[c];
-      pack_tables_page(page, pool_.identity.secret, key, places->blocks[c]);
-      auto& runs = slot.tables[c];
-      if (!runs.empty() && runs.back().segment.generation == key.generation &&
-          runs.back().block + runs.back().blocks == key.block) {
-        ++runs.back().blocks;
-      } else {
-        if (runs.size() == slot_max_extents)
-          co_return fail(Code::too_big, "the checkpoint's tables take more runs than a slot names");
-        runs.push_back({{key.blob, key.segment, key.generation}, key.block, 1});
-      }
-    }
-  }
-  co_return Result<>{};
-}
-
-Task<Result<>> Checkpointer::write_slot(const Slot& named) {
-  Slot slot = named;
-  for (const auto& blob : pool_.blobs)
-    slot.members.push_back({blob->id(), blob->superblock().blob_uuid, blob->superblock().kind,
-                            blob->superblock().tier, blob->segment_count()});
-  slot.wall_ns = pool_.settings.background->wall_ns();
-  std::vector<Buffer> blocks;
-  IoBatch writes;
-  for (const auto& blob : pool_.blobs) {
-    for (const uint64_t offset : blob->slot_offsets(slot.number)) {
-      blocks.emplace_back(block_size);
-      pack_slot(slot, pool_.identity.secret, blob->id(), static_cast<uint32_t>(offset / block_size),
-                blocks.back().span());
-      writes.write(blob->disk(), offset, blocks.back().span());
-      pool_.counters.add(Cause::slots, block_size);
-    }
-  }
-  co_await writes;
-  LAMINA_CO_TRY(writes.result());
-  co_return co_await pool_.log.flush_all_disks(slot.epoch);
 }
 
 // False: the epoch has ended, and the cut was abandoned.

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nodes of a checkpoint: layers merged into the maps, and what is left in sparse segments of
+// nodes written again.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <unordered_map>
+
+#include "engine/checkpoint_parts.h"
+#include "engine/pool_state.h"
+
+namespace lamina {
+namespace {
+
+// A node segment with fewer live nodes than this part of what it could hold is emptied.
+constexpr uint64_t sparse_percent = 50;
+// Until the mover tries a segment again that shared leaves kept from being emptied.
+constexpr uint64_t postponed_checkpoints = 32;
+
+}  // namespace
+
+Task<Result<>> Checkpointer::Made::put(const Node& node) {
+  Entry line;
+  line.kind = EntryKind::node;
+  line.node = node.header.id;
+  line.birth = node.header.birth;
+  line.checkpoint = number;
+  auto places = co_await pool.writer.append(std::move(line));
+  if (!places) co_return forward_error(places);
+  auto block = std::make_shared<Buffer>(block_size);
+  pack_node(node, block->span());
+  for (size_t i = 0; i < 2; ++i) {
+    std::memcpy(places->blocks[i].data(), block->data(), block_size);
+    stamp_node(places->blocks[i], pool.identity.secret, places->keys[i]);
+  }
+  std::memcpy(block->data(), places->blocks[0].data(), block_size);
+  NodeEntry entry;
+  entry.copies = places->copies;
+  entry.checkpoint = number;
+  entry.level = static_cast<uint8_t>(node.header.level);
+  entry.mapped_blocks = static_cast<uint32_t>(
+      std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
+  nodes.set(node.header.id, entry);
+  ++nodes_put;
+  pool.nodes.put(entry, std::move(block));
+  co_return Result<>{};
+}
+
+Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
+  std::vector<DeviceRow>& rows = cut.tables.devices;
+  std::vector<MergeWork> work;
+  for (size_t i = 0; i < rows.size(); ++i)
+    work.push_back({rows[i].map, rows[i].last_fork, rows[i].last_share, cut.stacks[i]});
+  LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves));
+  if (!made.merges.unmoved().empty()) postpone(cut, made);
+  uint64_t mapped = 0;
+  bool shares = false;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ImageMap map = made.merges.result(cut.stacks[i]);
+    map.map = rows[i].map;
+    map.last_share = rows[i].last_share;
+    rows[i].root = map.root;
+    rows[i].mapped_blocks = map.mapped_blocks;
+    rows[i].extents = map.extents;
+    mapped += map.mapped_blocks;
+    shares = shares || rows[i].last_share > 0;
+    made.maps.push_back(map);
+  }
+  pool_.dead_blocks += made.merges.maybe_dead_blocks();
+  // Without sharing the maps add up to what is used. Else it is what was used before and what came
+  // in, until a walk counts it.
+  Lock lock(mutex_);
+  const uint64_t bound = changed_by(used_blocks_, made.merges.added_blocks());
+  cut.tables.used_blocks = shares ? std::min(mapped, bound) : mapped;
+  co_return Result<>{};
+}
+
+// Where a leaf could not take its new pointers, its victim is not empty. It may be some time before
+// that is different.
+void Checkpointer::postpone(const Cut& cut, const Made& made) {
+  for (const Generation victim : cut.moves.victims)
+    pool_.space.postpone(victim, made.number + postponed_checkpoints);
+}
+
+// Moving a node is one entry of the table: what is left in the emptiest node segments is written
+// again, so that they can be freed whole.
+Task<Result<>> Checkpointer::rewrite_sparse_nodes(Made& made) {
+  struct Count {
+    uint64_t live = 0, blocks = 0;
+  };
+  std::unordered_map<uint32_t, Count> counts;
+  for (const Segment& s : pool_.space.segments())
+    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed)
+      counts[raw(s.name.generation)].blocks = pool_.space.segment_blocks();
+  made.nodes.for_each([&](NodeId, const NodeEntry& entry) {
+    for (const Address& copy : entry.copies)
+      if (const auto found = counts.find(raw(copy.generation)); found != counts.end())
+        ++found->second.live;
+  });
+  uint64_t segments = counts.size(), live = 0;
+  for (const auto& [generation, count] : counts) live += count.live;
+  // Only where node segments as a whole are mostly garbage; each copy of a node counts.
+  if (segments < 8 || live * 100 >= segments * pool_.space.segment_blocks() * sparse_percent)
+    co_return Result<>{};
+  std::vector<NodeId> moving;
+  made.nodes.for_each([&](NodeId id, const NodeEntry& entry) {
+    if (entry.checkpoint == made.number) return;
+    for (const Address& copy : entry.copies) {
+      const auto found = counts.find(raw(copy.generation));
+      if (found == counts.end()) continue;
+      if (found->second.live * 100 < found->second.blocks * sparse_percent) {
+        moving.push_back(id);
+        return;
+      }
+    }
+  });
+  for (const NodeId id : moving) {
+    const NodeEntry entry = made.nodes.at(id);
+    auto block = co_await pool_.nodes.get(id, entry, false);
+    if (!block) co_return forward_error(block);
+    auto node = unpack_node((*block)->span());
+    if (!node) co_return forward_error(node);
+    node->header.checkpoint = made.number;
+    LAMINA_CO_TRY(co_await made.put(*node));
+  }
+  co_return Result<>{};
+}
+
+}  // namespace lamina
