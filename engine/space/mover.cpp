@@ -37,14 +37,15 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint3
     const bool seems_dead = s.kind != SegmentClass::nodes && s.live_blocks <= 0 && s.homes <= 0;
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
   }
-  if (coming >= space.low_mark()) return {};
+  const uint64_t low = space.low_mark();
+  if (coming >= low) return {};
   if (pool_.checkpointer.has_moves()) return {};  // the batch before is not published yet
   std::vector<Segment> ready;
   for (const Segment& s : candidates)
     if (s.not_before <= pool_.checkpointer.number()) ready.push_back(s);
   CleaningNeed need;
   // Until there is enough again, and as many as their survivors fit what the mover may take.
-  need.missing = (space.low_mark() + div_up(space.low_mark(), 2) - coming) * widened;
+  need.missing = (low + div_up(low, 2) - coming) * widened;
   need.targets = space.available(Claim::mover);
   need.urgent = free == 0;
   need.newest = space.next_generation();
@@ -206,8 +207,9 @@ Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
 // Others want the disk as well. As long as the work took, while there is space enough, and the less
 // the less there is.
 Task<void> Mover::rest(uint64_t worked_ns) const {
-  const uint64_t free = std::min(pool_.space.available(Claim::user), pool_.space.low_mark());
-  const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / pool_.space.low_mark()};
+  const uint64_t low = pool_.space.low_mark();
+  const uint64_t free = std::min(pool_.space.available(Claim::user), low);
+  const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / low};
   if (sleep.duration_ns > 0) co_await sleep;
 }
 

@@ -27,6 +27,13 @@ static_assert(mover_set_aside == 14);
 constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +
                                  mover_set_aside + checkpoint_minimum;
 static_assert(never_users >= 12);
+// What is kept free is missing where data lies. Where g of the segments' room is not live,
+// uniformly random overwriting writes each block 1 / 2g times in all, so x less costs x / 2gg: this
+// much is kept free for a tenth of a write, and no more than an eighth of the pool. With less,
+// checkpoints follow each other so fast that they take the processor from users.
+constexpr double free_for_a_tenth = 0.2;
+constexpr double most_free = 0.125;
+constexpr uint64_t low_least = 4;  // segments, which a checkpoint comes with at the latest
 // Copies of the maps that may have to lie on the medium at once: two each of K_old, K_new and the
 // checkpoint in progress, and what is set aside for the next.
 constexpr uint64_t node_copies = 8;
@@ -128,6 +135,18 @@ uint64_t Space::left_for(Claim claim) const {
 uint64_t Space::available(Claim claim) const {
   Lock lock(mutex_);
   return left_for(claim);
+}
+
+uint64_t Space::low_mark() const {
+  Lock lock(mutex_);
+  int64_t live = 0;
+  for (const auto& rows : rows_)
+    for (const Segment& s : rows) live += s.live_blocks;
+  const auto total = static_cast<double>(total_);
+  const double not_live =
+      std::clamp(1 - static_cast<double>(live) / (total * segment_blocks_), 0.0, 1.0);
+  const double part = std::min(free_for_a_tenth * not_live * not_live, most_free);
+  return std::max(low_least, static_cast<uint64_t>(total * part));
 }
 
 bool Space::may_take(Claim claim) const {

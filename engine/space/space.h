@@ -99,7 +99,7 @@ class Space final : public LiveCounts {
   uint64_t available(Claim claim) const;
   // Space is short while users may take fewer segments than this: walks are made for less, and
   // cleaning begins. Not earlier, since what is to be emptied is emptier later.
-  uint64_t low_mark() const { return std::max(low_least, div_up(total(), low_part)); }
+  uint64_t low_mark() const;
 
   // Whether it has its summary.
   // Whether its writer had published everything by that cut.
@@ -180,12 +180,6 @@ class Space final : public LiveCounts {
   uint64_t metadata_blocks() const;
 
  private:
-  // Of the pool. What is kept free is missing where data lies, and the fuller that is, the more is
-  // copied; the less there is, the more often maps are written. Measured, uniformly random where 80
-  // % of the segments' room is live, payload copied and all that is written, for each byte of
-  // payload: 2.55 and 3.91 with a 50th, 2.36 and 3.99 with this, 2.34 and 4.08 with a 200th.
-  static constexpr uint64_t low_part = 128;
-  static constexpr uint64_t low_least = 4;  // segments, which a checkpoint comes with at the latest
 
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);

@@ -164,8 +164,9 @@ LifeStatistics full_run(uint64_t seed, Report& report) {
   WorkloadOptions& work = small.options.workload;
   work.may_fill = true;
   if (small.random() % 2) with_forks(work);
-  work.weights[static_cast<size_t>(Action::remove)] = 1;
-  work.weights[static_cast<size_t>(Action::write_large)] = 60;
+  // Seldom: it would never become full. What is refused is most of what fills it.
+  work.weights[static_cast<size_t>(Action::remove)] = small.random() % 2;
+  work.weights[static_cast<size_t>(Action::write_large)] = 200;
   small.options.afresh_blocks = small.blocks / 2;
   return small.run(report);
 }

@@ -270,6 +270,7 @@ Task<void> Workload::do_fork() {
     held.push_back(hold({device.get(), 0, 0, Lease::whole_device}));
   auto task = store_.fork(std::move(forks), read_only);
   const Result<std::vector<DeviceInfo>> result = co_await task;
+  for (const auto& [source, fork_name] : pairs) source->share();
   const Result<> done = result ? Result<>{} : Result<>(std::unexpect, result.error());
   if (broken(done)) co_return;
   if (result) {
@@ -314,6 +315,8 @@ Task<void> Workload::do_roll_back() {
   if (!refused) operation = oracle_.roll_back(*device, *source);
   auto task = store_.roll_back(device->id, source->id, force);
   const Result<> result = co_await task;
+  device->share();
+  source->share();
   if (refused) {
     if (result || (result.error().code != Code::busy && !broken(result)))
       report_.violation("an open device was rolled back");

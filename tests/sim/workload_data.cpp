@@ -64,6 +64,8 @@ Task<void> Workload::do_write(Action action) {
   auto task = store_.write(device->id, offset, data);
   const Result<> result = co_await task;
   if (broken(result)) co_return;
+  // What was shared while it waited is not its own for certain any more.
+  alone = alone && device->shares == shares;
   if (answered(result, oracle_.operations().at(operation).what, !alone)) {
     oracle_.completed(operation);
     for (uint64_t block = first; block < last && device->shares == shares; ++block)
@@ -127,12 +129,15 @@ Task<void> Workload::do_read() {
 Task<bool> Workload::copy(DeviceRef source, uint64_t offset, DeviceRef target, uint64_t to_offset,
                           uint64_t length) {
   while (length > 0 && report_.ok()) {
-    // Neither side has anything older for certain any more (A9).
+    // Neither side has anything older for certain any more (A9); nor what was written meanwhile,
+    // which may have come before it.
     source->share();
     target->share();
     const OperationIndex operation = oracle_.copy(*source, offset, *target, to_offset, length);
     auto task = store_.copy(source->id, offset, target->id, to_offset, length);
     const Result<uint64_t> done = co_await task;
+    source->share();
+    target->share();
     if (broken(done ? Result<>{} : Result<>(std::unexpect, done.error()))) co_return false;
     if (!answered(done, oracle_.operations().at(operation).what)) {
       if (!report_.ok()) co_return true;
