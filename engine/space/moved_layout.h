@@ -13,8 +13,9 @@
 
 namespace lamina {
 
-// Of summary, kept for each block: one entry, mostly.
-inline constexpr size_t moved_entry_bytes_a_block = 14;
+// Of summary, kept for each block: an entry of one block, with any number below 2^42, in one of 2^21
+// maps, on a device of 128 TiB.
+inline constexpr size_t moved_entry_bytes_a_block = 18;
 
 // Blocks kept for the front summary, and for the back one (B4).
 inline uint32_t moved_summary_blocks(uint32_t segment_blocks) {
