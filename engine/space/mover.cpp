@@ -28,6 +28,8 @@ constexpr uint64_t postponed_checkpoints = 8;
 
 }  // namespace
 
+Mover::Mover(PoolState& pool) : pool_(pool), low_mark_(pool.space.low_mark()) {}
+
 std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint32_t widened) const {
   Space& space = pool_.space;
   // What is dead, or seems so, comes back by itself.
@@ -37,15 +39,14 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint3
     const bool seems_dead = s.kind != SegmentClass::nodes && s.live_blocks <= 0 && s.homes <= 0;
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
   }
-  const uint64_t low = space.low_mark();
-  if (coming >= low) return {};
+  if (coming >= low_mark_) return {};
   if (pool_.checkpointer.has_moves()) return {};  // the batch before is not published yet
   std::vector<Segment> ready;
   for (const Segment& s : candidates)
     if (s.not_before <= pool_.checkpointer.number()) ready.push_back(s);
   CleaningNeed need;
   // Until there is enough again, and as many as their survivors fit what the mover may take.
-  need.missing = (low + div_up(low, 2) - coming) * widened;
+  need.missing = (low_mark_ + div_up(low_mark_, 2) - coming) * widened;
   need.targets = space.available(Claim::mover);
   need.urgent = free == 0;
   need.newest = space.next_generation();
@@ -207,9 +208,8 @@ Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
 // Others want the disk as well. As long as the work took, while there is space enough, and the less
 // the less there is.
 Task<void> Mover::rest(uint64_t worked_ns) const {
-  const uint64_t low = pool_.space.low_mark();
-  const uint64_t free = std::min(pool_.space.available(Claim::user), low);
-  const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / low};
+  const uint64_t free = std::min(pool_.space.available(Claim::user), low_mark_);
+  const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / low_mark_};
   if (sleep.duration_ns > 0) co_await sleep;
 }
 

@@ -38,7 +38,7 @@ class PoolState;
 
 class Mover {
  public:
-  explicit Mover(PoolState& pool) : pool_(pool) {}
+  explicit Mover(PoolState& pool);
 
   // Which of the candidates are worth emptying now; none where there is space enough. `widened`: so
   // many times as many, since fewer would not pay (D1).
@@ -89,6 +89,7 @@ class Mover {
   Task<void> rest(uint64_t worked_ns) const;
 
   PoolState& pool_;
+  const uint64_t low_mark_;  // of the space, when it began
   uint64_t targets_ = 0;
 };
 

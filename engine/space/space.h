@@ -72,7 +72,7 @@ class Space final : public LiveCounts {
                  double reserve_percent = 0);
 
   // The right to one free segment, wherever it is: nobody else gets the last ones that permits are
-  // out for. Given back when it ends; what is permitted outlives no Space.
+  // out for. Given back when it ends, which is before the Space does.
   class Permit {
    public:
     Permit(Permit&& other) noexcept : space_(std::exchange(other.space_, nullptr)) {}
@@ -101,7 +101,6 @@ class Space final : public LiveCounts {
   // cleaning begins. Not earlier, since what is to be emptied is emptier later.
   uint64_t low_mark() const;
 
-  // Whether it has its summary.
   // Whether its writer had published everything by that cut.
   bool is_settled(Generation generation, Sequence cut) const;
   // What a generation is called and where its bytes are. Nothing: no segment has it.
@@ -180,11 +179,10 @@ class Space final : public LiveCounts {
   uint64_t metadata_blocks() const;
 
  private:
-
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);
   uint64_t free_count() const REQUIRES(mutex_);
-  // Free segments that `claim` may still take.
+  // available(), under the lock.
   uint64_t left_for(Claim claim) const REQUIRES(mutex_);
   SegmentName take_free(SegmentClass kind, BlobId avoid) REQUIRES(mutex_);
   uint64_t set_aside_above(Claim claim) const REQUIRES(mutex_);

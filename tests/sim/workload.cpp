@@ -315,8 +315,10 @@ Task<void> Workload::do_roll_back() {
   if (!refused) operation = oracle_.roll_back(*device, *source);
   auto task = store_.roll_back(device->id, source->id, force);
   const Result<> result = co_await task;
-  device->share();
-  source->share();
+  if (!refused) {
+    device->share();
+    source->share();
+  }
   if (refused) {
     if (result || (result.error().code != Code::busy && !broken(result)))
       report_.violation("an open device was rolled back");

@@ -76,7 +76,7 @@ TEST(Cleaning, SegmentsOfFactsAloneAreCarriedFirst) {
 
 TEST(Cleaning, ManyFactsFillATargetWithoutAnyData) {
   const uint32_t most = summary_entries(facts_summary_blocks(blocks));
-  EXPECT_GT(most, 7 * blocks);
+  EXPECT_GT(most, 8 * blocks);
   CleaningBatch batch(blocks);
   batch.add(sealed(1, 0, most));
   EXPECT_EQ(batch.targets(), 1U);

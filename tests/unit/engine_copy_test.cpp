@@ -283,6 +283,7 @@ TEST_F(WithCopies, WhatIsCopiedWhileItIsMovedStays) {
 // The mover moves a's data, a checkpoint publishes that, a copy names the new place, and the
 // checkpoint is lost: by the one before, the segment is free.
 TEST_F(WithCopies, WhatTheMoverMadeForALostCheckpointIsKeptIfItWasSharedSince) {
+  const Abandons abandons;
   const auto data = pattern(2 * mib, 1);
   create("b", 0);
   write_worth_moving(data);

@@ -4,6 +4,9 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <cstring>
 #include <memory>
@@ -43,6 +46,15 @@ inline std::vector<std::unique_ptr<JournalBlob>> blobs_on(SimMedium& medium, Sim
   blobs.push_back(std::make_unique<JournalBlob>(disk, found->superblock));
   return blobs;
 }
+
+// Of a test that crashes in the midst of something: what that abandons is not freed on purpose.
+#if defined(__SANITIZE_ADDRESS__)
+using Abandons = __lsan::ScopedDisabler;
+#else
+struct Abandons {
+  ~Abandons() {}  // else it would be unused
+};
+#endif
 
 class PoolOnSimulatedDisk : public testing::Test {
  protected:

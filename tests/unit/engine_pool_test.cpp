@@ -11,14 +11,6 @@
 #include "engine/rebuild.h"
 #include "engine_pool_fixture.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-// What a crash abandons in the midst of something is not freed on purpose; for all of the program.
-extern "C" const char* __asan_default_options();
-extern "C" const char* __asan_default_options() {
-  return "detect_leaks=0";
-}
-#endif
-
 namespace lamina {
 namespace {
 
