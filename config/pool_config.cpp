@@ -213,6 +213,10 @@ Result<std::string> read_text(const std::string& path) {
 
 }  // namespace
 
+std::string BlobConfig::place() const {
+  return where.empty() ? path : where + ": blob \"" + name + "\" (" + path + ")";
+}
+
 const char* kind_name(BlobConfig::Kind kind) {
   switch (kind) {
     case BlobConfig::Kind::journal:

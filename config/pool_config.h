@@ -28,6 +28,8 @@ struct BlobConfig {
   uint64_t size = 0;    // bytes; 0 = to the end
   int level = 3;        // of zstd, for compression blobs
   std::string where;    // "vmstore.yaml:4" for messages; empty without a pool file
+
+  std::string place() const;  // how messages name it
 };
 
 struct AgingConfig {

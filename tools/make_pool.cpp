@@ -24,10 +24,6 @@ struct Target {
   JournalBlob::Geometry geometry;
 };
 
-std::string place_of(const BlobConfig& blob) {
-  return blob.where.empty() ? blob.path : blob.where + ": " + blob.path;
-}
-
 Result<> fill_randomly(std::span<std::byte> bytes) {
   if (getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size())) return {};
   return fail(Code::io, std::string("the kernel gives no random numbers: ") + std::strerror(errno));
@@ -56,14 +52,14 @@ Result<Target> look_at(const BlobConfig& blob, const PoolConfig& config, bool fo
     auto found = find_signature_of(blob.path, blob.offset, blob.size);
     if (!found) return forward_error(found);
     if (*found)
-      return fail(Code::exists, place_of(blob) + " holds " + **found +
+      return fail(Code::exists, blob.place() + " holds " + **found +
                                     "; nothing was changed. --force overwrites it");
   }
   const DiskTraits& traits = target.disk->traits();
   const uint64_t erase = config.erase_bytes != 0 ? config.erase_bytes : traits.discard_granularity;
   auto geometry = JournalBlob::plan(target.disk->size(), config.segment_bytes, erase);
   if (!geometry)
-    return fail(geometry.error().code, place_of(blob) + ": " + geometry.error().message);
+    return fail(geometry.error().code, blob.place() + ": " + geometry.error().message);
   target.geometry = *geometry;
   return target;
 }

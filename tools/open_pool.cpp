@@ -15,13 +15,8 @@ struct Member {
   Superblock superblock;
 };
 
-std::string place_of(const BlobConfig& blob) {
-  return blob.where.empty() ? blob.path
-                            : blob.where + ": blob \"" + blob.name + "\" (" + blob.path + ")";
-}
-
 Error explain(const BlobConfig& blob, const Error& error) {
-  std::string message = place_of(blob) + ": ";
+  std::string message = blob.place() + ": ";
   switch (error.code) {
     case Code::not_found:
       return {error.code, message + "it holds no lamina pool; `lamina format` makes one"};
@@ -41,13 +36,13 @@ Result<> check_identity(const Member& member, const PoolConfig& config) {
   const Superblock& found = member.superblock;
   if (!config.from_yaml) return {};
   if (found.pool_name != config.name)
-    return fail(Code::invalid, place_of(wanted) + ": it belongs to the pool \"" + found.pool_name +
+    return fail(Code::invalid, wanted.place() + ": it belongs to the pool \"" + found.pool_name +
                                    "\", not to \"" + config.name + "\"");
   if (found.blob_name != wanted.name) {
     const auto other =
         std::find_if(config.blobs.begin(), config.blobs.end(),
                      [&](const BlobConfig& blob) { return blob.name == found.blob_name; });
-    return fail(Code::invalid, place_of(wanted) + ": the blob \"" + found.blob_name + "\" is here" +
+    return fail(Code::invalid, wanted.place() + ": the blob \"" + found.blob_name + "\" is here" +
                                    (other == config.blobs.end()
                                         ? std::string(", which the pool file does not name")
                                         : ", which the pool file expects at " + other->path +
@@ -60,14 +55,14 @@ Result<> check_same_pool(const std::vector<Member>& members) {
   const Member& first = members.front();
   for (const Member& member : members)
     if (member.superblock.pool != first.superblock.pool)
-      return fail(Code::invalid, place_of(*member.wanted) +
+      return fail(Code::invalid, member.wanted->place() +
                                      ": it is a member of another pool of the same name (" +
                                      to_text(member.superblock.pool) + "; " + first.wanted->path +
                                      " is of " + to_text(first.superblock.pool) + ")");
   for (const Member& member : members)
     for (const Member& other : members)
       if (&other != &member && other.superblock.blob == member.superblock.blob)
-        return fail(Code::invalid, place_of(*member.wanted) + ": it and " + other.wanted->path +
+        return fail(Code::invalid, member.wanted->place() + ": it and " + other.wanted->path +
                                        " are the same blob; one is a copy of the other");
   return {};
 }
@@ -99,7 +94,7 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDis
                        std::to_string(superblock_copies) +
                        " superblock copies are damaged; a good one serves");
   if (!read_only && needs_read_only(member.superblock))
-    co_return fail(Code::unsupported, place_of(blob) +
+    co_return fail(Code::unsupported, blob.place() +
                                           ": it has features of a newer lamina that "
                                           "this one cannot write; mount it with -o ro");
   co_return member;
@@ -110,7 +105,7 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDis
 Result<> check_kinds(const PoolConfig& config) {
   for (const BlobConfig& blob : config.blobs)
     if (blob.kind != BlobConfig::Kind::journal)
-      return fail(Code::unsupported, place_of(blob) + ": blobs of kind " + kind_name(blob.kind) +
+      return fail(Code::unsupported, blob.place() + ": blobs of kind " + kind_name(blob.kind) +
                                          " are not available in this version; leave it out");
   return {};
 }

@@ -15,6 +15,7 @@
 #include "base/buffer.h"
 #include "blobs/file_disk.h"
 #include "blobs/uring_loop.h"
+#include "tests/unit/disk_operations.h"
 
 namespace lamina {
 namespace {
@@ -78,13 +79,6 @@ Task<Result<>> write_and_flush(Disk& disk, uint64_t offset, const Buffer& from) 
   after.flush(disk);
   co_await after;
   co_return batch.ok() ? after.result() : batch.result();
-}
-
-Task<Result<>> read(Disk& disk, uint64_t offset, Buffer& into) {
-  IoBatch batch;
-  batch.read(disk, offset, into.span());
-  co_await batch;
-  co_return batch.result();
 }
 
 Task<Result<>> discard_and_prepare(Disk& disk, uint64_t offset, uint64_t length) {

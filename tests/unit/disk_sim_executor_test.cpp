@@ -10,14 +10,10 @@
 #include "base/buffer.h"
 #include "blobs/sim_disk.h"
 #include "blobs/sim_executor.h"
+#include "tests/unit/sleeping_tasks.h"
 
 namespace lamina {
 namespace {
-
-Task<int> sleep_and_answer(uint64_t ns, int answer) {
-  co_await Sleep{ns};
-  co_return answer;
-}
 
 TEST(SimExecutor, TimeJumpsToTheNextTimer) {
   SimExecutor executor(1);
@@ -26,11 +22,6 @@ TEST(SimExecutor, TimeJumpsToTheNextTimer) {
   EXPECT_EQ(out, 42);
   EXPECT_GE(executor.now_ns(), 3600'000'000'000U);
   EXPECT_LT(executor.now_ns(), 3600'001'000'000U);
-}
-
-Task<void> note_after(uint64_t ns, int what, std::vector<int>& notes) {
-  co_await Sleep{ns};
-  notes.push_back(what);
 }
 
 Task<void> start_three(std::vector<int>& notes) {

@@ -10,52 +10,12 @@
 
 #include "base/buffer.h"
 #include "blobs/sim_disk.h"
+#include "tests/unit/disk_operations.h"
 
 namespace lamina {
 namespace {
 
 constexpr uint64_t medium_bytes = 4 * mib;
-
-Buffer filled(size_t bytes, int value) {
-  Buffer buffer(bytes);
-  std::memset(buffer.data(), value, bytes);
-  return buffer;
-}
-
-Task<Result<>> write(Disk& disk, uint64_t offset, const Buffer& from) {
-  IoBatch batch;
-  batch.write(disk, offset, from.span());
-  co_await batch;
-  co_return batch.result();
-}
-
-Task<Result<>> write_through(Disk& disk, uint64_t offset, const Buffer& from) {
-  IoBatch batch;
-  batch.write_through(disk, offset, from.span());
-  co_await batch;
-  co_return batch.result();
-}
-
-Task<Result<>> flush(Disk& disk) {
-  IoBatch batch;
-  batch.flush(disk);
-  co_await batch;
-  co_return batch.result();
-}
-
-Task<Result<>> discard(Disk& disk, uint64_t offset, uint64_t length) {
-  IoBatch batch;
-  batch.discard(disk, offset, length);
-  co_await batch;
-  co_return batch.result();
-}
-
-Task<Result<>> read(Disk& disk, uint64_t offset, Buffer& into) {
-  IoBatch batch;
-  batch.read(disk, offset, into.span());
-  co_await batch;
-  co_return batch.result();
-}
 
 // A medium, opened, with calls that wait.
 class AnOpenSimDisk : public testing::Test {

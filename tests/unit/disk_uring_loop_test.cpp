@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "blobs/uring_loop.h"
+#include "tests/unit/sleeping_tasks.h"
 
 namespace lamina {
 namespace {
@@ -34,22 +35,12 @@ std::unique_ptr<UringLoop> make_loop(uint32_t entries = 64, uint32_t skip_setups
   return std::move(*loop);
 }
 
-Task<int> sleep_and_answer(uint64_t ns, int answer) {
-  co_await Sleep{ns};
-  co_return answer;
-}
-
 TEST(UringLoop, RunsATaskUntilItHasEnded) {
   const auto loop = make_loop();
   const uint64_t before = loop->now_ns();
   EXPECT_EQ(loop->run_until(sleep_and_answer(5'000'000, 42)), 42);
   EXPECT_GE(loop->now_ns() - before, 5'000'000U);
   EXPECT_EQ(loop->run_until(sleep_and_answer(0, 43)), 43);
-}
-
-Task<void> note_after(uint64_t ns, int what, std::vector<int>& notes) {
-  co_await Sleep{ns};
-  notes.push_back(what);
 }
 
 Task<void> sleep_three_ways(std::vector<int>& notes) {
@@ -180,7 +171,7 @@ TEST(UringLoop, QuietEntriesReportFailuresOnly) {
   loop->run_until(write_quietly(*loop, quiet, loud, pipe_fds[1]));
   EXPECT_EQ(quiet.completions, 0);
   char got[5];
-  EXPECT_EQ(read(pipe_fds[0], got, sizeof got), 5);
+  EXPECT_EQ(::read(pipe_fds[0], got, sizeof got), 5);
   close(pipe_fds[0]);
   close(pipe_fds[1]);
   Counter failing, after;
