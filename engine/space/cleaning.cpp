@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/units.h"
-#include "engine/space/moved_layout.h"
 
 namespace lamina {
 namespace {
@@ -24,7 +23,7 @@ std::vector<Candidate> ranked(const std::vector<Segment>& segments, const Cleani
   std::vector<Candidate> all;
   for (const Segment& s : segments) {
     if (s.live_blocks <= 0 && s.homes <= 0) continue;  // dead: the walk sees to it
-    CleaningBatch alone(need.segment_blocks);
+    CleaningBatch alone(need.layout);
     alone.add(s);
     const double u = alone.fill();
     if (u > (need.urgent ? worth_if_urgent : worth)) continue;
@@ -41,7 +40,7 @@ std::vector<Candidate> ranked(const std::vector<Segment>& segments, const Cleani
 std::set<Generation> best(const std::vector<Segment>& segments, const CleaningNeed& need,
                           bool by_age) {
   std::set<Generation> victims;
-  CleaningBatch chosen(need.segment_blocks);
+  CleaningBatch chosen(need.layout);
   for (const Candidate& candidate : ranked(segments, need, by_age)) {
     CleaningBatch more = chosen;
     more.add(*candidate.segment);
@@ -57,11 +56,6 @@ std::set<Generation> best(const std::vector<Segment>& segments, const CleaningNe
 
 }  // namespace
 
-CleaningBatch::CleaningBatch(uint32_t segment_blocks)
-    : payload_(moved_payload_blocks(segment_blocks)),
-      entries_(summary_entries(moved_summary_blocks(segment_blocks))),
-      fact_entries_(summary_entries(facts_summary_blocks(segment_blocks))) {}
-
 void CleaningBatch::add(const Segment& victim) {
   live_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.live_blocks));
   facts_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.homes));
@@ -69,15 +63,15 @@ void CleaningBatch::add(const Segment& victim) {
 
 uint64_t CleaningBatch::targets() const {
   // The writer puts facts into the last segment of data only.
-  const uint64_t of_data = div_up(live_, payload_);
-  const uint64_t last = live_ - (of_data == 0 ? 0 : of_data - 1) * payload_;
-  const uint64_t room = of_data == 0 ? 0 : entries_ - std::min(entries_, last);
-  return of_data + (facts_ > room ? div_up(facts_ - room, fact_entries_) : 0);
+  const uint64_t of_data = div_up(live_, layout_.payload());
+  const uint64_t last = live_ - (of_data == 0 ? 0 : of_data - 1) * layout_.payload();
+  const uint64_t room = of_data == 0 ? 0 : layout_.facts_beside(last);
+  return of_data + (facts_ > room ? div_up(facts_ - room, layout_.facts_alone()) : 0);
 }
 
 double CleaningBatch::fill() const {
-  return static_cast<double>(live_) / static_cast<double>(payload_) +
-         static_cast<double>(facts_) / static_cast<double>(fact_entries_);
+  return static_cast<double>(live_) / static_cast<double>(layout_.payload()) +
+         static_cast<double>(facts_) / static_cast<double>(layout_.facts_alone());
 }
 
 std::set<Generation> choose_victims(const std::vector<Segment>& candidates,

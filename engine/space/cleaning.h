@@ -15,6 +15,7 @@
 #include <set>
 #include <vector>
 
+#include "engine/space/moved_layout.h"
 #include "engine/space/space.h"
 
 namespace lamina {
@@ -22,7 +23,7 @@ namespace lamina {
 // What is to be emptied together, and how many segments it fills again.
 class CleaningBatch {
  public:
-  explicit CleaningBatch(uint32_t segment_blocks);
+  explicit CleaningBatch(const MovedLayout& layout) : layout_(layout) {}
   // A block takes payload, and an entry at the most; a fact takes an entry alone, where data leaves
   // room for one, or else in a segment of facts.
   void add(const Segment& victim);
@@ -31,7 +32,7 @@ class CleaningBatch {
   double fill() const;
 
  private:
-  uint64_t payload_, entries_, fact_entries_;  // that one target has room for
+  MovedLayout layout_;
   uint64_t live_ = 0, facts_ = 0;
 };
 
@@ -40,7 +41,7 @@ struct CleaningNeed {
   uint64_t targets = 0;  // that may be filled
   bool urgent = false;   // users have none left
   Generation newest{};   // begun so far
-  uint32_t segment_blocks = 0;
+  MovedLayout layout;
 };
 
 // Of the candidates those to be emptied now. Empty: they would gain no segment.

@@ -34,7 +34,8 @@ Result<> MovedWriter::open(bool for_facts) {
   JournalBlob& blob = pool_.space.blob(name->blob);
   name_ = *name;
   blocks_ = blob.segment_blocks();
-  front_ = for_facts ? facts_summary_blocks(blocks_) : moved_summary_blocks(blocks_);
+  const MovedLayout layout(blocks_, entry_bytes_a_block_);
+  front_ = for_facts ? layout.facts_summary() : layout.summary();
   next_ = payload_begin(SegmentClass::moved, blocks_, front_);
   if (memory_.size() != blob.segment_bytes()) memory_ = Buffer(blob.segment_bytes());
   std::memset(memory_.data(), 0, size_t{next_} * block_size);

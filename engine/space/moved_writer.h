@@ -21,8 +21,9 @@ namespace lamina {
 class MovedWriter {
  public:
   // `permits`: for segments that it may fill; more of them only if the mover may take more.
-  MovedWriter(PoolState& pool, std::vector<Space::Permit> permits)
-      : pool_(pool), permits_(std::move(permits)) {}
+  // `entry_bytes`: what a block takes of a summary at the most.
+  MovedWriter(PoolState& pool, std::vector<Space::Permit> permits, size_t entry_bytes)
+      : pool_(pool), permits_(std::move(permits)), entry_bytes_a_block_(entry_bytes) {}
 
   // Takes a piece in; where it does not fit one segment it is split. Facts after all data: a
   // segment that one of them begins has room for many. The result: where its parts are now, in
@@ -47,6 +48,7 @@ class MovedWriter {
 
   PoolState& pool_;
   std::vector<Space::Permit> permits_;
+  const size_t entry_bytes_a_block_;
   SegmentName name_{};
   Buffer memory_;
   uint32_t blocks_ = 0;  // of the segment

@@ -26,9 +26,21 @@ constexpr size_t homes_known = 32;           // whose statements are kept in mem
 // Until victims are tried again whose aliases did not fit what the mover may take.
 constexpr uint64_t postponed_checkpoints = 8;
 
+MapId newest_map(PoolState& pool) {
+  Lock lock(pool.log.order());
+  return pool.devices.next_map();
+}
+
 }  // namespace
 
-Mover::Mover(PoolState& pool) : pool_(pool), low_mark_(pool.space.low_mark()) {}
+Mover::Mover(PoolState& pool, Sequence last)
+    : pool_(pool),
+      low_mark_(pool.space.low_mark()),
+      entry_bytes_(moved_entry_bytes(newest_map(pool), last, pool.space.largest_segment_blocks())) {}
+
+MovedLayout Mover::layout() const {
+  return MovedLayout(pool_.space.segment_blocks(), entry_bytes_);
+}
 
 std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint32_t widened) const {
   Space& space = pool_.space;
@@ -44,13 +56,12 @@ std::set<Generation> Mover::choose(const std::vector<Segment>& candidates, uint3
   std::vector<Segment> ready;
   for (const Segment& s : candidates)
     if (s.not_before <= pool_.checkpointer.number()) ready.push_back(s);
-  CleaningNeed need;
+  CleaningNeed need{.layout = layout()};
   // Until there is enough again, and as many as their survivors fit what the mover may take.
   need.missing = (low_mark_ + div_up(low_mark_, 2) - coming) * widened;
   need.targets = space.available(Claim::mover);
   need.urgent = free == 0;
   need.newest = space.next_generation();
-  need.segment_blocks = space.segment_blocks();
   return choose_victims(ready, need);
 }
 
@@ -128,7 +139,7 @@ Segment found_in(const WalkResult& walked, Generation generation) {
 
 std::optional<Mover::Batch> Mover::batch(const std::set<Generation>& chosen,
                                          const WalkResult& walked) const {
-  CleaningBatch counted(pool_.space.segment_blocks());
+  CleaningBatch counted(layout());
   for (const Referrer& referrer : walked.referrers) {
     if (!referrer.extent.alias) continue;
     Segment more;
@@ -171,7 +182,7 @@ bool Mover::pays(const Batch& batch, const WalkResult& walked) const {
 
 Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> referrers,
                                    Batch batch) {
-  MovedWriter writer(pool_, std::move(batch.targets));
+  MovedWriter writer(pool_, std::move(batch.targets), entry_bytes_);
   PendingMoves pending;
   pending.epoch = pool_.identity.epoch;  // before anything is written (A19)
   auto filled = co_await fill(image, referrers, batch.victims, writer, pending.relocations);

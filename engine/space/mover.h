@@ -27,6 +27,7 @@
 #include "base/task.h"
 #include "engine/image.h"
 #include "engine/maps/relocations.h"
+#include "engine/space/moved_layout.h"
 #include "engine/space/space.h"
 #include "engine/space/victim.h"
 #include "engine/space/walk.h"
@@ -38,7 +39,8 @@ class PoolState;
 
 class Mover {
  public:
-  explicit Mover(PoolState& pool);
+  // `last`: nothing newer is moved.
+  Mover(PoolState& pool, Sequence last);
 
   // Which of the candidates are worth emptying now; none where there is space enough. `widened`: so
   // many times as many, since fewer would not pay (D1).
@@ -86,10 +88,12 @@ class Mover {
   Task<Result<>> find_aliases(const Image& image, const Victim& victim,
                               std::span<const Referrer* const> referrers, Aliases& aliases);
   static Task<Result<>> restate(const Aliases& aliases, MovedWriter& writer, Relocations& moved);
+  MovedLayout layout() const;
   Task<void> rest(uint64_t worked_ns) const;
 
   PoolState& pool_;
-  const uint64_t low_mark_;  // of the space, when it began
+  const uint64_t low_mark_;   // of the space, when it began
+  const size_t entry_bytes_;  // what a block takes of a summary at the most
   uint64_t targets_ = 0;
 };
 

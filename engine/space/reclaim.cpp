@@ -208,7 +208,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
     candidates.push_back(s);
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   }
-  Mover mover(pool_);
+  Mover mover(pool_, image->cut);
   const std::set<Generation> victims = mover.choose(candidates, widened_);
   if (victims.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead))

@@ -62,7 +62,7 @@ void Space::grow() {
       free_fresh_[at].insert(free_fresh_[at].end(), i);
     }
     total += rows.size();
-    blocks += rows.size() * moved_payload_blocks(blob.segment_blocks());
+    blocks += rows.size() * MovedLayout(blob.segment_blocks()).payload();
   }
   const uint64_t fixed = never_users * segment_blocks_;
   total_ = total;

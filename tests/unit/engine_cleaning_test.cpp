@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include "blobs/entry.h"
+#include "blobs/segment.h"
+#include "blobs/summary.h"
+#include "engine/pool.h"
 #include "engine/space/cleaning.h"
 #include "engine/space/moved_layout.h"
 
@@ -8,22 +12,22 @@ namespace lamina {
 namespace {
 
 constexpr uint32_t blocks = 2048;  // of a segment
+const MovedLayout layout(blocks);
 
 Segment sealed(uint32_t generation, double live, int64_t homes = 0) {
   Segment s;
   s.name.generation = Generation{generation};
   s.use = SegmentUse::sealed;
-  s.live_blocks = static_cast<int64_t>(live * moved_payload_blocks(blocks));
+  s.live_blocks = static_cast<int64_t>(live * layout.payload());
   s.homes = homes;
   return s;
 }
 
 CleaningNeed need(uint64_t missing, uint64_t targets) {
-  CleaningNeed need;
+  CleaningNeed need{.layout = layout};
   need.missing = missing;
   need.targets = targets;
   need.newest = Generation{1000};
-  need.segment_blocks = blocks;
   return need;
 }
 
@@ -75,9 +79,9 @@ TEST(Cleaning, SegmentsOfFactsAloneAreCarriedFirst) {
 }
 
 TEST(Cleaning, ManyFactsFillATargetWithoutAnyData) {
-  const uint32_t most = summary_entries(facts_summary_blocks(blocks));
+  const auto most = static_cast<int64_t>(layout.facts_alone());
   EXPECT_GT(most, 8 * blocks);
-  CleaningBatch batch(blocks);
+  CleaningBatch batch(layout);
   batch.add(sealed(1, 0, most));
   EXPECT_EQ(batch.targets(), 1U);
   batch.add(sealed(2, 0, 1));
@@ -95,11 +99,38 @@ TEST(Cleaning, ABlockHasRoomForTheLargestEntryOfOne) {
   entry.begin = DeviceBlock{(uint64_t{128} << 40) / block_size - 1};
   entry.length = BlockCount{1};
   entry.offset = (1 << 14) - 1;
-  EXPECT_LE(packed_entry_size(entry, 0), moved_entry_bytes_a_block);
+  EXPECT_LE(packed_entry_size(entry, 0), MovedLayout::most_entry_bytes);
+}
+
+// What is counted on is there: as many entries as blocks of payload, whatever an entry takes.
+TEST(Cleaning, ATargetHasRoomForAnEntryABlock) {
+  for (const uint32_t segment : {64U, 512U, 2048U, 16384U})
+    for (size_t bytes = 8; bytes <= 26; ++bytes) {
+      const MovedLayout made(segment, bytes);
+      EXPECT_LE(summary_blocks(made.payload() * bytes), made.summary());
+      EXPECT_EQ(payload_begin(SegmentClass::moved, segment, made.summary()) + made.payload() +
+                    made.summary(),
+                segment);
+    }
+}
+
+// A pool that is not old keeps less for what it does not need.
+TEST(Cleaning, EntriesAreCountedOnAsTheyCanBe) {
+  const size_t young = moved_entry_bytes(MapId{100}, 1'000'000, 512);
+  const size_t old = moved_entry_bytes(MapId{1'000'000}, uint64_t{1} << 41, 512);
+  Entry entry;
+  entry.kind = EntryKind::write;
+  entry.sequence = 1'000'000;
+  entry.map = MapId{100};
+  entry.begin = DeviceBlock{max_device_bytes / block_size - 1};
+  entry.length = BlockCount{1};
+  entry.offset = 511;
+  EXPECT_EQ(young, packed_entry_size(entry, 0));
+  EXPECT_GT(MovedLayout(512, young).payload(), MovedLayout(512, old).payload());
 }
 
 TEST(Cleaning, AFewFactsFindRoomBesideData) {
-  CleaningBatch batch(blocks);
+  CleaningBatch batch(layout);
   batch.add(sealed(1, 0.5, 100));
   EXPECT_EQ(batch.targets(), 1U);
 }
