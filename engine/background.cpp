@@ -98,7 +98,7 @@ Task<void> PoolState::show_space() {
   }
   if (closing()) co_return;
   auto result = co_await checkpointer.run();
-  if (result && walker.would_find_less()) result = co_await reclaimer.measure(true);
+  if (result && walker.would_find_less()) result = co_await reclaimer.measure(Reclaimer::Wanted::figures);
   // What the maps that are gone had of nodes is free with the next checkpoint.
   if (result && checkpointer.has_unreachable()) result = co_await checkpointer.run();
 }
@@ -127,7 +127,7 @@ Task<Result<>> PoolState::count_figures() {
   LAMINA_CO_TRY(writable());
   for (int attempt = 0;; ++attempt) {
     LAMINA_CO_TRY(co_await checkpointer.run());
-    auto measured = co_await reclaimer.measure(true);
+    auto measured = co_await reclaimer.measure(Reclaimer::Wanted::figures);
     const bool given_up = !measured && measured.error().code == Code::busy;
     if (!given_up || attempt == figures_attempts || closing()) co_return measured;
     co_await Sleep{gather_ns};

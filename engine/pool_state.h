@@ -124,7 +124,13 @@ class PoolState final : public BlockSource {
     uint64_t reserved_blocks = 0;
   };
   Holder holder_of(const Device& device);
-  Task<uint64_t> needs_nothing(std::vector<Extent> extents, Holder holder);
+  // What writing a range needs: blocks of new space; those of them that are there but not the
+  // device's alone for certain; and of these, such as no walk for figures has seen.
+  struct Need {
+    uint64_t fresh = 0, shared = 0, unknown = 0;
+  };
+  Task<Result<Need>> need_of(const Device& device, BlockRange range);
+  Task<Need> need_of(uint64_t range_blocks, std::vector<Extent> extents, Holder holder);
   Task<uint64_t> blocks_newer(Extent extent, Sequence than);
   bool devices_dropped();
   uint64_t used_blocks_bound() const;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/maps/bits.h"
@@ -102,13 +103,19 @@ bool Marks::mark_word(Segment& segment, size_t word, uint64_t mask, Owner owner)
   }
   referred |= mask;
   if (!segment.owners) {
-    if (segment.first != owner) shared |= seen;
+    if (segment.first != owner)
+      shared |= seen;
+    else if (seen != 0)
+      segment.doubled = true;
     return true;
   }
   Owner* const owners = &segment.owners[word * 64];
   for (; seen != 0; seen &= seen - 1) {
     const int bit = std::countr_zero(seen);
-    if (owners[bit] != owner) shared |= uint64_t{1} << bit;
+    if (owners[bit] != owner)
+      shared |= uint64_t{1} << bit;
+    else
+      segment.doubled = true;
   }
   for (uint64_t left = fresh; left != 0; left &= left - 1) owners[std::countr_zero(left)] = owner;
   return true;
@@ -139,6 +146,25 @@ void Marks::count(Segment& segment) {
           1, std::memory_order_relaxed);
   }
   if (alone > 0) exclusive_[segment.first].fetch_add(alone, std::memory_order_relaxed);
+  if (!asks_) return;
+  const std::span shared(segment.words.get() + segment_words_, segment_words_);
+  if (std::any_of(shared.begin(), shared.end(), [](uint64_t word) { return word != 0; }))
+    segment.shared.assign(shared.begin(), shared.end());
+}
+
+SharedBlocks Marks::take_shared(uint64_t memory_bytes) {
+  SharedBlocks all;
+  uint64_t bytes = 0;
+  for (Stripe& stripe : stripes_) {
+    Lock lock(stripe.mutex);
+    for (auto& [generation, segment] : stripe.segments) {
+      if (segment.doubled || (!asks_ && segment.state == State::counted)) continue;
+      bytes += segment.shared.size() * sizeof(uint64_t);
+      if (bytes <= memory_bytes || segment.shared.empty())
+        all.add(Generation{generation}, std::move(segment.shared));
+    }
+  }
+  return all;
 }
 
 Marks::LiveByGeneration Marks::live() const {

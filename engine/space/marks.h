@@ -18,6 +18,7 @@
 
 #include "base/mutex.h"
 #include "base/units.h"
+#include "engine/space/shared_blocks.h"
 
 namespace lamina {
 
@@ -75,15 +76,20 @@ class Marks {
 
   LiveByGeneration live() const;
   uint64_t exclusive(size_t owner) const { return exclusive_[owner]; }  // blocks
+  // Of all segments, but those that would take more memory than this, where a map refers to a block
+  // more than once, and, where nobody asks, where several may. Moves it out.
+  SharedBlocks take_shared(uint64_t memory_bytes);
 
  private:
   enum class State : uint8_t { unseen, marking, later, counted };
   struct Segment {
     State state = State::unseen;
+    bool doubled = false;               // one map refers to a block more than once
     Owner first = several;              // whose all blocks are that `owners` does not say
     Live live;                          // of blocks, those of passes that have ended
     std::unique_ptr<uint64_t[]> words;  // which blocks are referred to; then, which by several
     std::unique_ptr<Owner[]> owners;    // of those that one alone refers to
+    SharedBlocks::Bits shared;          // of a counted one, if there are any
   };
   struct alignas(64) Stripe {
     mutable Mutex mutex;

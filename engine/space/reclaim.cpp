@@ -21,6 +21,16 @@ constexpr uint64_t walk_part = 32;  // dead by the hints, of the pool: worth a w
 constexpr int hopeless_rounds = 4;  // checkpoints without a segment gained or about to be
 constexpr int bounded_rounds = 64;  // then others have had what there was (D2)
 
+using Wanted = Reclaimer::Wanted;
+
+bool waits_for_space(Wanted wanted) {
+  return wanted == Wanted::used || wanted == Wanted::owners;
+}
+
+bool of_figures(Wanted wanted) {
+  return wanted == Wanted::figures || wanted == Wanted::owners;
+}
+
 bool holds_data(const Segment& s) {
   return s.kind == SegmentClass::log || s.kind == SegmentClass::moved;
 }
@@ -132,13 +142,11 @@ Task<Result<>> Reclaimer::after_checkpoint() {
 }
 
 bool Reclaimer::known(Wanted wanted, At image) const {
-  return wanted == Wanted::nothing ||
-         (wanted == Wanted::used ? pool_.dead_walked >= image.dead_blocks
-                                 : pool_.walker.knows(image.content));
+  if (waits_for_space(wanted) && pool_.dead_walked < image.dead_blocks) return false;
+  return !of_figures(wanted) || pool_.walker.knows(image.content);
 }
 
-Task<Result<>> Reclaimer::measure(bool figures) {
-  const Wanted wanted = figures ? Wanted::figures : Wanted::used;
+Task<Result<>> Reclaimer::measure(Wanted wanted) {
   At image;
   if (const ImagePtr newest = pool_.newest_image()) image = {newest->content, newest->dead_blocks};
   for (;;) {
@@ -150,13 +158,13 @@ Task<Result<>> Reclaimer::measure(bool figures) {
         busy_ = true;
         break;
       }
-      if (!figures) pool_.walker.press();
+      if (waits_for_space(wanted)) pool_.walker.press();
       ended_.add(completion);
     }
     co_await completion;
   }
   auto result = co_await take_round(wanted);
-  if (result && figures && !known(wanted, image))
+  if (result && of_figures(wanted) && !known(wanted, image))
     co_return fail(Code::io, "the maps could not be read whole");
   co_return result;
 }
@@ -216,8 +224,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
 
   // Where somebody waits for space, what takes more memory and so perhaps more passes is left for
   // later.
-  const bool for_space = low || !victims.empty() || wanted == Wanted::used;
-  const bool figures = !for_space || wanted == Wanted::figures;
+  const bool for_space = low || !victims.empty() || waits_for_space(wanted);
+  const bool figures = !for_space || of_figures(wanted);
   auto walked = co_await pool_.walker.walk(image, victims, for_space, figures);
   if (!walked && walked.error().code == Code::busy) {
     if (wanted == Wanted::nothing) co_return Result<>{};

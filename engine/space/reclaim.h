@@ -27,10 +27,14 @@ class Reclaimer {
   Task<Result<>> free_dead();
   // After each committed checkpoint: frees what may be freed, then looks for more.
   Task<Result<>> after_checkpoint();
-  // What is used is known as of the newest checkpoint, whatever the counts said; with `figures`
-  // also what each device has alone. Walks, unless somebody just has. Errors, of figures: busy, the
-  // walk was given up; io, the maps could not be read whole, so that they are as old as before.
-  Task<Result<>> measure(bool figures);
+  // What a round is to find out, besides what is worth finding out anyway: nothing; what is used,
+  // for who waits for space; what each device has alone, for who looks; both, for who waits for
+  // space that may be his own already.
+  enum class Wanted : uint8_t { nothing, used, figures, owners };
+  // It is known as of the newest checkpoint, whatever the counts said. Walks, unless somebody just
+  // has. Errors: busy, a walk for figures alone was given up; io, the maps could not be read whole,
+  // so that figures are as old as before.
+  Task<Result<>> measure(Wanted wanted);
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
   Task<Result<>> make_room(Claim claim);
   // Free segments of files are allocated and written ahead of the log, so that its flushes do not
@@ -49,8 +53,6 @@ class Reclaimer {
   Moved moved() const;
 
  private:
-  // What a round is to find out, besides what is worth finding out anyway.
-  enum class Wanted : uint8_t { nothing, used, figures };
   struct At {  // an image, without holding it
     CheckpointNumber content = 0;
     uint64_t dead_blocks = 0;

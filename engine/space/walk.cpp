@@ -243,6 +243,8 @@ class Walk {
         share.exclusive = marks_->exclusive(names_[i]);
       result_.shares.push_back(share);
     }
+    result_.shared = marks_->take_shared(options_.memory_bytes);
+    result_.shared.finish(image_->cut);
   }
 
   NodeStore& nodes_;

@@ -66,7 +66,8 @@ struct WalkResult {
   };
   std::unordered_map<uint32_t, Live> live;  // by generation; what is not in it is dead
   uint64_t blocks = 0;                      // in all of it
-  std::vector<Share> shares;                // of every map, if figures were asked for
+  std::vector<Share> shares;                // of every map, if figures were asked for,
+  SharedBlocks shared;                      // and which blocks of segments are shared
   std::vector<Referrer> referrers;          // leaf by leaf, in the order of place
   std::vector<NodeId> unreachable;          // in the table, but in no tree
   uint64_t nodes = 0, extents = 0, passes = 0;

@@ -55,12 +55,13 @@ Task<Result<WalkResult>> Walker::walk(ImagePtr image, std::set<Generation> wante
   take_figures(*image, *walked);
   Lock lock(mutex_);
   known_ = image->content;
+  shared_ = std::make_shared<const SharedBlocks>(std::move(walked->shared));
   co_return walked;
 }
 
 // D3: a device that has all its blocks alone, each once, shares again only from the next fork or
 // copy on. What it shared before the cut is in the image, merged.
-void Walker::take_figures(const Image& image, const WalkResult& walked) {
+void Walker::take_figures(const Image& image, WalkResult& walked) {
   std::unordered_map<MapId, const WalkResult::Share*> shares;
   for (const WalkResult::Share& share : walked.shares) shares[share.map] = &share;
   const uint64_t now = pool_.settings.background->now_ns();
@@ -106,6 +107,11 @@ uint64_t Walker::pause_ns() const {
   const uint64_t until = ended_ns_ + pause_part * status_.taken_ns;
   const uint64_t now = pool_.settings.background->now_ns();
   return until > now ? until - now : 0;
+}
+
+std::shared_ptr<const SharedBlocks> Walker::shared() const {
+  Lock lock(mutex_);
+  return shared_;
 }
 
 uint64_t Walker::ask() {

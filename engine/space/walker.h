@@ -9,6 +9,7 @@
 // Thread-safety: all methods from any thread; walk() by one round at a time.
 #pragma once
 
+#include <memory>
 #include <set>
 
 #include "base/mutex.h"
@@ -42,6 +43,9 @@ class Walker {
   // A walk that takes long is not made all the time for what is shown only: until so long from now.
   uint64_t pause_ns() const;
 
+  // What the newest walk for figures of this life found; null: none yet.
+  std::shared_ptr<const SharedBlocks> shared() const;
+
   // Asks for figures of everything that has been done so far. They are there, or could not be got,
   // once `answered` is the number returned, or larger.
   uint64_t ask();
@@ -52,13 +56,14 @@ class Walker {
 
  private:
   Result<> go_on(bool for_space) const;
-  void take_figures(const Image& image, const WalkResult& walked);
+  void take_figures(const Image& image, WalkResult& walked);
 
   PoolState& pool_;
   WalkProgress progress_;
   mutable Mutex mutex_;
   bool pressed_ GUARDED_BY(mutex_) = false;
   CheckpointNumber known_ GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<const SharedBlocks> shared_ GUARDED_BY(mutex_);
   uint64_t ended_ns_ GUARDED_BY(mutex_) = 0;
   WalkStatus status_ GUARDED_BY(mutex_);
 };

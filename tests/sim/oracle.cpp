@@ -352,6 +352,7 @@ void Oracle::settle_failed(OperationIndex operation, ModelDevice& device, uint64
                           size, " instead of ", device.bytes()));
   else if (device.bytes() != size)
     cell_of_size.push(Size::exactly(size), operation);
+  bool kept = cell_of_size.changed() && cell_of_size.versions().back().operation == operation;
   for (auto at = device.blocks.lower_bound(first); at != device.blocks.end(); ++at) {
     Cell<Content>& cell = at->second;
     if (!cell.changed() || cell.versions().back().operation != operation) continue;
@@ -360,13 +361,18 @@ void Oracle::settle_failed(OperationIndex operation, ModelDevice& device, uint64
         from >= bytes.size()
             ? std::span<const std::byte>{}
             : bytes.subspan(from, std::min<size_t>(block_size, bytes.size() - from));
-    if (!seen.empty() && cell.current().matches(seen)) continue;
+    if (!seen.empty() && cell.current().matches(seen)) {
+      kept = true;
+      continue;
+    }
     cell.pop();
     if (!cell.current().matches(seen))
       report.violation(text("after a failed '", operations_.at(operation).what, "' block ",
                             at->first, " holds ", describe_block(seen), " instead of ",
                             cell.current().describe()));
   }
+  // Then no flush has anything of it to make durable.
+  if (!kept) operations_.note_nothing_changed(operation);
   operations_.complete(operation);
 }
 

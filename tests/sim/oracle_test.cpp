@@ -65,5 +65,20 @@ TEST(Oracle, ADurableOperationThatChangedNothingSaysNothingOfTheCut) {
   EXPECT_TRUE(search.observe("read-only", read_only, {true, true})) << search.conflict();
 }
 
+// Nor has one of which nothing is there, since there was no space for any of it.
+TEST(Oracle, ARefusedWriteSaysNothingOfTheCut) {
+  Oracle oracle{Permissions{}};
+  Report report;
+  const DeviceRef device = oracle.create("a", 8 * block_size, {}).device;
+  const std::vector<std::byte> one(block_size, std::byte{1}), none(block_size);
+  const OperationIndex refused = oracle.write(*device, 0, 7, {false}, one);
+  oracle.settle_failed(refused, *device, device->bytes(), 0, none, report);
+  EXPECT_TRUE(report.ok());
+  EXPECT_FALSE(oracle.operations().at(refused).changes);
+  const OperationIndex done = oracle.write(*device, 0, 8, {false}, one);
+  oracle.completed(done);
+  EXPECT_TRUE(oracle.operations().at(done).changes);
+}
+
 }  // namespace
 }  // namespace lamina::sim
