@@ -56,4 +56,17 @@ Result<std::vector<Entry>> Facts::of(const Extent& extent, const std::vector<Sig
   return parts;
 }
 
+bool merge_zero(Entry& zero, Sequence& smallest, const Entry& next, const Lineage& lineage) {
+  if (zero.kind != EntryKind::zero || next.kind != zero.kind || next.map != zero.map ||
+      next.begin != zero.begin + zero.length)
+    return false;
+  const Sequence low = std::min(smallest, next.sequence);
+  const Sequence high = std::max(zero.sequence, next.sequence);
+  if (forked_between(lineage, zero.map, low, high)) return false;
+  smallest = low;
+  zero.sequence = high;
+  zero.length = (next.begin + next.length) - zero.begin;
+  return true;
+}
+
 }  // namespace lamina

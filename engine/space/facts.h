@@ -28,4 +28,10 @@ class Facts {
   std::vector<Entry> entries_;
 };
 
+// C1: zeroes of one map that lie side by side are one statement, under the largest of their
+// numbers, where no fork of the map lies between them. Takes `next` into `zero`, whose numbers go
+// from `smallest` to its own; false: they stay two. Without it a device that was discarded block by
+// block would take a large part of the pool for the summaries that say so (D6).
+bool merge_zero(Entry& zero, Sequence& smallest, const Entry& next, const Lineage& lineage);
+
 }  // namespace lamina

@@ -12,6 +12,7 @@
 #include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/cleaning.h"
+#include "engine/space/facts.h"
 #include "engine/space/moved_writer.h"
 #include "engine/space/read_summary.h"
 #include "engine/space/victim.h"
@@ -262,28 +263,6 @@ Result<std::vector<Mover::Move>> Mover::moves_of(const Image& image, const Victi
   return moves;
 }
 
-// C1: zeroes of one map that lie side by side are one statement, under the largest of their
-// numbers, where no fork of the map lies between them. `first` becomes that; the result: of how
-// many. Without it a device that was discarded block by block would take a large part of the pool
-// for the summaries that say so (D6).
-size_t Mover::merge_zeroes(std::span<const Move> moves, const Lineage& lineage, Entry& first) {
-  Sequence smallest = first.sequence;
-  size_t count = 1;
-  for (; first.kind == EntryKind::zero && count < moves.size(); ++count) {
-    const Entry& next = moves[count].piece.entry;
-    if (next.kind != first.kind || next.map != first.map ||
-        next.begin != first.begin + first.length)
-      break;
-    const Sequence low = std::min(smallest, next.sequence);
-    const Sequence high = std::max(first.sequence, next.sequence);
-    if (forked_between(lineage, first.map, low, high)) break;
-    smallest = low;
-    first.sequence = high;
-    first.length = (next.begin + next.length) - first.begin;
-  }
-  return count;
-}
-
 // Before anything of a victim moves: what refers to it by an alias has to be known.
 Task<Result<>> Mover::find_aliases(const Image& image, const Victim& victim,
                                    std::span<const Referrer* const> referrers, Aliases& aliases) {
@@ -384,7 +363,11 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
   });
   for (size_t i = 0; i < moves.size();) {
     Victim::Piece piece = moves[i].piece;
-    const size_t end = i + merge_zeroes(std::span(moves).subspan(i), image.lineage, piece.entry);
+    Sequence smallest = piece.entry.sequence;
+    size_t end = i + 1;
+    while (end < moves.size() &&
+           merge_zero(piece.entry, smallest, moves[end].piece.entry, image.lineage))
+      ++end;
     auto placed = co_await writer.append(piece);
     if (!placed) co_return forward_error(placed);
     if (!piece.payload.empty())

@@ -82,7 +82,6 @@ class Mover {
   Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
                             const std::set<Generation>& group, MovedWriter& writer,
                             Relocations& moved, Aliases& aliases);
-  static size_t merge_zeroes(std::span<const Move> moves, const Lineage& lineage, Entry& first);
   static Result<std::vector<Move>> moves_of(const Image& image, const Victim& victim,
                                             std::span<const Referrer* const> referrers);
   Task<Result<>> find_aliases(const Image& image, const Victim& victim,

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/lineage.h"
+#include "engine/space/facts.h"
 
 namespace lamina {
 namespace {
@@ -96,6 +97,38 @@ TEST(Lineage, AForkBetweenTwoNumbersKeepsThemApart) {
   EXPECT_FALSE(forked_between(lineage, MapId{1}, 8, 9));  // neither
   EXPECT_FALSE(forked_between(lineage, MapId{2}, 5, 9));
   EXPECT_FALSE(forked_between(lineage, MapId{1}, 7, 7));
+}
+
+Entry zero(Sequence sequence, uint64_t begin, uint64_t map = 1) {
+  Entry entry;
+  entry.kind = EntryKind::zero;
+  entry.sequence = sequence;
+  entry.map = MapId{map};
+  entry.begin = DeviceBlock{begin};
+  entry.length = BlockCount{1};
+  return entry;
+}
+
+// C1, as the mover states what it carries: the fork has [0] alone, and would lose or gain one.
+TEST(Lineage, ZeroesAreOneStatementUnlessAForkLiesBetweenThem) {
+  const Lineage lineage{{MapId{2}, MapId{1}, 7, DeviceId{2}}};
+  Entry first = zero(5, 0);
+  Sequence smallest = first.sequence;
+  EXPECT_FALSE(merge_zero(first, smallest, zero(9, 1), lineage));
+  EXPECT_FALSE(merge_zero(first, smallest, zero(6, 2), lineage));     // not beside it
+  EXPECT_FALSE(merge_zero(first, smallest, zero(6, 1, 3), lineage));  // of another map
+  EXPECT_EQ(first, zero(5, 0));
+  EXPECT_TRUE(merge_zero(first, smallest, zero(6, 1), lineage));
+  EXPECT_EQ(first.sequence, 6U);
+  EXPECT_EQ(first.length.value, 2U);
+  EXPECT_TRUE(merge_zero(first, smallest, zero(3, 2), lineage));
+  EXPECT_EQ(first.sequence, 6U);  // the larger
+  EXPECT_EQ(smallest, 3U);
+  EXPECT_FALSE(merge_zero(first, smallest, zero(8, 3), lineage));
+  // Of what was stated already all numbers count, not only the largest.
+  Entry newer = zero(9, 0);
+  smallest = 5;
+  EXPECT_FALSE(merge_zero(newer, smallest, zero(10, 1), lineage));
 }
 
 }  // namespace

@@ -370,5 +370,33 @@ TEST_F(PoolOnSimulatedDisk, SealingNodesLeavesTheirSegmentsHeadersAlone) {
   EXPECT_GE(sealed, 2);
 }
 
+// C4: of what a segment held nothing counts before it is free. A cut of the power that undoes the
+// discard finds the stamp.
+TEST_F(PoolOnSimulatedDisk, WhatIsFreeBearsAStamp) {
+  for (int round = 0; round < 12; ++round) {
+    auto made = wait(pool_->create("d", 40 * mib, {}));
+    ASSERT_TRUE(made) << made.error().message;
+    for (uint64_t at = 0; at < 24; ++at)
+      ASSERT_TRUE(wait(pool_->write(made->id, at * mib, pattern(mib, static_cast<uint8_t>(at)))));
+    ASSERT_TRUE(wait(pool_->sync()));
+    ASSERT_TRUE(wait(pool_->remove("d")));
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(wait(pool_->sync()));
+    const BlobStatus status = pool_->status().blobs.front();
+    pool_.reset();
+    medium_.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    const auto blobs = blobs_on(medium_, *executor_, false);
+    uint32_t counting = 0;
+    for (uint32_t index = 0; index < blobs[0]->segment_count(); ++index) {
+      Buffer block(block_size);
+      medium_.read(blobs[0]->offset(index, 0), block.span());
+      const auto header = unpack_segment_header(block.span());
+      if (header && header->state == SegmentState::sealed) ++counting;
+    }
+    EXPECT_LE(counting, status.segments_total - status.segments_free) << "in round " << round;
+    open();
+  }
+}
+
 }  // namespace
 }  // namespace lamina
