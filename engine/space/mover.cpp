@@ -37,7 +37,8 @@ MapId newest_map(PoolState& pool) {
 Mover::Mover(PoolState& pool, Sequence last)
     : pool_(pool),
       low_mark_(pool.space.low_mark()),
-      entry_bytes_(moved_entry_bytes(newest_map(pool), last, pool.space.largest_segment_blocks())) {}
+      entry_bytes_(
+          moved_entry_bytes(newest_map(pool), last, pool.space.largest_segment_blocks())) {}
 
 MovedLayout Mover::layout() const {
   return MovedLayout(pool_.space.segment_blocks(), entry_bytes_);

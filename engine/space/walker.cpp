@@ -61,7 +61,7 @@ Task<Result<WalkResult>> Walker::walk(ImagePtr image, std::set<Generation> wante
 
 // D3: a device that has all its blocks alone, each once, shares again only from the next fork or
 // copy on. What it shared before the cut is in the image, merged.
-void Walker::take_figures(const Image& image, WalkResult& walked) {
+void Walker::take_figures(const Image& image, const WalkResult& walked) {
   std::unordered_map<MapId, const WalkResult::Share*> shares;
   for (const WalkResult::Share& share : walked.shares) shares[share.map] = &share;
   const uint64_t now = pool_.settings.background->now_ns();

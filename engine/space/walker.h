@@ -56,7 +56,7 @@ class Walker {
 
  private:
   Result<> go_on(bool for_space) const;
-  void take_figures(const Image& image, WalkResult& walked);
+  void take_figures(const Image& image, const WalkResult& walked);
 
   PoolState& pool_;
   WalkProgress progress_;

@@ -153,7 +153,7 @@ TEST_F(FullPool, ACopyWhoseOriginIsGoneIsOverwrittenForEver) {
   expect_all();
 }
 
-// Two ranges of one device that share: to write one of them is new space, though nobody else has it.
+// Two ranges of one device that share: writing one of them is new space, though nobody else has it.
 TEST_F(FullPool, WhatADeviceSharesWithItselfIsNotOverwrittenForNothing) {
   const DeviceId a = create("a"), c = create("c");
   const uint64_t size = pool_->status().size / block_size, all = size / 2;
