@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// JournalBlob::find: from a disk to its superblock, whichever of the copies are left.
+// Blob::find: from a disk to its superblock, whichever of the copies are left.
 #include <algorithm>
 #include <optional>
 
 #include "base/buffer.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 
 namespace lamina {
 namespace {
@@ -67,7 +67,7 @@ std::vector<uint64_t> plausible_middles(const Disk& disk) {
   std::vector<uint64_t> middles;
   const DiskTraits& traits = disk.traits();
   for (const uint32_t erase : {block_size, traits.discard_granularity, traits.optimal_io_bytes}) {
-    const auto geometry = JournalBlob::plan(disk.size(), 0, erase);
+    const auto geometry = Blob::plan(disk.size(), 0, erase);
     if (!geometry) continue;
     if (std::find(middles.begin(), middles.end(), geometry->middle) == middles.end())
       middles.push_back(geometry->middle);
@@ -81,7 +81,7 @@ Error about(const Disk& disk, const Error& error) {
 
 }  // namespace
 
-Task<Result<JournalBlob::Found>> JournalBlob::find(Disk& disk) {
+Task<Result<Blob::Found>> Blob::find(Disk& disk) {
   CopyReader reader(disk);
   std::optional<Superblock> good = co_await reader.read(0);
   if (!good && reader.worst().code != Code::unsupported && disk.size() >= block_size) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A blob on a disk that has become larger. journal_blob.h says what must be durable before what.
+// A blob on a disk that has become larger. blob.h says what must be durable before what.
 #include "base/buffer.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 
 namespace lamina {
 
 // The second copies of the slots lie at the end, which moves. They are made from the first ones, or
 // from the old second ones where a first one is damaged.
-Task<Result<>> JournalBlob::copy_slots_to(const JournalBlob& larger, const Access& access) const {
+Task<Result<>> Blob::copy_slots_to(const Blob& larger, const Access& access) const {
   const Secret& secret = superblock().secret;
   Buffer block(block_size);
   for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
@@ -32,7 +32,7 @@ Task<Result<>> JournalBlob::copy_slots_to(const JournalBlob& larger, const Acces
   co_return Result<>{};
 }
 
-Result<std::optional<Superblock>> JournalBlob::larger() {
+Result<std::optional<Superblock>> Blob::larger() {
   const auto now = disk_->refresh_size();
   if (!now) return std::unexpected(now.error());
   auto superblock = grown(this->superblock(), *now);
@@ -45,9 +45,9 @@ Result<std::optional<Superblock>> JournalBlob::larger() {
   return std::move(*superblock);
 }
 
-Task<Result<>> JournalBlob::grow_to(Superblock superblock, Access access) {
+Task<Result<>> Blob::grow_to(Superblock superblock, Access access) {
   if (superblock.size <= this->superblock().size) co_return Result<>{};  // by somebody else
-  JournalBlob larger(disk_, superblock);
+  Blob larger(disk_, superblock);
   {
     // Old marks of others must not be found there, nor old slots.
     Buffer zeroes(edge_bytes);
@@ -68,8 +68,8 @@ Task<Result<>> JournalBlob::grow_to(Superblock superblock, Access access) {
   co_return Result<>{};
 }
 
-Task<Result<std::vector<GrownBlob>>> grow_blobs(
-    const std::vector<std::unique_ptr<JournalBlob>>& blobs, std::string name, GrowBlob grow) {
+Task<Result<std::vector<GrownBlob>>> grow_blobs(const std::vector<std::unique_ptr<Blob>>& blobs,
+                                                std::string name, GrowBlob grow) {
   std::vector<GrownBlob> all;
   bool known = name.empty();
   for (const auto& blob : blobs) {

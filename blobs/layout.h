@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where things lie on a blob's disk, from the four numbers that a superblock keeps of it; the
-// drawing is in journal_blob.h.
+// drawing is in blob.h.
 // Thread-safety: a plain value. Units: bytes unless the name says otherwise.
 #pragma once
 

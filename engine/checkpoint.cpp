@@ -320,6 +320,7 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
   pool_.space.settle_nodes(made.number);
   made.counts.add_to(pool_.space);
   pool_.add_image(std::move(shared));
+  pool_.written_times.note(cut.log.last, pool_.settings.background->wall_ns());
   return true;
 }
 

@@ -53,8 +53,12 @@ void NodeWriter::fill_header(Head& head) {
   pack_segment_header(header, head.memory.blocks(0, 1));
 }
 
-Result<> NodeWriter::open_head(Head& head, BlobId avoid) {
-  const auto name = space_.take(SegmentClass::nodes, Claim::checkpoint, avoid);
+// The second copy on another disk, the first on one of the fast ones, where it is read.
+Result<> NodeWriter::open_head(Head& head) {
+  const bool second = &head == &heads_[1];
+  const BlobId other = heads_[second ? 0 : 1].name.blob;
+  const auto name = second ? space_.take_elsewhere(SegmentClass::nodes, Claim::checkpoint, other)
+                           : space_.take(SegmentClass::nodes, Claim::checkpoint, 0, other);
   if (!name) return fail(Code::no_space, "no free segment is left for the checkpoint (D5)");
   const uint32_t blocks = space_.blob(name->blob).segment_blocks();
   head.name = *name;
@@ -76,10 +80,7 @@ Task<Result<NodeWriter::Places>> NodeWriter::append(std::optional<Entry> line) {
     if (head.is_open() && !takes_one_more(head)) LAMINA_CO_TRY(co_await seal(head));
     if (head.is_open() && head.next_block - head.written >= pending_limit)
       LAMINA_CO_TRY(co_await write_pending(head));
-    if (!head.is_open()) {
-      const BlobId avoid = heads_[1 - i].is_open() ? heads_[1 - i].name.blob : BlobId::none;
-      LAMINA_CO_TRY(open_head(head, avoid));
-    }
+    if (!head.is_open()) LAMINA_CO_TRY(open_head(head));
   }
   for (size_t i = 0; i < heads_.size(); ++i) {
     Head& head = heads_[i];
@@ -100,7 +101,7 @@ Task<Result<NodeWriter::Places>> NodeWriter::append(std::optional<Entry> line) {
 
 Task<Result<>> NodeWriter::write_pending(Head& head) {
   if (!head.is_open() || head.written == head.next_block) co_return Result<>{};
-  JournalBlob& blob = space_.blob(head.name.blob);
+  Blob& blob = space_.blob(head.name.blob);
   const uint32_t count = head.next_block - head.written;
   IoBatch batch;
   batch.write(blob.disk(), blob.offset(head.name.index, head.written),
@@ -120,7 +121,7 @@ Task<Result<>> NodeWriter::write_out() {
 
 Task<Result<>> NodeWriter::seal(Head& head) {
   LAMINA_CO_TRY(co_await write_pending(head));
-  JournalBlob& blob = space_.blob(head.name.blob);
+  Blob& blob = space_.blob(head.name.blob);
   Summary summary;
   summary.epoch = epoch_;
   summary.entries = std::exchange(head.entries, {});

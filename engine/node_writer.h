@@ -49,7 +49,7 @@ class NodeWriter {
   };
   void follow_epoch();
   bool takes_one_more(const Head& head) const;
-  Result<> open_head(Head& head, BlobId avoid);
+  Result<> open_head(Head& head);
   Task<Result<>> write_pending(Head& head);
   Task<Result<>> seal(Head& head);
   void fill_header(Head& head);

@@ -10,7 +10,7 @@ namespace lamina {
 Pool::Pool(std::unique_ptr<PoolState> state) : state_(std::move(state)) {}
 Pool::~Pool() = default;
 
-Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<JournalBlob>> blobs,
+Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Blob>> blobs,
                                                Settings settings) {
   auto state = co_await recover(std::move(blobs), std::move(settings));
   if (!state) co_return forward_error(state);
@@ -29,8 +29,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Journ
 
 // A new pool is its first checkpoint, clean and empty, and superblocks that lead to it: in that
 // order, so that what a format that was cut off leaves is no pool.
-Task<Result<>> Pool::format(std::vector<std::unique_ptr<JournalBlob>>& blobs,
-                            const Attributes& root) {
+Task<Result<>> Pool::format(std::vector<std::unique_ptr<Blob>>& blobs, const Attributes& root) {
   if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
   PoolIdentity identity;
   identity.pool = blobs[0]->superblock().pool;

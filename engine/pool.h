@@ -25,7 +25,7 @@
 #include "base/result.h"
 #include "base/task.h"
 #include "base/units.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "engine/counters.h"
 #include "engine/maps/extent.h"
 #include "engine/settings.h"
@@ -144,11 +144,10 @@ class Pool {
  public:
   // Recovers and serves. The blobs are those whose superblocks name this pool; membership is
   // checked against the slot (A13). Errors: not_found, a member is missing; corrupt; io.
-  static Task<Result<std::unique_ptr<Pool>>> open(std::vector<std::unique_ptr<JournalBlob>> blobs,
+  static Task<Result<std::unique_ptr<Pool>>> open(std::vector<std::unique_ptr<Blob>> blobs,
                                                   Settings settings);
   // Makes an empty pool on blobs whose superblocks are filled in: writes slot, then superblocks.
-  static Task<Result<>> format(std::vector<std::unique_ptr<JournalBlob>>& blobs,
-                               const Attributes& root);
+  static Task<Result<>> format(std::vector<std::unique_ptr<Blob>>& blobs, const Attributes& root);
   ~Pool();  // after close(), or after a crash that is meant
 
   // Ends background work, makes everything durable and marks the pool clean. Nothing else may be

@@ -4,12 +4,12 @@
 
 namespace lamina {
 
-JournalBlob::Access PoolState::superblock_access(Epoch epoch) {
+Blob::Access PoolState::superblock_access(Epoch epoch) {
   return {.flush = [this, epoch] { return log.flush_all_disks(epoch); },
           .wrote = [this](uint64_t bytes) { counters.add(Cause::superblocks, bytes); }};
 }
 
-// What must be durable before what: the blob itself (JournalBlob::grow_to), between checkpoints,
+// What must be durable before what: the blob itself (Blob::grow_to), between checkpoints,
 // which write slots at both of its ends; then a slot, whose mark covers the generations that the
 // new segments can take (A3), and which names the member as large as it is (A13); only then are
 // they free. A crash in between leaves what opening a grown blob finds anyway: more segments than
@@ -17,8 +17,8 @@ JournalBlob::Access PoolState::superblock_access(Epoch epoch) {
 Task<Result<std::vector<GrownBlob>>> Pool::grow(std::string blob) {
   PoolState& s = *state_;
   LAMINA_CO_TRY(s.writable());
-  Task<Result<std::vector<GrownBlob>>> growing = grow_blobs(
-      s.blobs, std::move(blob), [&s](JournalBlob& one, Superblock larger) -> Task<Result<>> {
+  Task<Result<std::vector<GrownBlob>>> growing =
+      grow_blobs(s.blobs, std::move(blob), [&s](Blob& one, Superblock larger) -> Task<Result<>> {
         return s.checkpointer.between([&s, &one, larger = std::move(larger)](Epoch epoch) {
           return one.grow_to(larger, s.superblock_access(epoch));
         });

@@ -2,6 +2,7 @@
 #include "engine/pool_state.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 namespace lamina {
@@ -11,7 +12,7 @@ constexpr uint64_t slow_segment_ns = 50'000'000;  // to fill one, where it is sy
 
 }  // namespace
 
-PoolState::PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settings the_settings,
+PoolState::PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_settings,
                      const PoolIdentity& the_identity, std::string the_name)
     : settings(std::move(the_settings)),
       blobs(std::move(the_blobs)),
@@ -90,6 +91,24 @@ CheckpointNumber PoolState::oldest_held() const {
   for (const auto& weak : images_)
     if (const ImagePtr image = weak.lock()) oldest = std::min(oldest, image->number);
   return oldest;
+}
+
+// Where several blobs of a tier are told different things, the more careful one counts for all.
+Settings::Aging PoolState::aging_of(size_t tier) const {
+  std::optional<Settings::Aging> all;
+  for (const size_t at : space.tier(tier).blobs) {
+    const auto found = settings.aging.find(blobs[at]->superblock().blob_name);
+    const Settings::Aging one = found == settings.aging.end() ? Settings::Aging{} : found->second;
+    if (!all) all = one;
+    all->keep_free_percent = std::max(all->keep_free_percent, one.keep_free_percent);
+    all->idle_ns = std::min(all->idle_ns, one.idle_ns);
+  }
+  return *all;
+}
+
+Sequence PoolState::written_before(uint64_t age_ns) const {
+  const uint64_t now = settings.background->wall_ns();
+  return age_ns > now ? 0 : written_times.by(now - age_ns);
 }
 
 bool PoolState::end_epoch(Sequence cut) {

@@ -27,6 +27,7 @@
 #include "engine/space/space.h"
 #include "engine/space/summary_cache.h"
 #include "engine/space/walker.h"
+#include "engine/space/written_times.h"
 #include "engine/sums.h"
 
 namespace lamina {
@@ -35,7 +36,7 @@ class ReadPlan;
 
 class PoolState final : public BlockSource {
  public:
-  PoolState(std::vector<std::unique_ptr<JournalBlob>> the_blobs, Settings the_settings,
+  PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_settings,
             const PoolIdentity& the_identity, std::string the_name);
   ~PoolState() override;
 
@@ -140,6 +141,11 @@ class PoolState final : public BlockSource {
   void look_at_space(bool refused = false);
   uint64_t layer_bytes();
 
+  // When data of a tier ages.
+  Settings::Aging aging_of(size_t tier) const;
+  // The newest entry that is known to be at least so old; 0: none is.
+  Sequence written_before(uint64_t age_ns) const;
+
   // --- background (engine/background.cpp)
   // Starts a checkpoint, and what follows it, unless one is on its way.
   void start_checkpoint();
@@ -161,13 +167,13 @@ class PoolState final : public BlockSource {
   void point_at(std::span<const Rewritten> places);
 
   // To write superblocks and what goes with them, in that epoch.
-  JournalBlob::Access superblock_access(Epoch epoch);
+  Blob::Access superblock_access(Epoch epoch);
 
   // The first checkpoint of a new pool.
   Task<Result<>> make_empty(const Attributes& root);
 
   Settings settings;
-  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  std::vector<std::unique_ptr<Blob>> blobs;
   PoolIdentity identity;
   std::string name;
   Counters counters;
@@ -182,6 +188,7 @@ class PoolState final : public BlockSource {
   Reclaimer reclaimer;
   FullnessWatch fullness;
   SummaryCache summaries;
+  WrittenTimes written_times;    // of cuts
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
   uint64_t recovered_entries = 0;
   std::function<void(DeviceId)> changed;

@@ -6,7 +6,7 @@
 namespace lamina {
 namespace {
 
-BlobStatus blob_status(PoolState& s, const JournalBlob& blob, const std::vector<Segment>& used) {
+BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment>& used) {
   BlobStatus status;
   status.name = blob.superblock().blob_name;
   status.path = blob.disk().name();
@@ -77,7 +77,7 @@ PoolStatus Pool::status() {
   for (const auto& blob : s.blobs) status.blobs.push_back(blob_status(s, *blob, used));
   const Reclaimer::Moved moved = s.reclaimer.moved();
   status.mover_state = moved.now ? "moving" : "idle";
-  status.mover_policy = "cleaning";
+  status.mover_policy = policy_name(moved.policy);
   status.moved_bytes = moved.bytes;
   status.emptied_segments = moved.victims;
   status.gained_bytes = moved.gained * s.space.segment_blocks() * block_size;

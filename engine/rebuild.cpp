@@ -11,7 +11,7 @@
 
 namespace lamina {
 
-Task<Result<Rebuilt>> Rebuilt::from(std::vector<JournalBlob*> blobs) {
+Task<Result<Rebuilt>> Rebuilt::from(std::vector<Blob*> blobs) {
   Rebuilt rebuilt;
   auto scan_task = scan_segments(std::move(blobs));
   Result<Scan> scan = co_await scan_task;

@@ -29,7 +29,7 @@ struct RebuiltDevice {
 
 class Rebuilt {
  public:
-  static Task<Result<Rebuilt>> from(std::vector<JournalBlob*> blobs);
+  static Task<Result<Rebuilt>> from(std::vector<Blob*> blobs);
 
   const std::map<DeviceId, RebuiltDevice>& devices() const { return devices_; }
   const Attributes& root() const { return root_; }

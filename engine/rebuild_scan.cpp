@@ -24,7 +24,7 @@ class Scanner {
  public:
   explicit Scanner(Scan& out) : out_(out) {}
 
-  Task<Result<>> blob(JournalBlob& blob);
+  Task<Result<>> blob(Blob& blob);
   void finish();
 
  private:
@@ -34,7 +34,7 @@ class Scanner {
   Task<Result<bool>> sums(ScannedSegment& segment, uint64_t expected);
   Task<Result<>> records(size_t index, bool entries);
   Task<Result<>> tables_pages(ScannedSegment& segment);
-  Task<Result<>> slots(JournalBlob& blob);
+  Task<Result<>> slots(Blob& blob);
   void take(const Entry& entry, size_t segment) {
     out_.entries.push_back({entry, out_.segments[segment].header.epoch, segment});
   }
@@ -53,7 +53,7 @@ Task<Result<>> Scanner::read(ScannedSegment& segment, uint32_t block, std::span<
   co_return batch.result();
 }
 
-Task<Result<>> Scanner::blob(JournalBlob& blob) {
+Task<Result<>> Scanner::blob(Blob& blob) {
   auto slots_task = slots(blob);
   LAMINA_CO_TRY(co_await slots_task);
   for (uint32_t index = 0; index < blob.segment_count(); ++index) {
@@ -83,7 +83,7 @@ Task<Result<>> Scanner::blob(JournalBlob& blob) {
 }
 
 // Only for the cuts that they repeat; whether a slot is the newest does not matter for that.
-Task<Result<>> Scanner::slots(JournalBlob& blob) {
+Task<Result<>> Scanner::slots(Blob& blob) {
   for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
     const std::array<uint64_t, 2> offsets = blob.slot_offsets(number);
     for (const uint64_t offset : offsets) {
@@ -248,10 +248,10 @@ bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence) 
                      [&](const EpochCut& cut) { return cut.epoch >= epoch && sequence > cut.cut; });
 }
 
-Task<Result<Scan>> scan_segments(std::vector<JournalBlob*> blobs) {
+Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs) {
   Scan scan;
   Scanner scanner(scan);
-  for (JournalBlob* blob : blobs) {
+  for (Blob* blob : blobs) {
     auto task = scanner.blob(*blob);
     LAMINA_CO_TRY(co_await task);
   }

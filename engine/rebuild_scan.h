@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/task.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "blobs/segment.h"
 #include "engine/tables.h"
 
@@ -20,7 +20,7 @@ namespace lamina {
 
 // A segment that is in use: its header was good, of this pool and place, and not stamped.
 struct ScannedSegment {
-  JournalBlob* blob = nullptr;
+  Blob* blob = nullptr;
   SegmentHeader header;
   std::vector<uint32_t> sums;  // of its blocks, by block; where known
   std::vector<bool> summed;    // which are
@@ -46,6 +46,6 @@ struct Scan {
 // before it.
 bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence);
 
-Task<Result<Scan>> scan_segments(std::vector<JournalBlob*> blobs);
+Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs);
 
 }  // namespace lamina

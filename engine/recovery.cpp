@@ -72,8 +72,8 @@ struct Chosen {
   bool fell_back = false;
 };
 
-Task<Result<Chosen>> choose(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
-                            const Secret& secret, const Settings& settings) {
+Task<Result<Chosen>> choose(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
+                            const Settings& settings) {
   auto slots = co_await find_slots(blobs, secret);
   if (!slots) co_return forward_error(slots);
   Chosen chosen;
@@ -106,7 +106,7 @@ class Recovery {
                  std::span<const std::byte> payload);
   Task<Result<>> settle_shared();
   Task<Result<>> adopt_shared(const std::set<Generation>& wanted);
-  Task<std::vector<SegmentHeader>> read_headers(JournalBlob& blob, std::vector<uint32_t> indexes);
+  Task<std::vector<SegmentHeader>> read_headers(Blob& blob, std::vector<uint32_t> indexes);
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
   Task<Result<>> write_again(const RollForward& forward);
@@ -149,6 +149,7 @@ Result<> Recovery::load() {
   pool_.dead_blocks = image->dead_blocks;
   restore_devices(pool_, tables, image);
   pool_.add_image(image);
+  pool_.written_times.note(slot.cut, slot.wall_ns);
   pool_.space.set_node_bytes(resume_.metadata_bytes);
   return {};
 }
@@ -188,8 +189,7 @@ Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
     std::vector<uint32_t> all(blob->segment_count());
     std::iota(all.begin(), all.end(), 0);
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(all))) {
-      const bool whole =
-          header.kind == SegmentClass::moved && header.state == SegmentState::sealed;
+      const bool whole = header.kind == SegmentClass::moved && header.state == SegmentState::sealed;
       if (!whole || !wanted.contains(header.generation)) continue;
       count(RecoveryBranch::moved_adopted);
       const SegmentName name{blob->id(), header.index, header.generation};
@@ -203,8 +203,7 @@ Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
 
 // The headers that segments have of this pool, in the order of `indexes`; what has none, or cannot
 // be read, is passed over.
-Task<std::vector<SegmentHeader>> Recovery::read_headers(JournalBlob& blob,
-                                                        std::vector<uint32_t> indexes) {
+Task<std::vector<SegmentHeader>> Recovery::read_headers(Blob& blob, std::vector<uint32_t> indexes) {
   std::vector<SegmentHeader> out;
   for (size_t first = 0; first < indexes.size(); first += headers_at_once) {
     const size_t count = std::min(headers_at_once, indexes.size() - first);
@@ -253,7 +252,7 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   pool_.space.set_next_generation(Generation{next});
   pool_.space.set_generation_mark(mark);
 
-  JournalBlob& blob = pool_.space.blob(end_.next.back().blob);
+  Blob& blob = pool_.space.blob(end_.next.back().blob);
   // An earlier recovery may have come this far and no further.
   IoBatch batch;
   const uint64_t offset = blob.offset(end_.next.back().index, 0);
@@ -277,7 +276,7 @@ Task<Result<>> Recovery::seal_left_open() {
   for (const Generation g : pool_.log.held()) known.insert(g);
   for (const auto& segment : segments_) {
     known.insert(segment->name.generation);
-    JournalBlob& blob = pool_.space.blob(segment->name.blob);
+    Blob& blob = pool_.space.blob(segment->name.blob);
     if (!segment->memory) segment->memory = Buffer(blob.segment_bytes());
     pool_.sums.pin(segment->name.generation, segment->sums);
     LAMINA_CO_TRY(co_await seal_log_segment(pool_.identity, blob, *segment,
@@ -309,7 +308,7 @@ Task<Result<>> Recovery::seal_left_open() {
 Task<Result<>> Recovery::write_again(const RollForward& forward) {
   IoBatch batch;
   for (const RollForward::Unproven& u : forward.unproven()) {
-    JournalBlob& blob = pool_.space.blob(u.segment->name.blob);
+    Blob& blob = pool_.space.blob(u.segment->name.blob);
     batch.write(blob.disk(), blob.offset(u.segment->name.index, u.begin),
                 u.segment->memory.blocks(u.begin, u.end - u.begin));
     pool_.counters.add(Cause::recovery, uint64_t{u.end - u.begin} * block_size);
@@ -438,7 +437,7 @@ Task<Result<>> Recovery::run() {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<JournalBlob>> blobs,
+Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blob>> blobs,
                                                  Settings settings) {
   if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
   if (!settings.background) settings.background = &Executor::current();

@@ -24,7 +24,7 @@
 
 namespace lamina {
 
-Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<JournalBlob>> blobs,
+Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blob>> blobs,
                                                  Settings settings);
 
 }  // namespace lamina

@@ -33,18 +33,18 @@ void note_record(TailSegment& segment, const RecordHeader& header) {
   }
 }
 
-RollForward::RollForward(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
-                         const Secret& secret, const Slot& slot)
+RollForward::RollForward(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
+                         const Slot& slot)
     : blobs_(blobs), secret_(secret), slot_(slot) {}
 
-JournalBlob* RollForward::blob(BlobId id) const {
+Blob* RollForward::blob(BlobId id) const {
   for (const auto& b : blobs_)
     if (b->id() == id) return b.get();
   return nullptr;
 }
 
 Task<Result<std::shared_ptr<TailSegment>>> RollForward::load(const SegmentName& name) {
-  JournalBlob* b = blob(name.blob);
+  Blob* b = blob(name.blob);
   if (!b || name.index >= b->segment_count())
     co_return fail(Code::corrupt, "the log names a segment that no blob has");
   auto segment = std::make_shared<TailSegment>();
@@ -250,7 +250,7 @@ Result<> RollForward::settle(bool at_end) {
 // names begins the next epoch and says where.
 Task<Result<bool>> RollForward::follow_cut() {
   if (!named(next_.back())) co_return false;
-  JournalBlob* b = blob(next_.back().blob);
+  Blob* b = blob(next_.back().blob);
   if (!b || next_.back().index >= b->segment_count()) co_return false;
   const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
   Buffer block(block_size);
@@ -281,7 +281,7 @@ Task<Result<bool>> RollForward::follow_cut() {
 
 Task<Result<bool>> RollForward::follow_next() {
   if (!named(next_.front())) co_return false;
-  JournalBlob* b = blob(next_.front().blob);
+  Blob* b = blob(next_.front().blob);
   if (!b || next_.front().index >= b->segment_count()) co_return false;
   const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
   Buffer block(block_size);

@@ -18,7 +18,7 @@ namespace lamina {
 
 class RollForward {
  public:
-  RollForward(const std::vector<std::unique_ptr<JournalBlob>>& blobs, const Secret& secret,
+  RollForward(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
               const Slot& slot);
 
   // Entry, generation of its segment, wall clock of its record, payload of it.
@@ -71,9 +71,9 @@ class RollForward {
   Result<> settle(bool at_end);
   Result<> accept(Pending& pending);
   bool payload_matches(const Pending& pending) const;
-  JournalBlob* blob(BlobId id) const;
+  Blob* blob(BlobId id) const;
 
-  const std::vector<std::unique_ptr<JournalBlob>>& blobs_;
+  const std::vector<std::unique_ptr<Blob>>& blobs_;
   const Secret& secret_;
   const Slot& slot_;
   Apply apply_;

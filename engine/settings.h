@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "base/executor.h"
@@ -26,6 +27,14 @@ struct Settings {
   bool verify_reads = true;    // else only what the mover carries is verified
   bool read_only = false;      // roll forward in memory, write nothing
   bool force = false;          // mount although a member of the last session is absent
+  // When data of a blob ages to the next tier: there is less room than that for new data, or the
+  // data has been left alone for so long.
+  struct Aging {
+    double keep_free_percent = 20;  // of what the tier can store
+    uint64_t idle_ns = 600'000'000'000;
+    friend bool operator==(const Aging&, const Aging&) = default;
+  };
+  std::map<std::string, Aging> aging;  // by the blob's name; the defaults serve without
   enum class Preallocate : uint8_t { reserve, check } preallocate = Preallocate::reserve;
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
   // outlive the pool.

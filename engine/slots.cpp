@@ -10,7 +10,7 @@
 namespace lamina {
 namespace {
 
-JournalBlob* blob_of(const std::vector<std::unique_ptr<JournalBlob>>& blobs, BlobId id) {
+Blob* blob_of(const std::vector<std::unique_ptr<Blob>>& blobs, BlobId id) {
   for (const auto& blob : blobs)
     if (blob->id() == id) return blob.get();
   return nullptr;
@@ -23,11 +23,11 @@ struct Copy {
 };
 
 Task<Result<Copy>> read_copy(const Slot& slot, size_t which, uint32_t pages,
-                             const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+                             const std::vector<std::unique_ptr<Blob>>& blobs,
                              const Secret& secret) {
   Copy copy;
   for (const SlotExtent& run : slot.tables[which]) {
-    JournalBlob* blob = blob_of(blobs, run.segment.blob);
+    Blob* blob = blob_of(blobs, run.segment.blob);
     const bool inside = blob && run.segment.index < blob->segment_count() &&
                         uint64_t{run.block} + run.blocks <= blob->segment_blocks() &&
                         copy.pages.size() + run.blocks <= pages;
@@ -56,7 +56,7 @@ Task<Result<Copy>> read_copy(const Slot& slot, size_t which, uint32_t pages,
 
 }  // namespace
 
-Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Blob>>& blobs,
                                            const Secret& secret) {
   std::map<CheckpointNumber, Slot> found;
   CheckpointNumber oldest_backed = 0;
@@ -89,9 +89,9 @@ Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Jou
   co_return slots;
 }
 
-Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<JournalBlob>>& blobs) {
+Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs) {
   for (const SlotMember& member : slot.members) {
-    const JournalBlob* blob = blob_of(blobs, member.blob);
+    const Blob* blob = blob_of(blobs, member.blob);
     if (!blob || blob->superblock().blob_uuid != member.uuid)
       return fail(Code::not_found, "blob " + std::to_string(raw(member.blob)) +
                                        " of the pool is missing: it was part of it when it was "
@@ -109,8 +109,7 @@ Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Journ
   return {};
 }
 
-Task<Result<Tables>> read_tables(const Slot& slot,
-                                 const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+Task<Result<Tables>> read_tables(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs,
                                  const Secret& secret) {
   const auto pages = static_cast<uint32_t>(div_up(slot.tables_bytes, tables_page_bytes));
   auto first = co_await read_copy(slot, 0, pages, blobs, secret);

@@ -7,24 +7,23 @@
 #include <vector>
 
 #include "base/task.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "engine/tables.h"
 
 namespace lamina {
 
 // All valid slots that are still backed by every evidence found (A13), the newest first, each
 // number once. Error not_found: there is none.
-Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Blob>>& blobs,
                                            const Secret& secret);
 
 // Ok, or which member of the slot is not among the blobs (not_found), or which blob is not a
 // member (invalid).
-Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<JournalBlob>>& blobs);
+Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs);
 
 // The slot's tables, page by page from whichever copy is good. Error corrupt: a page is bad in
 // both, or the whole does not match the slot.
-Task<Result<Tables>> read_tables(const Slot& slot,
-                                 const std::vector<std::unique_ptr<JournalBlob>>& blobs,
+Task<Result<Tables>> read_tables(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs,
                                  const Secret& secret);
 
 }  // namespace lamina

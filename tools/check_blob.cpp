@@ -12,12 +12,12 @@
 namespace lamina {
 namespace {
 
-std::string at(const JournalBlob& blob, uint64_t offset) {
+std::string at(const Blob& blob, uint64_t offset) {
   return blob.disk().name() + "@" + std::to_string(offset);
 }
 
 // Whole blocks at an offset; nothing where the disk fails, which is then reported.
-Task<Result<>> read_blocks(JournalBlob& blob, uint64_t offset, std::span<std::byte> into) {
+Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> into) {
   IoBatch batch;
   batch.read(blob.disk(), offset, into);
   co_await batch;
@@ -32,7 +32,7 @@ struct SlotCopy {
   std::string why_not;
 };
 
-Task<SlotCopy> read_slot(JournalBlob& blob, uint64_t offset) {
+Task<SlotCopy> read_slot(Blob& blob, uint64_t offset) {
   SlotCopy copy;
   copy.offset = offset;
   Buffer block(block_size);
@@ -57,7 +57,7 @@ Task<SlotCopy> read_slot(JournalBlob& blob, uint64_t offset) {
 // One sealed segment, whose header has been read.
 class SegmentCheck {
  public:
-  SegmentCheck(JournalBlob& blob, uint32_t index, const SegmentHeader& header, CheckReport& report)
+  SegmentCheck(Blob& blob, uint32_t index, const SegmentHeader& header, CheckReport& report)
       : blob_(blob), index_(index), header_(header), report_(report) {}
 
   // The summary at the end of the segment, and the checksums that it vouches for.
@@ -109,14 +109,14 @@ class SegmentCheck {
       damaged("B6", 1, "the payload checksums are not those that the summary vouches for");
   }
 
-  JournalBlob& blob_;
+  Blob& blob_;
   const uint32_t index_;
   const SegmentHeader& header_;
   CheckReport& report_;
 };
 
 // Whether the header can be of a segment of this pool at this place (B7).
-bool is_ours(const SegmentHeader& header, const JournalBlob& blob, uint32_t index) {
+bool is_ours(const SegmentHeader& header, const Blob& blob, uint32_t index) {
   return header.pool == blob.superblock().pool && header.secret == blob.superblock().secret &&
          header.blob == blob.id() && header.index == index;
 }
@@ -132,8 +132,8 @@ bool summary_must_be_there(const SegmentHeader& header, const Slot& newest) {
 
 }  // namespace
 
-Task<void> check_superblocks(JournalBlob& blob, CheckReport& report) {
-  Task<Result<JournalBlob::Found>> finding = JournalBlob::find(blob.disk());
+Task<void> check_superblocks(Blob& blob, CheckReport& report) {
+  Task<Result<Blob::Found>> finding = Blob::find(blob.disk());
   const auto found = co_await finding;
   if (found && found->damaged > 0)
     report.findings.push_back({"A13", blob.disk().name(),
@@ -142,7 +142,7 @@ Task<void> check_superblocks(JournalBlob& blob, CheckReport& report) {
                                    " superblock copies are damaged; a good one serves"});
 }
 
-Task<std::optional<Slot>> check_slots(JournalBlob& blob, CheckReport& report) {
+Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report) {
   std::vector<SlotCopy> copies;
   for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
     for (const uint64_t offset : blob.slot_offsets(number)) {
@@ -170,7 +170,7 @@ Task<std::optional<Slot>> check_slots(JournalBlob& blob, CheckReport& report) {
   co_return newest;
 }
 
-Task<void> check_segments(JournalBlob& blob, const Slot& newest, const CheckOptions& options,
+Task<void> check_segments(Blob& blob, const Slot& newest, const CheckOptions& options,
                           SegmentIndex& segments, CheckReport& report) {
   Buffer block(block_size);
   for (uint32_t index = 0; index < blob.segment_count(); ++index) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/task.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "blobs/segment.h"
 #include "blobs/slot.h"
 #include "tools/check.h"
@@ -23,13 +23,13 @@ struct SegmentPlace {
 };
 using SegmentIndex = std::unordered_map<uint32_t, SegmentPlace>;
 
-Task<void> check_superblocks(JournalBlob& blob, CheckReport& report);
+Task<void> check_superblocks(Blob& blob, CheckReport& report);
 
 // The newest checkpoint that the blob has a good slot of; none: it has none, and that is reported.
-Task<std::optional<Slot>> check_slots(JournalBlob& blob, CheckReport& report);
+Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report);
 
 // `newest` as all blobs together say. Adds to `index` what it finds.
-Task<void> check_segments(JournalBlob& blob, const Slot& newest, const CheckOptions& options,
+Task<void> check_segments(Blob& blob, const Slot& newest, const CheckOptions& options,
                           SegmentIndex& index, CheckReport& report);
 
 }  // namespace lamina

@@ -9,10 +9,9 @@ Task<Result<std::vector<GrownBlob>>> grow_pool(PoolConfig config, std::string na
   Task<Result<OpenedBlobs>> opening = open_blobs(config, false);
   auto opened = co_await opening;
   if (!opened) co_return forward_error(opened);
-  Task<Result<std::vector<GrownBlob>>> growing =
-      grow_blobs(opened->blobs, std::move(name), [](JournalBlob& blob, Superblock larger) {
-        return blob.grow_to(std::move(larger), blob.alone());
-      });
+  Task<Result<std::vector<GrownBlob>>> growing = grow_blobs(
+      opened->blobs, std::move(name),
+      [](Blob& blob, Superblock larger) { return blob.grow_to(std::move(larger), blob.alone()); });
   co_return co_await growing;
 }
 

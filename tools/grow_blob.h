@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 #include "base/task.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "config/pool_config.h"
 
 namespace lamina {

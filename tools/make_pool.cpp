@@ -10,8 +10,8 @@
 
 #include "base/buffer.h"
 #include "base/executor.h"
+#include "blobs/blob.h"
 #include "blobs/file_disk.h"
-#include "blobs/journal_blob.h"
 #include "tools/open_pool.h"
 #include "tools/signature.h"
 
@@ -21,7 +21,7 @@ namespace {
 // A target that has been looked at, not touched.
 struct Target {
   std::shared_ptr<Disk> disk;
-  JournalBlob::Geometry geometry;
+  Blob::Geometry geometry;
 };
 
 Result<> fill_randomly(std::span<std::byte> bytes) {
@@ -57,9 +57,8 @@ Result<Target> look_at(const BlobConfig& blob, const PoolConfig& config, bool fo
   }
   const DiskTraits& traits = target.disk->traits();
   const uint64_t erase = config.erase_bytes != 0 ? config.erase_bytes : traits.discard_granularity;
-  auto geometry = JournalBlob::plan(target.disk->size(), config.segment_bytes, erase);
-  if (!geometry)
-    return fail(geometry.error().code, blob.place() + ": " + geometry.error().message);
+  auto geometry = Blob::plan(target.disk->size(), config.segment_bytes, erase);
+  if (!geometry) return fail(geometry.error().code, blob.place() + ": " + geometry.error().message);
   target.geometry = *geometry;
   return target;
 }
@@ -125,13 +124,13 @@ Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root)
   MadePool made;
   made.name = config.name;
   made.uuid = identity->pool;
-  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  std::vector<std::unique_ptr<Blob>> blobs;
   for (size_t i = 0; i < targets.size(); ++i) {
     auto superblock = superblock_for(config.blobs[i], i, targets[i], *identity);
     if (!superblock) co_return forward_error(superblock);
     Task<Result<>> wiping = wipe_edges(*targets[i].disk);
     LAMINA_CO_TRY(co_await wiping);
-    blobs.push_back(std::make_unique<JournalBlob>(targets[i].disk, *superblock));
+    blobs.push_back(std::make_unique<Blob>(targets[i].disk, *superblock));
     made.blobs.push_back({config.blobs[i].name, config.blobs[i].path, superblock->size,
                           blobs.back()->segment_bytes(), superblock->segment_count});
   }

@@ -82,7 +82,7 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDis
     co_return fail(disk.error().code, place + disk.error().message);
   }
   member.disk = std::move(*disk);
-  Task<Result<JournalBlob::Found>> finding = JournalBlob::find(*member.disk);
+  Task<Result<Blob::Found>> finding = Blob::find(*member.disk);
   auto found = co_await finding;
   if (!found) {
     const Error error = explain(blob, found.error());
@@ -129,7 +129,7 @@ Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk
   opened.pool = members.front().superblock.pool;
   for (Member& member : members)
     opened.blobs.push_back(
-        std::make_unique<JournalBlob>(std::move(member.disk), std::move(member.superblock)));
+        std::make_unique<Blob>(std::move(member.disk), std::move(member.superblock)));
   co_return opened;
 }
 

@@ -14,15 +14,15 @@
 
 #include "base/result.h"
 #include "base/task.h"
+#include "blobs/blob.h"
 #include "blobs/file_disk.h"
-#include "blobs/journal_blob.h"
 #include "config/pool_config.h"
 #include "engine/settings.h"
 
 namespace lamina {
 
 struct OpenedBlobs {
-  std::vector<std::unique_ptr<JournalBlob>> blobs;  // in the order of their ids
+  std::vector<std::unique_ptr<Blob>> blobs;  // in the order of their ids
   std::string pool_name;
   Uuid pool{};
   std::vector<std::string> warnings;  // what a person should hear although it opened

@@ -296,7 +296,7 @@ Task<void> Log::write_early() {
 
 Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
   TailSegment& segment = *record->segment;
-  JournalBlob& blob = space_.blob(segment.name.blob);
+  Blob& blob = space_.blob(segment.name.blob);
   const uint64_t bytes = uint64_t{record->end - record->begin} * block_size;
   IoBatch batch;
   const auto memory = segment.memory.blocks(record->begin, record->end - record->begin);
@@ -335,7 +335,7 @@ void Log::maybe_seal(const std::shared_ptr<TailSegment>& segment) {
 
 Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
   const Epoch epoch = identity_.epoch;  // it is spawned under the lock
-  JournalBlob& blob = space_.blob(segment->name.blob);
+  Blob& blob = space_.blob(segment->name.blob);
   if (!segment->memory) segment->memory = Buffer(blob.segment_bytes());
   auto result = co_await seal_log_segment(identity_, blob, *segment,
                                           settings_.background->wall_ns(), counters_);

@@ -23,8 +23,8 @@ void store_sums(const std::vector<uint32_t>& sums, std::span<std::byte> blocks) 
 
 }  // namespace
 
-Task<Result<>> seal_log_segment(const PoolIdentity& identity, JournalBlob& blob,
-                                TailSegment& segment, uint64_t wall_ns, Counters& counters) {
+Task<Result<>> seal_log_segment(const PoolIdentity& identity, Blob& blob, TailSegment& segment,
+                                uint64_t wall_ns, Counters& counters) {
   const SegmentName& name = segment.name;
   const uint32_t blocks = blob.segment_blocks();
   const uint32_t sum_blocks = checksum_blocks(SegmentClass::log, blocks);

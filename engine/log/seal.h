@@ -11,11 +11,11 @@
 namespace lamina {
 
 struct PoolIdentity;
-class JournalBlob;
+class Blob;
 
 // `segment.memory` needs to hold nothing but is written to at those places. Not flushed.
-Task<Result<>> seal_log_segment(const PoolIdentity& identity, JournalBlob& blob,
-                                TailSegment& segment, uint64_t wall_ns, Counters& counters);
+Task<Result<>> seal_log_segment(const PoolIdentity& identity, Blob& blob, TailSegment& segment,
+                                uint64_t wall_ns, Counters& counters);
 
 // Hands the segment's checksums to the cache, page by page.
 void put_sums(Sums& sums, const TailSegment& segment);

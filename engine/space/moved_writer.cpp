@@ -22,7 +22,7 @@ constexpr uint64_t write_bytes = mib;  // of one request
 }  // namespace
 
 std::optional<SegmentName> MovedWriter::take() {
-  if (permits_.empty()) return pool_.space.take(SegmentClass::moved, Claim::mover);
+  if (permits_.empty()) return pool_.space.take(SegmentClass::moved, claim_, tier_);
   Space::Permit permit = std::move(permits_.back());
   permits_.pop_back();
   return pool_.space.take(SegmentClass::moved, std::move(permit));
@@ -31,7 +31,7 @@ std::optional<SegmentName> MovedWriter::take() {
 Result<> MovedWriter::open(bool for_facts) {
   const auto name = take();
   if (!name) return fail(Code::no_space, "no free segment is left for moving (D5)");
-  JournalBlob& blob = pool_.space.blob(name->blob);
+  Blob& blob = pool_.space.blob(name->blob);
   name_ = *name;
   blocks_ = blob.segment_blocks();
   const MovedLayout layout(blocks_, entry_bytes_a_block_);
@@ -54,44 +54,55 @@ uint32_t MovedWriter::room(size_t entry_bytes) const {
   return blocks_ - summary - next_;
 }
 
-Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append(const Victim::Piece& piece) {
+// A segment is open that takes one more entry, and, if it is of data, a block.
+Task<Result<>> MovedWriter::make_room(size_t entry_bytes, bool for_fact) {
+  if (is_open()) {
+    const uint32_t fits = room(entry_bytes);
+    if (fits == UINT32_MAX || (!for_fact && fits == 0)) LAMINA_CO_TRY(co_await close());
+  }
+  if (!is_open()) LAMINA_CO_TRY(open(for_fact));
+  co_return Result<>{};
+}
+
+Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append_data(
+    const MovedPiece& piece, std::span<const std::byte> payload,
+    std::span<const uint32_t> checksums) {
   std::vector<Placed> all;
-  const bool fact = piece.payload.empty();
-  auto blocks = static_cast<uint32_t>(piece.payload.size() / block_size);
-  uint32_t done = 0;
-  do {
-    Entry entry = piece.entry;
-    const size_t bytes = packed_entry_size(entry, 0);
-    if (is_open()) {
-      const uint32_t fits = room(bytes);
-      if (fits == UINT32_MAX || (!fact && fits == 0)) LAMINA_CO_TRY(co_await close());
-    }
-    if (!is_open()) LAMINA_CO_TRY(open(fact));
-    const uint32_t now = fact ? 0 : std::min(blocks - done, room(bytes));
-    Placed placed;
-    placed.from = {piece.from.generation, piece.from.block + done};
-    placed.to = {name_.generation, next_};
-    if (!fact) {
-      entry.begin = piece.entry.begin + BlockCount{done};
-      entry.length = {now};
-      entry.offset = next_;
-      std::memcpy(memory_.data() + size_t{next_} * block_size,
-                  piece.payload.data() + size_t{done} * block_size, size_t{now} * block_size);
-      std::copy_n(piece.checksums.begin() + done, now, sums_.begin() + next_);
-      next_ += now;
-      moved_bytes_ += uint64_t{now} * block_size;
-    }
-    placed.range = {entry.begin, entry.begin + entry.length};
-    all.push_back(placed);
+  for (uint32_t done = 0; done < piece.blocks;) {
+    Entry entry;
+    entry.kind = EntryKind::write;
+    entry.map = piece.map;
+    entry.sequence = piece.sequence;
+    entry.begin = piece.begin + BlockCount{done};
+    entry.length = {piece.blocks - done};
+    entry.offset = UINT32_MAX / 2;
+    LAMINA_CO_TRY(co_await make_room(packed_entry_size(entry, 0), false));
+    const uint32_t now = std::min(piece.blocks - done, room(packed_entry_size(entry, 0)));
+    entry.length = {now};
+    entry.offset = next_;
+    std::memcpy(memory_.data() + size_t{next_} * block_size,
+                payload.data() + size_t{done} * block_size, size_t{now} * block_size);
+    std::copy_n(checksums.begin() + done, now, sums_.begin() + next_);
+    all.push_back({now, {name_.generation, next_}});
+    next_ += now;
+    done += now;
+    moved_bytes_ += uint64_t{now} * block_size;
     entry_bytes_ += packed_entry_size(entry, 0);
     entries_.push_back(std::move(entry));
-    done += now;
-  } while (done < blocks);
+  }
   co_return all;
 }
 
+Task<Result<Generation>> MovedWriter::append_fact(Entry entry) {
+  const size_t bytes = packed_entry_size(entry, 0);
+  LAMINA_CO_TRY(co_await make_room(bytes, true));
+  entry_bytes_ += bytes;
+  entries_.push_back(std::move(entry));
+  co_return name_.generation;
+}
+
 Task<Result<>> MovedWriter::close() {
-  JournalBlob& blob = pool_.space.blob(name_.blob);
+  Blob& blob = pool_.space.blob(name_.blob);
   const uint32_t sum_blocks = checksum_blocks(SegmentClass::moved, blocks_);
   SegmentHeader header;
   header.pool = pool_.identity.pool;

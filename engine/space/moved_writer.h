@@ -13,6 +13,7 @@
 #include "base/task.h"
 #include "blobs/record.h"
 #include "engine/maps/tree.h"
+#include "engine/space/move_plan.h"
 #include "engine/space/space.h"
 #include "engine/space/victim.h"
 
@@ -20,19 +21,29 @@ namespace lamina {
 
 class MovedWriter {
  public:
-  // `permits`: for segments that it may fill; more of them only if the mover may take more.
-  // `entry_bytes`: what a block takes of a summary at the most.
-  MovedWriter(PoolState& pool, std::vector<Space::Permit> permits, size_t entry_bytes)
-      : pool_(pool), permits_(std::move(permits)), entry_bytes_a_block_(entry_bytes) {}
+  // Fills segments of the plan's target tier. `permits`: for segments that it may fill; more of
+  // them only if the plan may take more. `entry_bytes`: what a block takes of a summary at the
+  // most.
+  MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Space::Permit> permits,
+              size_t entry_bytes)
+      : pool_(pool),
+        tier_(plan.to),
+        claim_(plan.claim()),
+        permits_(std::move(permits)),
+        entry_bytes_a_block_(entry_bytes) {}
 
-  // Takes a piece in; where it does not fit one segment it is split. Facts after all data: a
-  // segment that one of them begins has room for many. The result: where its parts are now, in
-  // order.
+  // Takes a piece in; where it does not fit one segment it is split. The result: where its parts
+  // are now, in order.
   struct Placed {
-    BlockRange range;  // of the device
-    Address from{}, to{};
+    uint32_t blocks = 0;
+    Address to{};
   };
-  Task<Result<std::vector<Placed>>> append(const Victim::Piece& piece);
+  Task<Result<std::vector<Placed>>> append_data(const MovedPiece& piece,
+                                                std::span<const std::byte> payload,
+                                                std::span<const uint32_t> checksums);
+  // What is stated without payload; after all data, since a segment that one of them begins has
+  // room for many. The result: its home now.
+  Task<Result<Generation>> append_fact(Entry entry);
   // Writes what is open. The result: all segments that were filled.
   Task<Result<std::vector<Generation>>> finish();
   // After a failure: what was filled comes back at once, since nobody has been told of it.
@@ -44,9 +55,12 @@ class MovedWriter {
   std::optional<SegmentName> take();
   Result<> open(bool for_facts);
   uint32_t room(size_t entry_bytes) const;
+  Task<Result<>> make_room(size_t entry_bytes, bool for_fact);
   Task<Result<>> close();
 
   PoolState& pool_;
+  const size_t tier_;
+  const Claim claim_;
   std::vector<Space::Permit> permits_;
   const size_t entry_bytes_a_block_;
   SegmentName name_{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The mover: copies what is live in a set of segments to segments of class moved, so that the set
-// is wholly dead at the next checkpoint. Cleaning is its first policy (engine/space/cleaning.h).
+// is wholly dead at the next checkpoint. What it is to empty, and into which tier, is a policy's to
+// say (engine/space/move_plan.h).
 //
 // What must be durable before what:
 //   - victims are settled and lie wholly below the cut of the walked image, so the walk's list of
@@ -16,9 +17,15 @@
 // data is then, and the new statement is its home. So a home always names the place that the maps
 // name, and a rebuild finds as many statements of one number as it was moved; the data's own entry
 // goes with the data as ever, whether or not its origin has overwritten it since.
-// Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written.
+//
+// What cleaning empties is read whole, as much at a time as memory may hold, and sorted so far.
+// Aging sorts all of its batch, so that what was written at random comes to lie in order, and reads
+// it block by block in that order where it is more than memory may hold: its source is the faster
+// tier. Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written;
+// some 100 bytes a block of what is sorted at once.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -27,6 +34,8 @@
 #include "base/task.h"
 #include "engine/image.h"
 #include "engine/maps/relocations.h"
+#include "engine/space/move_plan.h"
+#include "engine/space/moved_aliases.h"
 #include "engine/space/moved_layout.h"
 #include "engine/space/space.h"
 #include "engine/space/victim.h"
@@ -42,20 +51,18 @@ class Mover {
   // `last`: nothing newer is moved.
   Mover(PoolState& pool, Sequence last);
 
-  // Which of the candidates are worth emptying now; none where there is space enough. `widened`: so
-  // many times as many, since fewer would not pay (D1).
-  std::set<Generation> choose(const std::vector<Segment>& candidates, uint32_t widened) const;
+  MovePlan plan(const std::vector<Segment>& candidates, size_t first_tier, uint32_t widened) const;
 
-  // As many of them as fit what the mover may take, the emptiest first, and the right to what they
-  // fill again: a victim gains nothing until it is wholly empty, so none is begun that may not be
-  // ended. By what a walk has found, which may be more than they were chosen by: the hints know
-  // what has been overwritten since. Nothing: they would gain no segment.
+  // As many of the victims as fit what may be taken of the target tier, the emptiest first, and the
+  // right to what they fill again: a victim gains nothing until it is wholly empty, so none is
+  // begun that may not be ended. By what a walk has found, which may be more than they were chosen
+  // by: the hints know what has been overwritten since. Nothing: they would gain no segment.
   struct Batch {
-    std::set<Generation> victims;
+    MovePlan plan;
     std::vector<Space::Permit> targets;
     uint64_t gain = 0;  // segments
   };
-  std::optional<Batch> batch(const std::set<Generation>& chosen, const WalkResult& walked) const;
+  std::optional<Batch> batch(const MovePlan& plan, const WalkResult& walked) const;
 
   // D1: whether the leaves that refer to them cost little enough, or users have no space left.
   bool pays(const Batch& batch, const WalkResult& walked) const;
@@ -68,30 +75,41 @@ class Mover {
   uint64_t targets() const { return targets_; }  // segments that it has filled
 
  private:
-  class Aliases;
-  // A piece that is to be copied; of a fact, the leaves that have it.
-  struct Move {
-    Victim::Piece piece;
+  // What is stated without payload, and the leaves that have it.
+  struct Fact {
+    Entry entry;
+    Generation home = Generation::none;
     std::vector<NodeId> leaves;
   };
+  struct Moves {
+    std::vector<MovedPiece> pieces;
+    std::vector<Fact> facts;
+  };
+  using Victims = std::map<Generation, std::unique_ptr<Victim>>;
+
   Task<Result<std::vector<Generation>>> fill(const Image& image,
                                              const std::vector<Referrer>& referrers,
-                                             const std::set<Generation>& victims,
-                                             MovedWriter& writer, Relocations& moved);
-  std::vector<std::set<Generation>> groups(const std::set<Generation>& victims) const;
+                                             const MovePlan& plan, MovedWriter& writer,
+                                             Relocations& moved);
+  std::vector<std::set<Generation>> groups(const MovePlan& plan) const;
+  bool fits_memory(size_t victims, size_t tier) const;
   Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
-                            const std::set<Generation>& group, MovedWriter& writer,
-                            Relocations& moved, Aliases& aliases);
-  static Result<std::vector<Move>> moves_of(const Image& image, const Victim& victim,
-                                            std::span<const Referrer* const> referrers);
-  Task<Result<>> find_aliases(const Image& image, const Victim& victim,
-                              std::span<const Referrer* const> referrers, Aliases& aliases);
-  static Task<Result<>> restate(const Aliases& aliases, MovedWriter& writer, Relocations& moved);
-  MovedLayout layout() const;
+                            const std::set<Generation>& group, Victim::Payload payload,
+                            MovedWriter& writer, Relocations& moved, MovedAliases& aliases);
+  static Result<> add_moves(const Image& image, const Victim& victim,
+                            std::span<const Referrer* const> referrers, Moves& moves);
+  Task<Result<>> copy_pieces(const std::vector<MovedPiece>& pieces, const Victims& victims,
+                             MovedWriter& writer, Relocations& moved);
+  Task<Result<>> copy_window(std::span<const MovedPiece> pieces, const Victims& victims,
+                             MovedWriter& writer, Relocations& moved);
+  static Task<Result<>> state_facts(const std::vector<Fact>& facts, const Lineage& lineage,
+                                    MovedWriter& writer, Relocations& moved);
+  void leave(Generation victim, const std::string& why);
+  MovedLayout layout(size_t tier) const;
   Task<void> rest(uint64_t worked_ns) const;
 
   PoolState& pool_;
-  const uint64_t low_mark_;   // of the space, when it began
+  const uint64_t low_mark_;   // of the first tier, when it began
   const size_t entry_bytes_;  // what a block takes of a summary at the most
   uint64_t targets_ = 0;
 };

@@ -9,7 +9,7 @@ namespace lamina {
 Task<Result<Summary>> read_summary(PoolState& pool, Generation generation) {
   const auto name = pool.space.find(generation);
   if (!name) co_return fail(Code::not_found, "the segment is gone");
-  JournalBlob& blob = pool.space.blob(name->blob);
+  Blob& blob = pool.space.blob(name->blob);
   const uint32_t blocks = blob.segment_blocks();
   Buffer last(block_size);
   IoBatch first;

@@ -77,7 +77,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   std::vector<Buffer> stamps;
   IoBatch writes;
   for (const Segment& s : dead) {
-    JournalBlob& blob = pool_.space.blob(s.name.blob);
+    Blob& blob = pool_.space.blob(s.name.blob);
     SegmentHeader header;
     header.pool = pool_.identity.pool;
     header.secret = pool_.identity.secret;
@@ -106,7 +106,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   uint64_t kept = pool_.space.prepared();
   IoBatch discards;
   for (const Segment& s : dead) {
-    JournalBlob& blob = pool_.space.blob(s.name.blob);
+    Blob& blob = pool_.space.blob(s.name.blob);
     const bool block_device = blob.disk().traits().block_device;
     const bool keeps = !block_device && kept++ < keep;
     const uint64_t offset = blob.offset(s.name.index, 0);
@@ -217,16 +217,16 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   }
   Mover mover(pool_, image->cut);
-  const std::set<Generation> victims = mover.choose(candidates, widened_);
-  if (victims.empty() && known(wanted, {image->content, image->dead_blocks}) &&
+  const MovePlan plan = mover.plan(candidates, next_tier_, widened_);
+  if (plan.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead))
     co_return Result<>{};
 
   // Where somebody waits for space, what takes more memory and so perhaps more passes is left for
   // later.
-  const bool for_space = low || !victims.empty() || waits_for_space(wanted);
+  const bool for_space = low || !plan.empty() || waits_for_space(wanted);
   const bool figures = !for_space || of_figures(wanted);
-  auto walked = co_await pool_.walker.walk(image, victims, for_space, figures);
+  auto walked = co_await pool_.walker.walk(image, plan.victims, for_space, figures);
   if (!walked && walked.error().code == Code::busy) {
     if (wanted == Wanted::nothing) co_return Result<>{};
     co_return forward_error(walked);
@@ -242,17 +242,20 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
       pool_.space.mark_dead(s.name.generation, image->number, image->cut);
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
   take_counts(*walked, *image, candidates);
-  auto batch = mover.batch(victims, *walked);
+  if (plan.empty()) co_return Result<>{};
+  next_tier_ = plan.from + 1;
+  auto batch = mover.batch(plan, *walked);
   if (!batch) co_return Result<>{};
   if (!mover.pays(*batch, *walked)) {
     widened_ = std::min(2 * widened_, most_widened);
     co_return Result<>{};
   }
   widened_ = 1;
-  const uint64_t emptied = batch->victims.size();
+  const uint64_t emptied = batch->plan.victims.size();
   {
     Lock lock(mutex_);
     moving_ = true;
+    policy_ = plan.policy;
   }
   auto moved = co_await mover.move(*image, std::move(walked->referrers), std::move(*batch));
   Lock lock(mutex_);
@@ -260,12 +263,15 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   if (!moved) co_return forward_error(moved);
   moved_bytes_ += *moved;
   victims_ += emptied;
-  gained_ += emptied - std::min(emptied, mover.targets());
+  if (plan.from != plan.to) aged_bytes_ += *moved;
+  gained_ += emptied - std::min(emptied, plan.from == plan.to ? mover.targets() : 0);
   co_return Result<>{};
 }
 
 bool Reclaimer::space_is_low() const {
-  return pool_.space.available(Claim::user) < pool_.space.low_mark();
+  for (size_t tier = 0; tier < pool_.space.tier_count(); ++tier)
+    if (pool_.space.available(Claim::user, tier) < pool_.space.low_mark(tier)) return true;
+  return false;
 }
 
 // A walk reads every node, so it is made for a part of the pool, or where space is short.
@@ -341,7 +347,7 @@ Task<void> Reclaimer::prepare_ahead() {
   while (!pool_.log_streams() && pool_.space.prepared() < prepared_ahead) {
     const auto name = pool_.space.borrow_unprepared();
     if (!name) break;
-    JournalBlob& blob = pool_.space.blob(name->blob);
+    Blob& blob = pool_.space.blob(name->blob);
     IoBatch batch;
     batch.prepare(blob.disk(), blob.offset(name->index, 0), blob.segment_bytes());
     co_await batch;
@@ -368,7 +374,7 @@ bool Reclaimer::gain_pending() const {
 
 Reclaimer::Moved Reclaimer::moved() const {
   Lock lock(mutex_);
-  return {moving_, moved_bytes_, victims_, gained_};
+  return {moving_, moved_bytes_, victims_, gained_, aged_bytes_, policy_};
 }
 
 }  // namespace lamina

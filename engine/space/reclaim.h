@@ -12,6 +12,7 @@
 #include "base/task.h"
 #include "base/waiters.h"
 #include "engine/image.h"
+#include "engine/space/move_plan.h"
 #include "engine/space/space.h"
 #include "engine/space/walk.h"
 
@@ -48,7 +49,9 @@ class Reclaimer {
     bool now = false;      // it is at work
     uint64_t bytes = 0;    // payload, since the pool was opened
     uint64_t victims = 0;  // segments emptied
-    uint64_t gained = 0;   // segments, less those that were filled
+    uint64_t gained = 0;   // segments, less those of the same tier that were filled
+    uint64_t aged = 0;     // bytes of payload that went to another tier
+    MovePolicy policy = MovePolicy::cleaning;  // of the newest batch
   };
   Moved moved() const;
 
@@ -75,8 +78,10 @@ class Reclaimer {
   bool preparing_ GUARDED_BY(mutex_) = false;
   bool moving_ GUARDED_BY(mutex_) = false;
   uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0, victims_ GUARDED_BY(mutex_) = 0,
-                        gained_ GUARDED_BY(mutex_) = 0;
+                        gained_ GUARDED_BY(mutex_) = 0, aged_bytes_ GUARDED_BY(mutex_) = 0;
+  MovePolicy policy_ GUARDED_BY(mutex_) = MovePolicy::cleaning;
   uint32_t widened_ = 1;  // of the round under way
+  size_t next_tier_ = 0;  // whose turn it is
   Waiters ended_ GUARDED_BY(mutex_);
   bool making_room_ GUARDED_BY(mutex_) = false;
   std::optional<Claim> refused_ GUARDED_BY(mutex_);  // what no room was found for the last time

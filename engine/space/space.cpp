@@ -2,49 +2,44 @@
 #include "engine/space/space.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/check.h"
-#include "engine/mutation.h"
 #include "engine/space/moved_layout.h"
 
 namespace lamina {
 namespace {
 
-constexpr uint64_t log_set_aside = 3;       // erases, removes, renames: they must always work (D5)
-constexpr uint64_t checkpoint_minimum = 4;  // two copies, each may cross a segment's end
-// A recovery names a chain before what the crash left is free; and each crash in a row, while it
-// opens and before a checkpoint, leaves one segment of it.
-constexpr uint64_t recovery_set_aside = chain_length;
-// Of what data can lie in: fuller than this and cleaning copies five times what it gains.
-constexpr double least_kept_back_percent = 7;
-// As many as it takes to gain one more where everything is as full as that: with fewer the mover
-// could not begin any more, and users would get ENOSPC for what they own.
-constexpr auto mover_set_aside =
-    static_cast<uint64_t>((100 - least_kept_back_percent) / least_kept_back_percent) + 1;
-static_assert(mover_set_aside == 14);
-// Segments that never hold users' data at rest: what the log is in and has named, two of nodes that
-// are filled and two that are, and what is set aside above users where the maps are small.
-constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +
-                                 mover_set_aside + checkpoint_minimum;
-static_assert(never_users >= 12);
-// What is kept free is missing where data lies. Where g of the segments' room is not live,
-// uniformly random overwriting writes each block 1 / 2g times in all, so x less costs x / 2gg: this
-// much is kept free for a tenth of a write, and no more than an eighth of the pool. With less,
-// checkpoints follow each other so fast that they take the processor from users.
-constexpr double free_for_a_tenth = 0.2;
-constexpr double most_free = 0.125;
-constexpr uint64_t low_least = 4;  // segments, which a checkpoint comes with at the latest
 // Copies of the maps that may have to lie on the medium at once: two each of K_old, K_new and the
 // checkpoint in progress, and what is set aside for the next.
 constexpr uint64_t node_copies = 8;
 
 }  // namespace
 
-Space::Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs, double reserve_percent)
-    : blobs_(blobs), kept_back_percent_(std::max(least_kept_back_percent, reserve_percent)) {
-  segment_blocks_ = UINT32_MAX;
-  for (const auto& blob : blobs_)
-    segment_blocks_ = std::min(segment_blocks_, blob->segment_blocks());
+Space::Space(const std::vector<std::unique_ptr<Blob>>& blobs, double reserve_percent)
+    : blobs_(blobs), kept_back_percent_(reserve_percent) {
+  std::map<uint32_t, Tier> by_number;
+  for (size_t at = 0; at < blobs_.size(); ++at) {
+    Tier& tier = by_number[blobs_[at]->superblock().tier];
+    tier.number = blobs_[at]->superblock().tier;
+    tier.kind = blobs_[at]->superblock().kind;
+    tier.blobs.push_back(at);
+  }
+  tier_at_.resize(blobs_.size());
+  for (auto& [number, tier] : by_number) {
+    uint32_t smallest = UINT32_MAX;
+    for (const size_t at : tier.blobs) {
+      tier_at_[at] = tiers_.size();
+      smallest = std::min(smallest, blobs_[at]->segment_blocks());
+    }
+    segment_blocks_.push_back(smallest);
+    tiers_.push_back(std::move(tier));
+  }
+  {
+    Lock lock(mutex_);
+    permits_.resize(tiers_.size());
+    next_blob_.resize(tiers_.size());
+  }
   grow();
 }
 
@@ -53,22 +48,27 @@ void Space::grow() {
   rows_.resize(blobs_.size());
   free_prepared_.resize(blobs_.size());
   free_fresh_.resize(blobs_.size());
-  uint64_t total = 0, blocks = 0;
   for (size_t at = 0; at < blobs_.size(); ++at) {
-    const JournalBlob& blob = *blobs_[at];
+    const Blob& blob = *blobs_[at];
     std::vector<Segment>& rows = rows_[at];
     for (auto i = static_cast<uint32_t>(rows.size()); i < blob.segment_count(); ++i) {
       rows.emplace_back().name = {blob.id(), i, Generation::none};
       free_fresh_[at].insert(free_fresh_[at].end(), i);
     }
-    total += rows.size();
-    blocks += rows.size() * MovedLayout(blob.segment_blocks()).payload();
   }
-  const uint64_t fixed = never_users * segment_blocks_;
-  total_ = total;
-  const double part = (100 - kept_back_percent_) / 100;
-  capacity_ =
-      blocks > fixed ? static_cast<uint64_t>(static_cast<double>(blocks - fixed) * part) : 0;
+  uint64_t capacity = 0;
+  for (size_t tier = 0; tier < tiers_.size(); ++tier)
+    capacity += lamina::capacity_blocks(size_of(tier), kept_back_percent_);
+  capacity_ = capacity;
+}
+
+TierSize Space::size_of(size_t tier) const {
+  TierSize size{.first = tier == 0, .segment_blocks = segment_blocks_[tier]};
+  for (const size_t at : tiers_[tier].blobs) {
+    size.segments += rows_[at].size();
+    size.data_blocks += rows_[at].size() * MovedLayout(blobs_[at]->segment_blocks()).payload();
+  }
+  return size;
 }
 
 uint32_t Space::largest_segment_blocks() const {
@@ -84,7 +84,7 @@ size_t Space::position(BlobId id) const {
   return 0;
 }
 
-JournalBlob& Space::blob(BlobId id) const {
+Blob& Space::blob(BlobId id) const {
   return *blobs_[position(id)];
 }
 
@@ -98,59 +98,62 @@ const Segment* Space::row(Generation generation) const {
   return const_cast<Space*>(this)->row(generation);
 }
 
-uint64_t Space::free_count() const {
+uint64_t Space::free_on(size_t position) const {
+  return free_prepared_[position].size() + free_fresh_[position].size();
+}
+
+uint64_t Space::free_in(size_t tier) const {
   uint64_t count = 0;
-  for (const auto& s : free_prepared_) count += s.size();
-  for (const auto& s : free_fresh_) count += s.size();
+  for (const size_t at : tiers_[tier].blobs) count += free_on(at);
   return count;
 }
 
-uint64_t Space::set_aside_above(Claim claim) const {
-  uint64_t total = 0;
-  for (const auto& rows : rows_) total += rows.size();
-  const uint64_t segment_bytes = uint64_t{segment_blocks_} * block_size;
-  const uint64_t checkpoint =
-      recovery_set_aside +
-      std::min(std::max(checkpoint_minimum, 4 * div_up(node_bytes_, segment_bytes)),
-               std::max(checkpoint_minimum, total / 4));
-  switch (claim) {
-    case Claim::checkpoint:
-      return 0;
-    case Claim::mover:
-      return checkpoint;
-    case Claim::log:
-      return checkpoint + mover_set_aside;
-    case Claim::user:
-      if (mutated(Mutation::nothing_set_aside)) return 0;
-      return checkpoint + mover_set_aside + log_set_aside;
-  }
-  return 0;
-}
-
-uint64_t Space::left_for(Claim claim) const {
-  const uint64_t free = free_count(), aside = permits_ + set_aside_above(claim);
+uint64_t Space::left_for(Claim claim, size_t tier) const {
+  const uint64_t free = free_in(tier);
+  const uint64_t aside = permits_[tier] + set_aside_above(claim, size_of(tier), node_bytes_);
   return free > aside ? free - aside : 0;
 }
 
-uint64_t Space::available(Claim claim) const {
+uint64_t Space::available(Claim claim, size_t tier) const {
   Lock lock(mutex_);
-  return left_for(claim);
+  return left_for(claim, tier);
 }
 
-uint64_t Space::low_mark() const {
-  Lock lock(mutex_);
+uint64_t Space::live_of(size_t tier) const {
   int64_t live = 0;
-  for (const auto& rows : rows_)
-    for (const Segment& s : rows) live += s.live_blocks;
-  const auto total = static_cast<double>(total_);
-  const double not_live =
-      std::clamp(1 - static_cast<double>(live) / (total * segment_blocks_), 0.0, 1.0);
-  const double part = std::min(free_for_a_tenth * not_live * not_live, most_free);
-  return std::max(low_least, static_cast<uint64_t>(total * part));
+  for (const size_t at : tiers_[tier].blobs)
+    for (const Segment& s : rows_[at]) live += s.live_blocks;
+  return static_cast<uint64_t>(std::max<int64_t>(0, live));
 }
 
-bool Space::may_take(Claim claim) const {
-  return available(claim) > 0;
+uint64_t Space::live_in(size_t tier) const {
+  Lock lock(mutex_);
+  return live_of(tier);
+}
+
+uint64_t Space::low_mark(size_t tier) const {
+  Lock lock(mutex_);
+  return lamina::low_mark(size_of(tier), live_of(tier));
+}
+
+uint64_t Space::capacity_of(size_t tier) const {
+  Lock lock(mutex_);
+  return lamina::capacity_blocks(size_of(tier), kept_back_percent_);
+}
+
+uint64_t Space::total_of(size_t tier) const {
+  Lock lock(mutex_);
+  return size_of(tier).segments;
+}
+
+uint64_t Space::total() const {
+  uint64_t total = 0;
+  for (size_t tier = 0; tier < tiers_.size(); ++tier) total += total_of(tier);
+  return total;
+}
+
+bool Space::may_take(Claim claim, size_t tier) const {
+  return available(claim, tier) > 0;
 }
 
 std::optional<uint32_t> Space::pick_free(size_t position) {
@@ -166,53 +169,73 @@ std::optional<uint32_t> Space::pick_free(size_t position) {
 Space::Permit::~Permit() {
   if (!space_) return;
   Lock lock(space_->mutex_);
-  --space_->permits_;
+  --space_->permits_[tier_];
 }
 
-std::optional<Space::Permit> Space::permit(Claim claim) {
+std::optional<Space::Permit> Space::permit(Claim claim, size_t tier) {
   Lock lock(mutex_);
-  if (left_for(claim) == 0) return std::nullopt;
-  ++permits_;
-  return Permit(this);
+  if (left_for(claim, tier) == 0) return std::nullopt;
+  ++permits_[tier];
+  return Permit(this, tier);
 }
 
-SegmentName Space::take(SegmentClass kind, Permit permit, BlobId avoid) {
+SegmentName Space::take(SegmentClass kind, Permit permit) {
   Lock lock(mutex_);
   LAMINA_CHECK(permit.space_ == this);
   permit.space_ = nullptr;
-  --permits_;
-  return take_free(kind, avoid);
+  --permits_[permit.tier_];
+  return take_free(kind, permit.tier_, BlobId::none);
 }
 
-std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, BlobId avoid) {
+std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, size_t tier, BlobId avoid) {
   Lock lock(mutex_);
-  if (left_for(claim) == 0) return std::nullopt;
-  return take_free(kind, avoid);
+  if (left_for(claim, tier) == 0) return std::nullopt;
+  return take_free(kind, tier, avoid);
+}
+
+std::optional<SegmentName> Space::take_elsewhere(SegmentClass kind, Claim claim, BlobId than) {
+  Lock lock(mutex_);
+  for (size_t tier = 0; tier < tiers_.size(); ++tier) {
+    // Not what users' data below the first tier, or its cleaning, is to have.
+    if (left_for(tier == 0 ? claim : Claim::user, tier) == 0) continue;
+    for (const size_t at : tiers_[tier].blobs)
+      if (blobs_[at]->id() != than)
+        if (const auto taken = take_on(kind, at)) return taken;
+  }
+  if (left_for(claim, 0) == 0) return std::nullopt;
+  return take_free(kind, 0, BlobId::none);
 }
 
 // Striped: the next blob in turn that has one; the one to avoid only if no other has.
-SegmentName Space::take_free(SegmentClass kind, BlobId avoid) {
+SegmentName Space::take_free(SegmentClass kind, size_t tier, BlobId avoid) {
+  const std::vector<size_t>& blobs = tiers_[tier].blobs;
   for (const bool may_avoided : {false, true}) {
-    for (size_t tried = 0; tried < blobs_.size(); ++tried) {
-      const size_t at = (next_blob_ + tried) % blobs_.size();
-      if (!may_avoided && blobs_[at]->id() == avoid && blobs_.size() > 1) continue;
-      const auto index = pick_free(at);
-      if (!index) continue;
-      next_blob_ = at + 1;
-      Segment& segment = rows_[at][*index];
-      const bool prepared = segment.prepared;
-      segment = Segment{};
-      LAMINA_CHECK(next_generation_ < generation_mark_);
-      segment.name = {blobs_[at]->id(), *index, Generation{next_generation_++}};
-      segment.use = SegmentUse::open;
-      segment.kind = kind;
-      segment.prepared = prepared;
-      by_generation_[raw(segment.name.generation)] = {static_cast<uint16_t>(at), *index};
-      return segment.name;
+    for (size_t tried = 0; tried < blobs.size(); ++tried) {
+      const size_t turn = (next_blob_[tier] + tried) % blobs.size();
+      if (!may_avoided && blobs_[blobs[turn]]->id() == avoid) continue;
+      const auto taken = take_on(kind, blobs[turn]);
+      if (!taken) continue;
+      next_blob_[tier] = turn + 1;
+      return *taken;
     }
   }
   LAMINA_CHECK(false && "a free segment was promised");
   return {};
+}
+
+std::optional<SegmentName> Space::take_on(SegmentClass kind, size_t position) {
+  const auto index = pick_free(position);
+  if (!index) return std::nullopt;
+  Segment& segment = rows_[position][*index];
+  const bool prepared = segment.prepared;
+  segment = Segment{};
+  LAMINA_CHECK(next_generation_ < generation_mark_);
+  segment.name = {blobs_[position]->id(), *index, Generation{next_generation_++}};
+  segment.use = SegmentUse::open;
+  segment.kind = kind;
+  segment.prepared = prepared;
+  by_generation_[raw(segment.name.generation)] = {static_cast<uint16_t>(position), *index};
+  return segment.name;
 }
 
 bool Space::is_settled(Generation generation, Sequence cut) const {
@@ -232,10 +255,21 @@ std::optional<Space::Location> Space::locate(Address address) const {
   Lock lock(mutex_);
   const auto found = by_generation_.find(raw(address.generation));
   if (found == by_generation_.end()) return std::nullopt;
-  JournalBlob* blob = blobs_[found->second.first].get();
+  Blob* blob = blobs_[found->second.first].get();
   const Segment& segment = rows_[found->second.first][found->second.second];
   if (address.block >= blob->segment_blocks()) return std::nullopt;
   return Location{blob, segment.name, blob->offset(found->second.second, address.block)};
+}
+
+void Space::note_read(Generation generation, uint64_t blocks) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->reads += blocks;
+}
+
+void Space::forget_reads(size_t tier) {
+  Lock lock(mutex_);
+  for (const size_t at : tiers_[tier].blobs)
+    for (Segment& s : rows_[at]) s.reads /= 2;
 }
 
 void Space::seal(Generation generation, uint32_t used_blocks) {
@@ -355,8 +389,8 @@ void Space::mark_prepared(const SegmentName& name, bool prepared) {
 
 std::optional<SegmentName> Space::borrow_unprepared() {
   Lock lock(mutex_);
-  if (left_for(Claim::user) == 0) return std::nullopt;
-  for (size_t at = 0; at < blobs_.size(); ++at) {
+  if (left_for(Claim::user, 0) == 0) return std::nullopt;
+  for (const size_t at : tiers_[0].blobs) {
     if (free_fresh_[at].empty() || blobs_[at]->disk().traits().block_device) continue;
     const uint32_t index = *free_fresh_[at].begin();
     free_fresh_[at].erase(free_fresh_[at].begin());
@@ -375,7 +409,7 @@ void Space::return_borrowed(const SegmentName& name, bool prepared) {
 size_t Space::prepared() const {
   Lock lock(mutex_);
   size_t count = 0;
-  for (const auto& set : free_prepared_) count += set.size();
+  for (const size_t at : tiers_[0].blobs) count += free_prepared_[at].size();
   return count;
 }
 
@@ -403,7 +437,7 @@ SpaceCounts Space::counts() const {
       counts.homes += s.homes;
     }
   }
-  counts.free = free_count();
+  for (size_t at = 0; at < blobs_.size(); ++at) counts.free += free_on(at);
   return counts;
 }
 

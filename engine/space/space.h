@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The segments of all blobs: where each generation lies, what is free, and who may take it. Free
-// space is a set of whole free segments; that is all the allocator there is.
-// Who may take the last ones, in order of entitlement (D5): checkpoint > mover > log of erases >
-// users. A class never draws from one above.
-// Thread-safety: all methods from any thread. Counts of live blocks and homes are hints: a wrong
-// one may cost space, never data; only a walk frees (A4).
+// space is a set of whole free segments for each tier; that is all the allocator there is. Who may
+// take the last ones is said in engine/space/claims.h.
+// A tier is a number here, 0 the first: the blobs of one rank, which are of one kind, and over
+// which segments are striped. The first has the log and the nodes; the others have what the mover
+// brings, and, so that both copies of a node are not on one disk, the second copies where the first
+// tier is one blob. Thread-safety: all methods from any thread. Counts of live blocks and homes are
+// hints: a wrong one may cost space, never data; only a walk frees (A4).
 #pragma once
 
 #include <algorithm>
@@ -18,9 +20,10 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "blobs/record.h"
 #include "engine/maps/tree.h"
+#include "engine/space/claims.h"
 
 namespace lamina {
 
@@ -50,14 +53,13 @@ struct Segment {
   uint32_t used_blocks = 0;         // payload blocks it was filled with
   bool prepared = false;            // free, and its space is allocated and written (files)
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
+  uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
   // Whether every pointer into it that an image of that cut may lack is of no log to come (A5).
   bool settled_before(uint64_t cut) const {
     return settled != 0 && settled <= cut && shared <= cut;
   }
 };
-
-enum class Claim : uint8_t { checkpoint, mover, log, user };
 
 struct SpaceCounts {
   uint64_t total = 0, free = 0, open = 0, sealed = 0, retired = 0;
@@ -68,51 +70,68 @@ struct SpaceCounts {
 class Space final : public LiveCounts {
  public:
   // `reserve_percent` of what data can lie in is kept back from users, and 7 at least (D5).
-  explicit Space(const std::vector<std::unique_ptr<JournalBlob>>& blobs,
-                 double reserve_percent = 0);
+  explicit Space(const std::vector<std::unique_ptr<Blob>>& blobs, double reserve_percent = 0);
 
-  // The right to one free segment, wherever it is: nobody else gets the last ones that permits are
-  // out for. Given back when it ends, which is before the Space does.
+  size_t tier_count() const { return tiers_.size(); }
+  struct Tier {
+    uint32_t number = 0;  // as people count them
+    BlobKind kind = BlobKind::journal;
+    std::vector<size_t> blobs;  // positions
+  };
+  const Tier& tier(size_t tier) const { return tiers_[tier]; }
+  size_t tier_of(BlobId id) const { return tier_at_[position(id)]; }
+
+  // The right to one free segment of a tier: nobody else gets the last ones that permits are out
+  // for. Given back when it ends, which is before the Space does.
   class Permit {
    public:
-    Permit(Permit&& other) noexcept : space_(std::exchange(other.space_, nullptr)) {}
+    Permit(Permit&& other) noexcept
+        : space_(std::exchange(other.space_, nullptr)), tier_(other.tier_) {}
     Permit& operator=(Permit&& other) noexcept {
       std::swap(space_, other.space_);
+      std::swap(tier_, other.tier_);
       return *this;
     }
     ~Permit();
 
    private:
     friend class Space;
-    explicit Permit(Space* space) : space_(space) {}
+    Permit(Space* space, size_t tier) : space_(space), tier_(tier) {}
     Space* space_;
+    size_t tier_;
   };
   // For whoever must know, before it begins something, that it will get a segment in the midst of
   // it. Nothing if the claim may not have one.
-  std::optional<Permit> permit(Claim claim);
+  std::optional<Permit> permit(Claim claim, size_t tier = 0);
   // A free segment under a new generation, marked open.
-  SegmentName take(SegmentClass kind, Permit permit, BlobId avoid = BlobId::none);
-  // Nothing if the claim may not have one. `avoid`: another blob is preferred.
-  std::optional<SegmentName> take(SegmentClass kind, Claim claim, BlobId avoid = BlobId::none);
-  bool may_take(Claim claim) const;
+  SegmentName take(SegmentClass kind, Permit permit);
+  // Nothing if the claim may not have one. `avoid`: another blob of the tier is preferred.
+  std::optional<SegmentName> take(SegmentClass kind, Claim claim, size_t tier = 0,
+                                  BlobId avoid = BlobId::none);
+  // For a second copy: on another blob than that, in the first tier or else in one that has room;
+  // on the same where there is none.
+  std::optional<SegmentName> take_elsewhere(SegmentClass kind, Claim claim, BlobId than);
+  bool may_take(Claim claim, size_t tier = 0) const;
   // Free segments that `claim` may still take.
-  uint64_t available(Claim claim) const;
-  // Space is short while users may take fewer segments than this: walks are made for less, and
-  // cleaning begins. Not earlier, since what is to be emptied is emptier later.
-  uint64_t low_mark() const;
+  uint64_t available(Claim claim, size_t tier = 0) const;
+  uint64_t low_mark(size_t tier = 0) const;
 
   // Whether its writer had published everything by that cut.
   bool is_settled(Generation generation, Sequence cut) const;
   // What a generation is called and where its bytes are. Nothing: no segment has it.
   std::optional<SegmentName> find(Generation generation) const;
   struct Location {
-    JournalBlob* blob = nullptr;
+    Blob* blob = nullptr;
     SegmentName name{};
     uint64_t offset = 0;  // bytes on the blob's disk
   };
   std::optional<Location> locate(Address address) const;
-  JournalBlob& blob(BlobId id) const;
-  const std::vector<std::unique_ptr<JournalBlob>>& blobs() const { return blobs_; }
+  // Users read so many blocks of it.
+  void note_read(Generation generation, uint64_t blocks);
+  // What was read before counts half from now on.
+  void forget_reads(size_t tier);
+  Blob& blob(BlobId id) const;
+  const std::vector<std::unique_ptr<Blob>>& blobs() const { return blobs_; }
 
   void seal(Generation generation, uint32_t used_blocks);
   // By recovery: it may have been sealed before the crash.
@@ -167,33 +186,42 @@ class Space final : public LiveCounts {
 
   // The nodes that a checkpoint may have to write decide how much it must be able to take.
   void set_node_bytes(uint64_t bytes);
-  uint32_t segment_blocks() const { return segment_blocks_; }
+  // The smallest of that tier.
+  uint32_t segment_blocks(size_t tier = 0) const { return segment_blocks_[tier]; }
   uint32_t largest_segment_blocks() const;
-  uint64_t total() const { return total_; }  // segments
+  uint64_t total() const;  // segments of all tiers
+  uint64_t total_of(size_t tier) const;
   // Takes in the segments that blobs have now and had not before.
   void grow();
 
   // What users can ever store, blocks: the reserve is kept back (D5), never shown.
   uint64_t capacity_blocks() const { return capacity_; }
+  uint64_t capacity_of(size_t tier) const;
+  uint64_t live_in(size_t tier) const;  // blocks, by the hints
   // Of that, what the maps may come to take.
   uint64_t metadata_blocks() const;
 
  private:
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);
-  uint64_t free_count() const REQUIRES(mutex_);
+  uint64_t free_on(size_t position) const REQUIRES(mutex_);
+  uint64_t free_in(size_t tier) const REQUIRES(mutex_);
   // available(), under the lock.
-  uint64_t left_for(Claim claim) const REQUIRES(mutex_);
-  SegmentName take_free(SegmentClass kind, BlobId avoid) REQUIRES(mutex_);
-  uint64_t set_aside_above(Claim claim) const REQUIRES(mutex_);
+  uint64_t left_for(Claim claim, size_t tier) const REQUIRES(mutex_);
+  SegmentName take_free(SegmentClass kind, size_t tier, BlobId avoid) REQUIRES(mutex_);
+  std::optional<SegmentName> take_on(SegmentClass kind, size_t position) REQUIRES(mutex_);
+  TierSize size_of(size_t tier) const REQUIRES(mutex_);
+  uint64_t live_of(size_t tier) const REQUIRES(mutex_);
   size_t position(BlobId id) const;
   void index_free(size_t position, uint32_t index) REQUIRES(mutex_);
   std::optional<uint32_t> pick_free(size_t position) REQUIRES(mutex_);
 
-  const std::vector<std::unique_ptr<JournalBlob>>& blobs_;  // the pool's, which outlives this
+  const std::vector<std::unique_ptr<Blob>>& blobs_;  // the pool's, which outlives this
   const double kept_back_percent_;
-  uint32_t segment_blocks_ = 0;  // the smallest of the blobs'
-  std::atomic<uint64_t> total_{0}, capacity_{0};
+  std::vector<Tier> tiers_;
+  std::vector<size_t> tier_at_;           // by blob position
+  std::vector<uint32_t> segment_blocks_;  // by tier
+  std::atomic<uint64_t> capacity_{0};
   mutable Mutex mutex_;
   std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index
   std::unordered_map<uint32_t, std::pair<uint16_t, uint32_t>> by_generation_ GUARDED_BY(mutex_);
@@ -205,8 +233,8 @@ class Space final : public LiveCounts {
   uint32_t generation_mark_ GUARDED_BY(mutex_) = UINT32_MAX;
   uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t released_ GUARDED_BY(mutex_) = 0;
-  uint64_t permits_ GUARDED_BY(mutex_) = 0;  // that are out
-  size_t next_blob_ GUARDED_BY(mutex_) = 0;
+  std::vector<uint64_t> permits_ GUARDED_BY(mutex_);  // that are out, by tier
+  std::vector<size_t> next_blob_ GUARDED_BY(mutex_);  // whose turn it is, by tier
 };
 
 }  // namespace lamina

@@ -9,81 +9,94 @@
 #include "blobs/segment.h"
 #include "blobs/summary.h"
 #include "engine/pool_state.h"
+#include "engine/space/read_summary.h"
 
 namespace lamina {
 namespace {
 
 constexpr uint64_t read_bytes = mib;
 
+Task<Result<>> read_run(Blob& blob, uint32_t index, uint32_t first, std::span<std::byte> into) {
+  IoBatch batch;
+  for (uint64_t at = 0; at < into.size(); at += read_bytes)
+    batch.read(blob.disk(), blob.offset(index, first + static_cast<uint32_t>(at / block_size)),
+               into.subspan(at, std::min<uint64_t>(read_bytes, into.size() - at)));
+  co_await batch;
+  co_return batch.result();
+}
+
 }  // namespace
 
-Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation generation) {
+Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation generation,
+                                                   Payload payload) {
   const auto name = pool.space.find(generation);
   if (!name) co_return fail(Code::not_found, "the segment is gone");
-  JournalBlob& blob = pool.space.blob(name->blob);
+  Blob& blob = pool.space.blob(name->blob);
   auto victim = std::make_unique<Victim>();
   victim->generation_ = generation;
-  victim->memory_ = Buffer(blob.segment_bytes());
-  IoBatch batch;
-  for (uint64_t at = 0; at < blob.segment_bytes(); at += read_bytes)
-    batch.read(blob.disk(), blob.offset(name->index, static_cast<uint32_t>(at / block_size)),
-               victim->memory_.span().subspan(at, std::min(read_bytes, blob.segment_bytes() - at)));
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-
   const uint32_t blocks = blob.segment_blocks();
-  MetadataPlace place{name->blob, name->index, generation, blocks - 1};
-  auto length =
-      back_summary_blocks(victim->memory_.blocks(blocks - 1, 1), pool.identity.secret, place);
-  if (!length) co_return forward_error(length);
-  place.block = blocks - *length;
-  auto summary = unpack_summary(victim->memory_.blocks(place.block, *length), pool.identity.secret,
-                                place, true);
-  if (!summary) co_return forward_error(summary);
   const uint32_t sum_blocks = checksum_blocks(SegmentClass::log, blocks);
-  if (plain_checksum(victim->memory_.blocks(1, sum_blocks)) != summary->checksums_sum)
+  Buffer sums(uint64_t{sum_blocks} * block_size);
+  if (payload == Payload::now) {
+    victim->memory_ = Buffer(blob.segment_bytes());
+    LAMINA_CO_TRY(co_await read_run(blob, name->index, 0, victim->memory_.span()));
+    std::memcpy(sums.data(), victim->memory_.data() + block_size, sums.size());
+  } else {
+    LAMINA_CO_TRY(co_await read_run(blob, name->index, 1, sums.span()));
+  }
+  auto summary = co_await read_summary(pool, generation);
+  if (!summary) co_return forward_error(summary);
+  if (plain_checksum(sums.span()) != summary->checksums_sum)
     co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
   victim->sums_.resize(blocks);
   for (uint32_t i = 0; i < blocks; ++i) {
     le32 value;
-    std::memcpy(value.bytes.data(), victim->memory_.data() + block_size + size_t{i} * 4, 4);
+    std::memcpy(value.bytes.data(), sums.data() + size_t{i} * 4, 4);
     victim->sums_[i] = value.load();
   }
   victim->facts_ = Facts(summary->entries);
-  for (Entry& entry : summary->entries)
-    if (entry.kind == EntryKind::write) victim->data_.push_back(std::move(entry));
+  for (const Entry& entry : summary->entries)
+    if (entry.kind == EntryKind::write)
+      victim->data_.push_back({entry.sequence, entry.begin, entry.map, entry.offset,
+                               static_cast<uint32_t>(entry.length.value)});
   std::sort(victim->data_.begin(), victim->data_.end(),
-            [](const Entry& a, const Entry& b) { return a.offset < b.offset; });
+            [](const Row& a, const Row& b) { return a.offset < b.offset; });
   co_return victim;
 }
 
-Result<std::vector<Victim::Piece>> Victim::data(uint32_t block, uint32_t end) const {
-  std::vector<Piece> pieces;
+Result<std::vector<MovedPiece>> Victim::pieces(uint32_t block, uint32_t end) const {
+  std::vector<MovedPiece> pieces;
   while (block < end) {
     auto after = std::upper_bound(data_.begin(), data_.end(), block,
-                                  [](uint32_t b, const Entry& e) { return b < e.offset; });
-    if (after == data_.begin())
+                                  [](uint32_t b, const Row& row) { return b < row.offset; });
+    if (after == data_.begin() || block >= std::prev(after)->offset + std::prev(after)->blocks)
       return fail(Code::corrupt, "a summary does not know a block that a map refers to");
-    const Entry& entry = *std::prev(after);
-    const auto entry_end = entry.offset + static_cast<uint32_t>(entry.length.value);
-    if (block >= entry_end)
-      return fail(Code::corrupt, "a summary does not know a block that a map refers to");
-    const uint32_t until = std::min(end, entry_end);
-    Piece piece;
-    piece.entry = entry;
-    piece.entry.begin = entry.begin + BlockCount{block - entry.offset};
-    piece.entry.length = {until - block};
-    piece.entry.offset = block;
-    piece.payload = memory_.blocks(block, until - block);
-    piece.checksums = std::span(sums_).subspan(block, until - block);
-    piece.from = {generation_, block};
-    for (uint32_t i = 0; i < until - block; ++i)
-      if (payload_checksum(memory_.blocks(block + i, 1)) != piece.checksums[i])
-        return fail(Code::io, "a block does not match its checksum");
-    pieces.push_back(std::move(piece));
+    const Row& row = *std::prev(after);
+    const uint32_t until = std::min(end, row.offset + row.blocks);
+    pieces.push_back({row.map,
+                      row.begin + BlockCount{block - row.offset},
+                      until - block,
+                      row.sequence,
+                      {generation_, block}});
     block = until;
   }
   return pieces;
+}
+
+std::span<const uint32_t> Victim::checksums(const MovedPiece& piece) const {
+  return std::span(sums_).subspan(piece.from.block, piece.blocks);
+}
+
+std::span<const std::byte> Victim::payload(const MovedPiece& piece) const {
+  return memory_.blocks(piece.from.block, piece.blocks);
+}
+
+bool Victim::matches(const MovedPiece& piece, std::span<const std::byte> payload) const {
+  for (uint32_t i = 0; i < piece.blocks; ++i)
+    if (payload_checksum(payload.subspan(size_t{i} * block_size, block_size)) !=
+        sums_[piece.from.block + i])
+      return false;
+  return true;
 }
 
 }  // namespace lamina

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A segment that is being emptied: its bytes, its checksums and its summary, which knows the
-// sequence numbers that the maps do not keep.
-// Thread-safety: one coroutine. Memory: the whole segment.
+// A segment that is being emptied: its summary, which knows the sequence numbers that the maps do
+// not keep, its checksums, and its bytes, at once or as they are wanted.
+// Thread-safety: one coroutine. Memory: the whole segment, or some 50 bytes a block.
 #pragma once
 
 #include <memory>
@@ -17,30 +17,48 @@ namespace lamina {
 
 class PoolState;
 
+// Blocks of data that one summary entry covers, as they are to be written elsewhere: original map,
+// place and number.
+struct MovedPiece {
+  MapId map = MapId::none;
+  DeviceBlock begin{};
+  uint32_t blocks = 0;
+  Sequence sequence = 0;
+  Address from{};  // where it lies now
+};
+
 class Victim {
  public:
-  // Error: its summary or its bytes cannot be read.
-  static Task<Result<std::unique_ptr<Victim>>> load(PoolState& pool, Generation generation);
+  // What is read of it at once.
+  enum class Payload : uint8_t { now, later };
+  // Error: what is wanted cannot be read, or does not match.
+  static Task<Result<std::unique_ptr<Victim>>> load(PoolState& pool, Generation generation,
+                                                    Payload payload);
 
-  // A part of what is referred to that one summary entry covers, ready to be written elsewhere.
-  struct Piece {
-    Entry entry;                          // original map, place and number, clipped
-    std::span<const std::byte> payload;   // of data
-    std::span<const uint32_t> checksums;  // carried, never made anew (B6)
-    Address from{};                       // where it lies now; homes: the generation alone
-  };
-  // Blocks [begin, end) of it, verified. Error io: one does not match its checksum. corrupt: the
-  // summary does not know it.
-  Result<std::vector<Piece>> data(uint32_t begin, uint32_t end) const;
+  // Blocks [begin, end) of it. Error corrupt: the summary does not know them.
+  Result<std::vector<MovedPiece>> pieces(uint32_t begin, uint32_t end) const;
+  // Carried, never made anew (B6).
+  std::span<const uint32_t> checksums(const MovedPiece& piece) const;
+  bool has_payload() const { return memory_.size() > 0; }
+  std::span<const std::byte> payload(const MovedPiece& piece) const;
+  // Whether these are the bytes of the piece.
+  bool matches(const MovedPiece& piece, std::span<const std::byte> payload) const;
+
   Generation generation() const { return generation_; }
   // What it is the home of.
   const Facts& facts() const { return facts_; }
 
  private:
+  struct Row {
+    Sequence sequence = 0;
+    DeviceBlock begin{};
+    MapId map = MapId::none;
+    uint32_t offset = 0, blocks = 0;
+  };
   Generation generation_{};
   Buffer memory_;
   std::vector<uint32_t> sums_;
-  std::vector<Entry> data_;  // with payload, by offset
+  std::vector<Row> data_;  // with payload, by offset
   Facts facts_;
 };
 

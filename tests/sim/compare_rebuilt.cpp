@@ -30,7 +30,7 @@ Task<void> compare_blocks(Rebuilt& rebuilt, const RebuiltDevice& device, const O
   }
 }
 
-Task<void> compare(std::vector<JournalBlob*> blobs, CheckpointNumber committed,
+Task<void> compare(std::vector<Blob*> blobs, CheckpointNumber committed,
                    const std::vector<Oracle::Found>& all, Report& report) {
   auto task = Rebuilt::from(blobs);
   Result<Rebuilt> rebuilt = co_await task;
@@ -71,11 +71,11 @@ Task<void> compare(std::vector<JournalBlob*> blobs, CheckpointNumber committed,
 void compare_rebuilt(const PoolMachine& machine, const std::vector<Oracle::Found>& found,
                      Report& report) {
   SimExecutor executor(1);
-  std::vector<std::unique_ptr<JournalBlob>> owned;
-  std::vector<JournalBlob*> blobs;
+  std::vector<std::unique_ptr<Blob>> owned;
+  std::vector<Blob*> blobs;
   for (size_t i = 0; i < machine.media().size(); ++i) {
-    owned.push_back(std::make_unique<JournalBlob>(
-        std::make_shared<MediumSnapshot>(*machine.media()[i]), machine.superblocks()[i]));
+    owned.push_back(std::make_unique<Blob>(std::make_shared<MediumSnapshot>(*machine.media()[i]),
+                                           machine.superblocks()[i]));
     blobs.push_back(owned.back().get());
   }
   executor.run_until(compare(blobs, machine.committed(), found, report));

@@ -91,7 +91,7 @@ std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine) {
   for (size_t i = 0; i < machine.media().size(); ++i) {
     SimMedium& medium = *machine.media()[i];
     const Superblock& superblock = machine.superblocks()[i];
-    const JournalBlob blob(open_sim_disk(medium, nobody), superblock);
+    const Blob blob(open_sim_disk(medium, nobody), superblock);
     Buffer block(block_size);
     for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
       medium.read(blob.offset(segment, 0), block.span());

@@ -24,8 +24,8 @@ uint64_t content_of(std::span<const std::byte> block, const Secret& secret) {
   return plain_checksum(copy.span());
 }
 
-void check_segment(const SimMedium& medium, const JournalBlob& blob, uint32_t segment,
-                   Versions& seen, Report& report) {
+void check_segment(const SimMedium& medium, const Blob& blob, uint32_t segment, Versions& seen,
+                   Report& report) {
   Buffer block(block_size);
   medium.read(blob.offset(segment, 0), block.span());
   const auto header = unpack_segment_header(block.span());
@@ -51,7 +51,7 @@ void check_node_versions(const PoolMachine& machine, Report& report) {
   Versions seen;
   for (size_t i = 0; i < machine.media().size(); ++i) {
     const SimMedium& medium = *machine.media()[i];
-    const JournalBlob blob(std::make_shared<MediumSnapshot>(medium), machine.superblocks()[i]);
+    const Blob blob(std::make_shared<MediumSnapshot>(medium), machine.superblocks()[i]);
     for (uint32_t segment = 0; segment < blob.segment_count(); ++segment)
       check_segment(medium, blob, segment, seen, report);
   }

@@ -17,13 +17,12 @@ void randomise(Id& id, std::mt19937_64& random) {
   for (std::byte& byte : id) byte = static_cast<std::byte>(random());
 }
 
-std::vector<std::unique_ptr<JournalBlob>> open_blobs(
-    const std::vector<std::unique_ptr<SimMedium>>& media,
-    const std::vector<Superblock>& superblocks, SimExecutor& executor) {
-  std::vector<std::unique_ptr<JournalBlob>> blobs;
+std::vector<std::unique_ptr<Blob>> open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
+                                              const std::vector<Superblock>& superblocks,
+                                              SimExecutor& executor) {
+  std::vector<std::unique_ptr<Blob>> blobs;
   for (size_t i = 0; i < media.size(); ++i)
-    blobs.push_back(
-        std::make_unique<JournalBlob>(open_sim_disk(*media[i], executor), superblocks[i]));
+    blobs.push_back(std::make_unique<Blob>(open_sim_disk(*media[i], executor), superblocks[i]));
   return blobs;
 }
 
@@ -60,7 +59,7 @@ void PoolMachine::format(uint64_t seed) {
   for (unsigned i = 0; i < options_.disks; ++i) {
     media_.push_back(std::make_unique<SimMedium>(text("disk", i), options_.disk_bytes));
     media_.back()->on_violation([this](const std::string& what) { report_.violation(what); });
-    const auto plan = JournalBlob::plan(options_.disk_bytes, options_.segment_bytes, 64 * kib);
+    const auto plan = Blob::plan(options_.disk_bytes, options_.segment_bytes, 64 * kib);
     LAMINA_CHECK(plan.has_value());
     Superblock superblock;
     superblock.pool = pool;
@@ -98,7 +97,7 @@ void PoolMachine::adopt(size_t disk, const Superblock& superblock) {
   superblocks_[disk] = superblock;
   if (!options_.block_devices) return;
   SimMedium& medium = *media_[disk];
-  const JournalBlob blob(nullptr, superblock);  // for its geometry
+  const Blob blob(nullptr, superblock);  // for its geometry
   const uint32_t blocks = blob.segment_blocks();
   for (uint32_t& segment = watched_[disk]; segment < blob.segment_count(); ++segment) {
     const uint64_t offset = blob.offset(segment, 0);
@@ -121,16 +120,16 @@ void PoolMachine::power_on(uint64_t seed) {
 }
 
 Task<Result<>> PoolMachine::open() {
-  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  std::vector<std::unique_ptr<Blob>> blobs;
   disks_.clear();
   for (size_t i = 0; i < media_.size(); ++i) {
     std::shared_ptr<Disk> disk = open_sim_disk(*media_[i], *executor_);
-    auto finding = JournalBlob::find(*disk);
+    auto finding = Blob::find(*disk);
     auto found = co_await finding;
     if (!found) co_return forward_error(found);
     adopt(i, found->superblock);
     disks_.push_back(disk.get());
-    blobs.push_back(std::make_unique<JournalBlob>(std::move(disk), found->superblock));
+    blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
   }
   auto task = Pool::open(std::move(blobs), options_.settings);
   Result<std::unique_ptr<Pool>> pool = co_await task;
@@ -149,7 +148,7 @@ Task<Result<>> PoolMachine::grow() {
   if (!grown) co_return std::unexpected(grown.error());
   for (const GrownBlob& blob : *grown)
     for (size_t i = 0; i < media_.size(); ++i)
-      if (media_[i]->name() == blob.path) adopt(i, *JournalBlob::grown(superblocks_[i], blob.size));
+      if (media_[i]->name() == blob.path) adopt(i, *Blob::grown(superblocks_[i], blob.size));
   co_return Result<>{};
 }
 
@@ -228,7 +227,7 @@ void PoolMachine::power_off() {
 PoolMachine::Location PoolMachine::locate(Address address) const {
   SimExecutor nobody(0);
   for (size_t i = 0; i < media_.size(); ++i) {
-    const JournalBlob blob(open_sim_disk(*media_[i], nobody), superblocks_[i]);
+    const Blob blob(open_sim_disk(*media_[i], nobody), superblocks_[i]);
     for (uint32_t segment = 0; segment < blob.segment_count(); ++segment) {
       Buffer first(block_size);
       media_[i]->read(blob.offset(segment, 0), first.span());

@@ -20,10 +20,10 @@ namespace lamina {
 
 inline constexpr uint64_t pool_bytes = 64 * mib;
 
-inline std::vector<std::unique_ptr<JournalBlob>> blobs_on(SimMedium& medium, SimExecutor& executor,
-                                                          bool fresh) {
+inline std::vector<std::unique_ptr<Blob>> blobs_on(SimMedium& medium, SimExecutor& executor,
+                                                   bool fresh) {
   std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
-  std::vector<std::unique_ptr<JournalBlob>> blobs;
+  std::vector<std::unique_ptr<Blob>> blobs;
   if (fresh) {
     Superblock superblock;
     superblock.blob = BlobId{0};
@@ -31,19 +31,19 @@ inline std::vector<std::unique_ptr<JournalBlob>> blobs_on(SimMedium& medium, Sim
     superblock.blob_name = "journal";
     superblock.secret[3] = std::byte{7};
     superblock.pool[0] = std::byte{1};
-    auto geometry = JournalBlob::plan(disk->size(), 0, 0);
+    auto geometry = Blob::plan(disk->size(), 0, 0);
     EXPECT_TRUE(geometry);
     superblock.size = disk->size();
     superblock.segment_blocks = geometry->segment_blocks;
     superblock.segment_count = geometry->segment_count;
     superblock.erase_bytes = geometry->erase_bytes;
     superblock.middle = geometry->middle;
-    blobs.push_back(std::make_unique<JournalBlob>(disk, superblock));
+    blobs.push_back(std::make_unique<Blob>(disk, superblock));
     return blobs;
   }
-  Result<JournalBlob::Found> found;
-  EXPECT_TRUE(executor.run_until(JournalBlob::find(*disk), found));
-  blobs.push_back(std::make_unique<JournalBlob>(disk, found->superblock));
+  Result<Blob::Found> found;
+  EXPECT_TRUE(executor.run_until(Blob::find(*disk), found));
+  blobs.push_back(std::make_unique<Blob>(disk, found->superblock));
   return blobs;
 }
 

@@ -19,18 +19,18 @@ class ABlobOnADisk : public testing::Test {
   ABlobOnADisk() : superblock_(samples::superblock(medium_bytes)) {
     SimExecutor executor(1);
     std::shared_ptr<Disk> disk = open_sim_disk(medium_, executor);
-    JournalBlob blob(disk, superblock_);
+    Blob blob(disk, superblock_);
     Result<> written;
     EXPECT_TRUE(executor.run_until(blob.write_superblocks(blob.alone()), written));
     EXPECT_TRUE(written);
     offsets_ = blob.superblock_offsets();
   }
 
-  Result<JournalBlob::Found> find() {
+  Result<Blob::Found> find() {
     SimExecutor executor(2);
     const std::unique_ptr<Disk> disk = open_sim_disk(medium_, executor);
-    Result<JournalBlob::Found> found;
-    EXPECT_TRUE(executor.run_until(JournalBlob::find(*disk), found));
+    Result<Blob::Found> found;
+    EXPECT_TRUE(executor.run_until(Blob::find(*disk), found));
     return found;
   }
 
@@ -133,8 +133,8 @@ TEST_F(ABlobOnADisk, CutShortIsSaidToBe) {
   shorter.damage(0, block.span());
   SimExecutor executor(3);
   const std::unique_ptr<Disk> disk = open_sim_disk(shorter, executor);
-  Result<JournalBlob::Found> found;
-  ASSERT_TRUE(executor.run_until(JournalBlob::find(*disk), found));
+  Result<Blob::Found> found;
+  ASSERT_TRUE(executor.run_until(Blob::find(*disk), found));
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().code, Code::corrupt);
   EXPECT_NE(found.error().message.find("cut short"), std::string::npos);
@@ -153,7 +153,7 @@ TEST_F(ABlobOnADisk, SurvivesAPowerCutWhileItsSuperblocksAreRewritten) {
     {
       SimExecutor executor(seed);
       std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
-      JournalBlob blob(disk, other);
+      Blob blob(disk, other);
       executor.crash_after(1 + seed % 5);
       Result<> written;
       (void)executor.run_until(blob.write_superblocks(blob.alone()), written);
@@ -161,8 +161,8 @@ TEST_F(ABlobOnADisk, SurvivesAPowerCutWhileItsSuperblocksAreRewritten) {
     }
     SimExecutor executor(seed);
     const std::unique_ptr<Disk> disk = open_sim_disk(medium, executor);
-    Result<JournalBlob::Found> found;
-    ASSERT_TRUE(executor.run_until(JournalBlob::find(*disk), found));
+    Result<Blob::Found> found;
+    ASSERT_TRUE(executor.run_until(Blob::find(*disk), found));
     ASSERT_TRUE(found) << found.error().message;
     const bool is_old = found->superblock == superblock_;
     ASSERT_TRUE(is_old || found->superblock == other);

@@ -10,7 +10,7 @@
 namespace lamina {
 namespace {
 
-Superblock of(const JournalBlob::Geometry& geometry) {
+Superblock of(const Blob::Geometry& geometry) {
   Superblock superblock = samples::superblock();
   superblock.size = geometry.size;
   superblock.middle = geometry.middle;
@@ -26,7 +26,7 @@ struct Area {
 
 // Everything that lies on a blob, in order, must not overlap, and must end with the disk.
 void expect_disjoint(const Superblock& superblock) {
-  const JournalBlob blob(nullptr, superblock);
+  const Blob blob(nullptr, superblock);
   std::vector<Area> areas = {{0, edge_bytes},
                              {superblock.middle, superblock.middle + edge_bytes},
                              {superblock.size - edge_bytes, superblock.size}};
@@ -50,7 +50,7 @@ TEST(Geometry, NothingOverlapsWhateverTheSizeAndTheEraseSize) {
                               5 * gib + 12345 * block_size, 64 * gib}) {
     for (const uint64_t erase :
          {uint64_t{0}, 4 * kib, 64 * kib, 192 * kib, mib, 3 * mib, 4 * mib, 6 * mib, 64 * mib}) {
-      const auto geometry = JournalBlob::plan(size, 0, erase);
+      const auto geometry = Blob::plan(size, 0, erase);
       ASSERT_TRUE(geometry) << size << " " << erase;
       SCOPED_TRACE(std::to_string(size) + " erase " + std::to_string(erase));
       ASSERT_NO_FATAL_FAILURE(expect_disjoint(of(*geometry)));
@@ -60,7 +60,7 @@ TEST(Geometry, NothingOverlapsWhateverTheSizeAndTheEraseSize) {
 
 TEST(Geometry, SegmentsShrinkUntilThereAre128) {
   for (uint64_t size = 64 * mib; size <= 2 * gib; size += 7 * mib) {
-    const auto geometry = JournalBlob::plan(size, 0, 0);
+    const auto geometry = Blob::plan(size, 0, 0);
     ASSERT_TRUE(geometry);
     EXPECT_GE(geometry->segment_count, 128u) << size;
     EXPECT_GE(geometry->segment_blocks, 64u);
@@ -70,38 +70,38 @@ TEST(Geometry, SegmentsShrinkUntilThereAre128) {
       EXPECT_LT(geometry->segment_count, 257u) << size;
     }
   }
-  EXPECT_EQ(JournalBlob::plan(64 * mib, 0, 0)->segment_blocks, 64u);
-  EXPECT_EQ(JournalBlob::plan(16 * gib, 0, 0)->segment_blocks, 2048u);
+  EXPECT_EQ(Blob::plan(64 * mib, 0, 0)->segment_blocks, 64u);
+  EXPECT_EQ(Blob::plan(16 * gib, 0, 0)->segment_blocks, 2048u);
 }
 
 TEST(Geometry, SegmentsGrowUntilThereAreAtMost2To18) {
-  EXPECT_EQ(JournalBlob::plan(tib, 0, 0)->segment_blocks, 2048u);
+  EXPECT_EQ(Blob::plan(tib, 0, 0)->segment_blocks, 2048u);
   for (const uint64_t size : {2 * tib, 10 * tib, 100 * tib, pib}) {
-    const auto geometry = JournalBlob::plan(size, 0, 0);
+    const auto geometry = Blob::plan(size, 0, 0);
     ASSERT_TRUE(geometry) << size;
     EXPECT_LE(geometry->segment_count, 1u << 18);
     EXPECT_GT(geometry->segment_count, 1u << 16);
   }
-  const auto beyond = JournalBlob::plan(pib + block_size, 0, 0);
+  const auto beyond = Blob::plan(pib + block_size, 0, 0);
   ASSERT_FALSE(beyond);
   EXPECT_EQ(beyond.error().code, Code::too_big);
 }
 
 TEST(Geometry, SegmentsAreWholeEraseUnitsWhereThereIsRoom) {
-  const auto odd = JournalBlob::plan(100 * gib, 0, 3 * mib);
+  const auto odd = Blob::plan(100 * gib, 0, 3 * mib);
   EXPECT_EQ(odd->segment_blocks, 9 * mib / block_size);
   EXPECT_EQ(odd->erase_bytes, 3 * mib);
-  const auto large = JournalBlob::plan(100 * gib, 0, 64 * mib);
+  const auto large = Blob::plan(100 * gib, 0, 64 * mib);
   EXPECT_EQ(large->segment_blocks, 64 * mib / block_size);
   EXPECT_EQ(large->erase_bytes, 64 * mib);
-  const auto no_room = JournalBlob::plan(gib, 0, 64 * mib);
+  const auto no_room = Blob::plan(gib, 0, 64 * mib);
   EXPECT_GE(no_room->segment_count, 128u);
   EXPECT_EQ(no_room->erase_bytes, block_size);
 }
 
 TEST(Geometry, AbsurdEraseSizesAreIgnored) {
   for (const uint64_t erase : {gib, 65 * mib, uint64_t{512}, 6 * kib, UINT64_MAX}) {
-    const auto geometry = JournalBlob::plan(16 * gib, 0, erase);
+    const auto geometry = Blob::plan(16 * gib, 0, erase);
     ASSERT_TRUE(geometry);
     EXPECT_EQ(geometry->erase_bytes, block_size) << erase;
     EXPECT_EQ(geometry->segment_blocks, 2048u) << erase;
@@ -109,45 +109,45 @@ TEST(Geometry, AbsurdEraseSizesAreIgnored) {
 }
 
 TEST(Geometry, UnderSixtyFourMebibytesThereIsNoRoom) {
-  const auto geometry = JournalBlob::plan(64 * mib - 1, 0, 0);
+  const auto geometry = Blob::plan(64 * mib - 1, 0, 0);
   ASSERT_FALSE(geometry);
   EXPECT_EQ(geometry.error().code, Code::no_space);
   EXPECT_NE(geometry.error().message.find("64 MiB"), std::string::npos);
 }
 
 TEST(Geometry, ASegmentSizeThatIsAskedForIsTakenOrRefused) {
-  EXPECT_EQ(JournalBlob::plan(gib, mib, 0)->segment_blocks, 256u);
-  EXPECT_EQ(JournalBlob::plan(gib, 3 * mib, 0)->segment_blocks, 768u);
+  EXPECT_EQ(Blob::plan(gib, mib, 0)->segment_blocks, 256u);
+  EXPECT_EQ(Blob::plan(gib, 3 * mib, 0)->segment_blocks, 768u);
   for (const uint64_t bytes : {uint64_t{4096}, 256 * kib - 4096, mib + 1, 5 * gib, 512 * mib}) {
-    const auto geometry = JournalBlob::plan(gib, bytes, 0);
+    const auto geometry = Blob::plan(gib, bytes, 0);
     ASSERT_FALSE(geometry) << bytes;
     EXPECT_EQ(geometry.error().code, Code::invalid);
   }
 }
 
 TEST(Geometry, AGrownBlobKeepsItsMiddleAndEveryOldSegment) {
-  const Superblock before = of(*JournalBlob::plan(gib, 0, mib));
-  const auto after = JournalBlob::grown(before, 3 * gib + 4096 * 3 + 17);
+  const Superblock before = of(*Blob::plan(gib, 0, mib));
+  const auto after = Blob::grown(before, 3 * gib + 4096 * 3 + 17);
   ASSERT_TRUE(after);
   EXPECT_EQ(after->middle, before.middle);
   EXPECT_EQ(after->size, 3 * gib + 4096 * 3);
   EXPECT_GT(after->segment_count, 2 * before.segment_count);
   ASSERT_NO_FATAL_FAILURE(expect_disjoint(*after));
-  const JournalBlob small(nullptr, before), large(nullptr, *after);
+  const Blob small(nullptr, before), large(nullptr, *after);
   for (uint32_t i = 0; i < small.segment_count(); ++i)
     ASSERT_EQ(small.offset(i, 1), large.offset(i, 1));
   EXPECT_EQ(small.slot_offsets(9)[0], large.slot_offsets(9)[0]);
 }
 
 TEST(Geometry, ABlobDoesNotShrink) {
-  const auto smaller = JournalBlob::grown(of(*JournalBlob::plan(gib, 0, 0)), gib - block_size);
+  const auto smaller = Blob::grown(of(*Blob::plan(gib, 0, 0)), gib - block_size);
   ASSERT_FALSE(smaller);
   EXPECT_EQ(smaller.error().code, Code::invalid);
 }
 
 TEST(Geometry, SlotsOfARingLieApartInTheFirstAndTheLastMebibyte) {
   const Superblock superblock = samples::superblock();
-  const JournalBlob blob(nullptr, superblock);
+  const Blob blob(nullptr, superblock);
   std::vector<uint64_t> seen;
   for (CheckpointNumber number = 1; number <= slot_ring_length; ++number) {
     const auto [front, back] = blob.slot_offsets(number);
@@ -163,7 +163,7 @@ TEST(Geometry, SlotsOfARingLieApartInTheFirstAndTheLastMebibyte) {
 }
 
 TEST(GeometryDeathTest, ABlockOutsideOfTheBlobIsABug) {
-  const JournalBlob blob(nullptr, samples::superblock());
+  const Blob blob(nullptr, samples::superblock());
   EXPECT_DEATH((void)blob.offset(blob.segment_count(), 0), "assertion");
   EXPECT_DEATH((void)blob.offset(0, blob.segment_blocks()), "assertion");
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/buffer.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "blobs/record.h"
 #include "blobs/segment.h"
 #include "blobs/slot.h"
@@ -155,7 +155,7 @@ inline Summary summary(uint32_t count) {
 }
 
 inline Superblock superblock(uint64_t size = 16 * gib) {
-  const auto geometry = JournalBlob::plan(size, 0, 0);
+  const auto geometry = Blob::plan(size, 0, 0);
   Superblock superblock;
   superblock.pool = uuid(0x10);
   superblock.secret = secret();

@@ -11,8 +11,8 @@
 #include <set>
 #include <thread>
 
+#include "blobs/blob.h"
 #include "blobs/file_disk.h"
-#include "blobs/journal_blob.h"
 #include "fuse/reactor.h"
 
 namespace lamina {
@@ -88,7 +88,7 @@ class Transport : public testing::TestWithParam<bool> {
     auto loop = UringLoop::create({});
     EXPECT_TRUE(loop);
     loop_ = std::move(*loop);
-    const auto plan = JournalBlob::plan(pool_bytes, 0, 64 * kib);
+    const auto plan = Blob::plan(pool_bytes, 0, 64 * kib);
     superblock_.blob = BlobId{0};
     superblock_.blob_name = "fast";
     superblock_.size = plan->size;
@@ -137,10 +137,10 @@ class Transport : public testing::TestWithParam<bool> {
   bool can_run() { return !GetParam() || has_multishot_read(*loop_); }
 
  private:
-  std::vector<std::unique_ptr<JournalBlob>> open_blobs() {
+  std::vector<std::unique_ptr<Blob>> open_blobs() {
     std::shared_ptr<Disk> disk = std::move(*open_file_disk(folder_ + "/pool", {}));
-    std::vector<std::unique_ptr<JournalBlob>> blobs;
-    blobs.push_back(std::make_unique<JournalBlob>(disk, superblock_));
+    std::vector<std::unique_ptr<Blob>> blobs;
+    blobs.push_back(std::make_unique<Blob>(disk, superblock_));
     return blobs;
   }
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/buffer.h"
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 #include "blobs/sim_disk.h"
 #include "blobs/sim_executor.h"
 #include "blobs/sim_medium.h"
@@ -29,7 +29,7 @@ class MountedPool : public testing::Test {
 
   MountedPool()
       : medium_("disk", disk_bytes), executor_(1), before_(Executor::set_current(&executor_)) {
-    const auto plan = JournalBlob::plan(disk_bytes, 256 * kib, 64 * kib);
+    const auto plan = Blob::plan(disk_bytes, 256 * kib, 64 * kib);
     superblock_.pool_name = "tests";
     superblock_.blob = BlobId{0};
     superblock_.blob_name = "fast";
@@ -197,9 +197,9 @@ class MountedPool : public testing::Test {
     T value = co_await task;
     out->emplace(std::move(value));
   }
-  std::vector<std::unique_ptr<JournalBlob>> open_blobs() {
-    std::vector<std::unique_ptr<JournalBlob>> blobs;
-    blobs.push_back(std::make_unique<JournalBlob>(open_sim_disk(medium_, executor_), superblock_));
+  std::vector<std::unique_ptr<Blob>> open_blobs() {
+    std::vector<std::unique_ptr<Blob>> blobs;
+    blobs.push_back(std::make_unique<Blob>(open_sim_disk(medium_, executor_), superblock_));
     return blobs;
   }
 };

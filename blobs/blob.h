@@ -31,7 +31,7 @@
 
 namespace lamina {
 
-class JournalBlob {
+class Blob {
  public:
   // What a disk of `size` bytes holds: the segment size so that there are at least 128 (down to
   // 256 KiB) and at most 2^18 segments, a multiple of `erase_bytes` (0 = not told) where that is
@@ -51,7 +51,7 @@ class JournalBlob {
   static Result<Superblock> grown(const Superblock& superblock, uint64_t size);
 
   // Neither reads nor writes. `superblock` as unpacked, or made from a plan.
-  JournalBlob(std::shared_ptr<Disk> disk, Superblock superblock);
+  Blob(std::shared_ptr<Disk> disk, Superblock superblock);
 
   Disk& disk() const { return *disk_; }
   const Superblock& superblock() const { return shape().superblock; }
@@ -101,7 +101,7 @@ class JournalBlob {
   };
   const Shape& shape() const { return *shape_.load(std::memory_order_acquire); }
   void take_shape(Superblock superblock);
-  Task<Result<>> copy_slots_to(const JournalBlob& larger, const Access& access) const;
+  Task<Result<>> copy_slots_to(const Blob& larger, const Access& access) const;
 
   std::shared_ptr<Disk> disk_;
   // The newest last; the older ones are kept for those who look at them.
@@ -119,8 +119,8 @@ struct GrownBlob {
 // Lets each of the blobs that is called `name` (all, where that is empty) and can become larger do
 // so by `grow`; those that have, in order. Errors: not_found, no blob has that name; those of
 // larger() and of `grow`.
-using GrowBlob = std::function<Task<Result<>>(JournalBlob& blob, Superblock larger)>;
-Task<Result<std::vector<GrownBlob>>> grow_blobs(
-    const std::vector<std::unique_ptr<JournalBlob>>& blobs, std::string name, GrowBlob grow);
+using GrowBlob = std::function<Task<Result<>>(Blob& blob, Superblock larger)>;
+Task<Result<std::vector<GrownBlob>>> grow_blobs(const std::vector<std::unique_ptr<Blob>>& blobs,
+                                                std::string name, GrowBlob grow);
 
 }  // namespace lamina

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "blobs/journal_blob.h"
+#include "blobs/blob.h"
 
 #include <algorithm>
 #include <bit>
@@ -76,8 +76,7 @@ Layout layout_of(const Superblock& superblock, uint64_t size) {
 
 }  // namespace
 
-Result<JournalBlob::Geometry> JournalBlob::plan(uint64_t size, uint64_t segment_bytes,
-                                                uint64_t erase_bytes) {
+Result<Blob::Geometry> Blob::plan(uint64_t size, uint64_t segment_bytes, uint64_t erase_bytes) {
   if (size < min_blob_bytes)
     return fail(Code::no_space, "a blob needs at least 64 MiB, this has only " +
                                     std::to_string(size / kib) + " KiB");
@@ -98,7 +97,7 @@ Result<JournalBlob::Geometry> JournalBlob::plan(uint64_t size, uint64_t segment_
   return geometry;
 }
 
-Result<Superblock> JournalBlob::grown(const Superblock& superblock, uint64_t size) {
+Result<Superblock> Blob::grown(const Superblock& superblock, uint64_t size) {
   size = round_down(size, block_size);
   if (size < superblock.size)
     return fail(Code::invalid, "the disk has become smaller: " + std::to_string(size) +
@@ -109,12 +108,11 @@ Result<Superblock> JournalBlob::grown(const Superblock& superblock, uint64_t siz
   return larger;
 }
 
-JournalBlob::JournalBlob(std::shared_ptr<Disk> disk, Superblock superblock)
-    : disk_(std::move(disk)) {
+Blob::Blob(std::shared_ptr<Disk> disk, Superblock superblock) : disk_(std::move(disk)) {
   take_shape(std::move(superblock));
 }
 
-void JournalBlob::take_shape(Superblock superblock) {
+void Blob::take_shape(Superblock superblock) {
   const Layout layout = layout_of(superblock, superblock.size);
   LAMINA_CHECK(superblock.segment_count > 0);
   LAMINA_CHECK(superblock.segment_count <= layout.segment_count);
@@ -122,7 +120,7 @@ void JournalBlob::take_shape(Superblock superblock) {
   shape_.store(shapes_.back().get(), std::memory_order_release);
 }
 
-uint64_t JournalBlob::offset(uint32_t segment, uint32_t block) const {
+uint64_t Blob::offset(uint32_t segment, uint32_t block) const {
   const auto& [superblock, layout] = shape();
   LAMINA_CHECK(segment < superblock.segment_count && block < superblock.segment_blocks);
   const uint64_t begin = layout.offset(segment), end = begin + segment_bytes();
@@ -132,16 +130,16 @@ uint64_t JournalBlob::offset(uint32_t segment, uint32_t block) const {
   return begin + uint64_t{block} * block_size;
 }
 
-std::array<uint64_t, superblock_copies> JournalBlob::superblock_offsets() const {
+std::array<uint64_t, superblock_copies> Blob::superblock_offsets() const {
   return shape().layout.superblock_offsets();
 }
 
-std::array<uint64_t, 2> JournalBlob::slot_offsets(CheckpointNumber number) const {
+std::array<uint64_t, 2> Blob::slot_offsets(CheckpointNumber number) const {
   const uint64_t in_edge = slot_ring_offset + number % slot_ring_length * block_size;
   return {in_edge, shape().layout.size - edge_bytes + in_edge};
 }
 
-JournalBlob::Access JournalBlob::alone() {
+Blob::Access Blob::alone() {
   return {.flush = [this]() -> Task<Result<>> {
     IoBatch batch;
     batch.flush(*disk_);
@@ -150,7 +148,7 @@ JournalBlob::Access JournalBlob::alone() {
   }};
 }
 
-Task<Result<>> JournalBlob::write_superblocks(Access access) {
+Task<Result<>> Blob::write_superblocks(Access access) {
   LAMINA_CHECK(!needs_read_only(superblock()));
   Buffer block(block_size);
   pack_superblock(superblock(), block.span());

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/space/move_plan.h"
+
+#include <algorithm>
+
+#include "engine/pool_state.h"
+#include "engine/space/aging.h"
+#include "engine/space/cleaning.h"
+#include "engine/space/moved_layout.h"
+
+namespace lamina {
+namespace {
+
+// Aging goes on a little past its mark, so that it is a batch now and then and not a trickle.
+constexpr uint64_t batch_part = 32;  // of what the tier can store
+
+std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>& candidates,
+                              size_t tier) {
+  std::vector<Segment> rows;
+  for (const Segment& s : candidates)
+    if (pool.space.tier_of(s.name.blob) == tier && s.not_before <= pool.checkpointer.number())
+      rows.push_back(s);
+  return rows;
+}
+
+std::set<Generation> to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
+                              const MoveNeed& asked) {
+  const Space& space = pool.space;
+  // What is dead, or seems so, comes back by itself.
+  const uint64_t free = space.available(Claim::user, tier), low_mark = space.low_mark(tier);
+  uint64_t coming = free;
+  for (const Segment& s : space.segments()) {
+    if (space.tier_of(s.name.blob) != tier) continue;
+    const bool seems_dead = s.kind != SegmentClass::nodes && s.live_blocks <= 0 && s.homes <= 0;
+    if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
+  }
+  if (coming >= low_mark) return {};
+  CleaningNeed need{.layout = MovedLayout(space.segment_blocks(tier), asked.entry_bytes)};
+  // Until there is enough again, and as many as their survivors fit what the mover may take.
+  need.missing = (low_mark + div_up(low_mark, 2) - coming) * asked.widened;
+  need.targets = space.available(Claim::mover, tier);
+  need.urgent = free == 0;
+  need.newest = space.next_generation();
+  return choose_victims(rows, need);
+}
+
+std::set<Generation> to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
+                            const MoveNeed& asked) {
+  Space& space = pool.space;
+  const Settings::Aging policy = pool.aging_of(tier);
+  const uint64_t capacity = space.capacity_of(tier);
+  const auto most =
+      static_cast<uint64_t>(static_cast<double>(capacity) * (100 - policy.keep_free_percent) / 100);
+  const uint64_t live = space.live_in(tier);
+  AgingNeed need;
+  if (live > most) need.over = (live - most + capacity / batch_part) * asked.widened;
+  need.idle_before = pool.written_before(policy.idle_ns);
+  need.room = space.available(Claim::user, tier + 1) *
+              MovedLayout(space.segment_blocks(tier + 1), asked.entry_bytes).payload();
+  const std::set<Generation> victims = choose_oldest(rows, need);
+  if (!victims.empty()) space.forget_reads(tier);
+  return victims;
+}
+
+}  // namespace
+
+const char* policy_name(MovePolicy policy) {
+  return policy == MovePolicy::cleaning ? "cleaning" : "aging";
+}
+
+MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, const MoveNeed& need) {
+  if (pool.checkpointer.has_moves()) return {};
+  const size_t tiers = pool.space.tier_count();
+  for (size_t i = 0; i < tiers; ++i) {
+    const size_t tier = (need.first_tier + i) % tiers;
+    const std::vector<Segment> rows = those_in(pool, candidates, tier);
+    if (tier + 1 < tiers) {
+      MovePlan plan{MovePolicy::aging, tier, tier + 1, to_age(pool, rows, tier, need)};
+      if (!plan.empty()) return plan;
+    }
+    MovePlan plan{MovePolicy::cleaning, tier, tier, to_clean(pool, rows, tier, need)};
+    if (!plan.empty()) return plan;
+  }
+  return {};
+}
+
+}  // namespace lamina

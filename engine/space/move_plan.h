@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the mover is to do next: which segments are to be emptied, and in which tier their data is
+// to lie. Each policy is a pure choice over rows of segments: cleaning.h, aging.h.
+// Thread-safety: plan_moves() from any thread; a plan is a plain value.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "engine/space/space.h"
+
+namespace lamina {
+
+class PoolState;
+
+enum class MovePolicy : uint8_t { cleaning, aging };
+const char* policy_name(MovePolicy policy);
+
+struct MovePlan {
+  MovePolicy policy = MovePolicy::cleaning;
+  size_t from = 0, to = 0;  // tiers
+  std::set<Generation> victims;
+  bool empty() const { return victims.empty(); }
+  // Who asks for the segments that are filled: what stays in its tier is the mover's own work.
+  Claim claim() const { return from == to ? Claim::mover : Claim::user; }
+};
+
+// Asked in turn, so that a tier that cannot gain does not keep others from it: begins with that
+// tier. `widened`: so many times as many victims, since fewer would not pay (D1). `entry_bytes`:
+// what a block takes of a summary at the most. Empty: there is nothing to do, or the batch before
+// is not published yet.
+struct MoveNeed {
+  size_t first_tier = 0;
+  uint32_t widened = 1;
+  size_t entry_bytes = 0;
+};
+MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, const MoveNeed& need);
+
+}  // namespace lamina
