@@ -132,17 +132,6 @@ const char* name_of(SegmentState state) {
   return "unknown";
 }
 
-const char* name_of(BlobKind kind) {
-  switch (kind) {
-    case BlobKind::journal:
-      return "journal";
-    case BlobKind::transparent:
-      return "transparent";
-    case BlobKind::compression:
-      return "compression";
-  }
-  return "unknown";
-}
 
 const char* verdict(const Secret* secret, bool good) {
   if (secret == nullptr) return "not checked, no secret is given";

@@ -120,6 +120,18 @@ Result<Superblock> unpack_superblock(std::span<const std::byte> block) {
   return superblock;
 }
 
+const char* name_of(BlobKind kind) {
+  switch (kind) {
+    case BlobKind::journal:
+      return "journal";
+    case BlobKind::transparent:
+      return "transparent";
+    case BlobKind::compression:
+      return "compression";
+  }
+  return "unknown";
+}
+
 bool needs_read_only(const Superblock& superblock) {
   return (superblock.ro_compat & ~known_ro_compat) != 0;
 }

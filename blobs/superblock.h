@@ -14,6 +14,7 @@
 namespace lamina {
 
 enum class BlobKind : uint8_t { journal = 1, transparent = 2, compression = 3 };
+const char* name_of(BlobKind kind);
 
 struct Superblock {
   Uuid pool{};

@@ -57,6 +57,8 @@ BlobConfig read_blob(const YAML::Node& node, const std::string& file, size_t ind
   blob.kind =
       static_cast<BlobConfig::Kind>(map.choice("kind", {"journal", "transparent", "compression"}));
   blob.path = in_folder_of(file, map.text("path"));
+  // Where nothing is said, in the order in which data ages.
+  blob.tier = static_cast<uint32_t>(blob.kind);
   if (map.has("tier")) blob.tier = static_cast<uint32_t>(map.number("tier", 0, max_tier));
   if (map.has("offset")) blob.offset = block_multiple(map, "offset", 0, 8192 * pib - 1);
   if (map.has("size")) blob.size = block_multiple(map, "size", 64 * mib, 8192 * pib - 1);
@@ -81,6 +83,12 @@ void read_blobs(const YamlMap& top, PoolConfig& config) {
       if (other.name == blob.name)
         throw ConfigError(blob.where + ": blobs[" + std::to_string(i) + "].name: \"" + blob.name +
                           "\" is the name of another blob, at " + other.where);
+    for (const BlobConfig& other : config.blobs)
+      if (other.tier == blob.tier && other.kind != blob.kind)
+        throw ConfigError(blob.where + ": blobs[" + std::to_string(i) + "].tier: tier " +
+                          std::to_string(blob.tier) + " has the " + kind_name(other.kind) +
+                          " blob \"" + other.name + "\" (" + other.where +
+                          "); blobs of one tier are of one kind, so give this one another tier");
     journal_in_tier_0 |= blob.kind == BlobConfig::Kind::journal && blob.tier == 0;
     config.blobs.push_back(std::move(blob));
   }
@@ -196,7 +204,7 @@ PoolConfig read_pool(const YAML::Node& document, const std::string& file) {
   if (top.has("aging")) read_aging(top, config);
   if (top.has("memory")) read_memory(top, config);
   read_small_keys(top, config);
-  for (const std::string_view key : {"aging", "promote", "origins"})
+  for (const std::string_view key : {"promote", "origins"})
     if (top.has(key)) config.without_effect.push_back(top.where(key) + ": " + std::string(key));
   return config;
 }

@@ -23,7 +23,8 @@ struct BlobConfig {
   std::string name;
   Kind kind = Kind::journal;
   std::string path;     // absolute
-  uint32_t tier = 0;    // writes go to tier 0, data ages to higher ones
+  uint32_t tier = 0;    // writes go to tier 0, data ages to higher ones; by default journal 0,
+                        // transparent 1, compression 2
   uint64_t offset = 0;  // bytes; of the part of the path that the blob is
   uint64_t size = 0;    // bytes; 0 = to the end
   int level = 3;        // of zstd, for compression blobs

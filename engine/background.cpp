@@ -14,6 +14,9 @@ constexpr uint64_t log_minimum = 4;  // segments: checkpoints are not worth it m
 constexpr int follow_up_limit = 8;   // checkpoints in a row to get space back
 constexpr uint64_t gather_ns = 100'000'000;
 constexpr int figures_attempts = 32;  // of a walk that is given up
+// Between two looks at what is idle.
+constexpr uint64_t idle_look_least_ns = 100'000'000, idle_look_most_ns = 10'000'000'000;
+constexpr uint64_t idle_part = 8;  // of the time after which data is idle
 
 }  // namespace
 
@@ -85,13 +88,17 @@ void PoolState::start_showing_space() {
   start_in_background(&PoolState::show_space, &PoolState::showing_started_);
 }
 
-Task<void> PoolState::show_space() {
-  // Removals in a row are shown together.
-  for (uint64_t left = std::max(gather_ns, walker.pause_ns()); left > 0 && !closing();) {
+Task<void> PoolState::sleep_unless_closing(uint64_t duration_ns) {
+  for (uint64_t left = duration_ns; left > 0 && !closing();) {
     const uint64_t part = std::min(left, gather_ns);
     co_await Sleep{part};
     left -= part;
   }
+}
+
+Task<void> PoolState::show_space() {
+  // Removals in a row are shown together.
+  co_await sleep_unless_closing(std::max(gather_ns, walker.pause_ns()));
   {
     Lock lock(background_mutex_);
     showing_started_ = false;  // what is removed from now on is shown by another
@@ -121,6 +128,45 @@ Task<void> PoolState::answer_figures() {
     if (walker.asked() != asked && !closing_) continue;
     figures_started_ = false;
     co_return;
+  }
+}
+
+void PoolState::start_aging_all() {
+  ++aging_asked;
+  start_in_background(&PoolState::answer_aging, &PoolState::aging_started_);
+}
+
+Task<void> PoolState::answer_aging() {
+  for (;;) {
+    const uint64_t asked = aging_asked;
+    auto aged = co_await reclaimer.age_all();
+    if (!aged)
+      settings.log(Settings::Severity::warning, "aging has ended early: " + aged.error().message);
+    aging_answered = asked;
+    Lock lock(background_mutex_);
+    if (aging_asked != asked && !closing_) continue;
+    aging_started_ = false;
+    co_return;
+  }
+}
+
+void PoolState::start_watching_idle() {
+  if (space.tier_count() > 1) start_in_background(&PoolState::watch_idle, nullptr);
+}
+
+// Users' checkpoints move what they leave no room for; what nobody touches has nobody who would.
+Task<void> PoolState::watch_idle() {
+  uint64_t period = idle_look_most_ns;
+  for (size_t tier = 0; tier + 1 < space.tier_count(); ++tier)
+    period = std::min(period, aging_of(tier).idle_ns / idle_part);
+  while (!closing()) {
+    co_await sleep_unless_closing(std::max(period, idle_look_least_ns));
+    while (!closing() && log.health() && reclaimer.would_move()) {
+      auto moved = co_await reclaimer.after_checkpoint();
+      if (!moved || !checkpointer.has_moves()) break;
+      moved = co_await checkpointer.run(true);
+      if (!moved) break;
+    }
   }
 }
 

@@ -112,6 +112,12 @@ void Checkpointer::add_moves(PendingMoves moves) {
   moves_ = std::move(moves);
 }
 
+void Checkpointer::watch_new_leaves() {
+  Lock lock(mutex_);
+  watching_ = true;
+  new_leaves_.clear();
+}
+
 bool Checkpointer::has_moves() const {
   Lock lock(mutex_);
   return !moves_.empty() || moves_taken_;
@@ -125,6 +131,22 @@ bool Checkpointer::has_unreachable() const {
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   Lock lock(mutex_);
   used_blocks_ = std::min(used_blocks_, changed_by(blocks, added_blocks_ - image.added_blocks));
+}
+
+void Checkpointer::add_used_blocks(uint64_t blocks) {
+  Lock lock(mutex_);
+  used_blocks_ += blocks;
+}
+
+// A copy that was logged after the walk names the old place, and keeps it, and so does a leaf that
+// could not take the new one: what they share with others lies twice from now on (D2).
+uint64_t Checkpointer::left_behind(const PendingMoves& moves, const Made& made) const {
+  const bool leaves = !made.merges.unmoved().empty();
+  uint64_t blocks = 0;
+  for (const Generation victim : moves.victims)
+    if (leaves || pool_.space.is_shared_since(victim, moves.walked))
+      blocks += moves.relocations.blocks_from(victim);
+  return blocks;
 }
 
 void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in) {
@@ -173,6 +195,10 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
   cut.moves = std::exchange(moves_, {});
+  if (!cut.moves.empty()) {
+    watching_ = false;
+    for (const MovedLeaf& leaf : std::exchange(new_leaves_, {})) cut.moves.leaves.push_back(leaf);
+  }
   moves_taken_ = !cut.moves.empty();
   if (cut.moves.epoch != t.epoch) {
     // Nobody knows whether the copies are on their disks. No pointer to them will be published, so
@@ -272,8 +298,10 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     if (tables_.size() > 2) tables_.erase(tables_.begin());
     metadata_bytes_ = made.nodes.count() * block_size + slot.tables_bytes;
     // A walk may have counted meanwhile.
-    const int64_t added = made.merges.added_blocks();
-    used_blocks_ = std::min(cut.tables.used_blocks, changed_by(used_blocks_, added));
+    const int64_t added = made.added_blocks();
+    const int64_t since = added - cut.tables_added;
+    used_blocks_ =
+        std::min(changed_by(cut.tables.used_blocks, since), changed_by(used_blocks_, added));
     added_blocks_ += added;
     extents_ = 0;
     for (const ImageMap& m : made.maps) extents_ += m.extents;
@@ -297,17 +325,20 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
   const bool same = made.nodes_put == 0 && before && before->maps == made.maps;
   image->content = same ? before->content : made.number;
   image->dead_blocks = pool_.dead_blocks;
-  image->added_blocks = made.merges.added_blocks();
-  {
-    Lock lock(mutex_);
-    image->added_blocks += added_blocks_;
-  }
+  Image& becoming = *image;
   ImagePtr shared = std::move(image);
   made.nodes = shared->nodes;
   {
     Lock order(pool_.log.order());
     if (pool_.identity.epoch != cut.tables.epoch) return false;
     cut_under_way_ = false;
+    made.left_behind = left_behind(cut.moves, made);
+    {
+      Lock lock(mutex_);
+      becoming.added_blocks = added_blocks_ + made.added_blocks();
+      if (watching_)
+        new_leaves_.insert(new_leaves_.end(), made.new_leaves.begin(), made.new_leaves.end());
+    }
     pool_.devices.set_image(shared);
     // A map that was forked since the cut has what it was forked from; one that was made since
     // has no tree yet, and lets go of the image that it began from.

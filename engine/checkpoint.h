@@ -50,6 +50,7 @@ struct PendingMoves {
   std::vector<MovedLeaf> leaves;  // each once
   std::vector<Generation> targets;
   std::set<Generation> victims;
+  Sequence walked = 0;  // the cut of the image whose referrers are followed
   bool empty() const { return relocations.empty() && targets.empty(); }
 };
 
@@ -69,10 +70,15 @@ class Checkpointer {
   // To be published with the next checkpoint. One batch at a time: not while has_moves(), which is
   // so until they have been published, whatever becomes of a checkpoint that took them.
   void add_moves(PendingMoves moves);
+  // Before somebody walks the newest image to move something: leaves that are made from now on are
+  // looked at as well when it is published, since what they were made of may be in the walk's list.
+  void watch_new_leaves();
   bool has_moves() const;
   // A walk found that the maps of that image refer to so many blocks of data, not counting any
   // twice.
   void set_used_blocks(const Image& image, uint64_t blocks);
+  // So many blocks more may be in use than was counted.
+  void add_used_blocks(uint64_t blocks);
 
   // The epoch ends, and with it the checkpoint under way; whether there is one. Under the order
   // lock.
@@ -120,6 +126,7 @@ class Checkpointer {
   Task<Result<>> write_tables(Cut& cut, Made& made, Slot& slot);
   Task<Result<>> write_slot(const Slot& slot);
   bool publish(Cut& cut, Made& made);
+  uint64_t left_behind(const PendingMoves& moves, const Made& made) const;
 
   PoolState& pool_;
   bool cut_under_way_ = false;  // guarded by the order lock
@@ -127,7 +134,9 @@ class Checkpointer {
   bool running_ GUARDED_BY(mutex_) = false;
   Waiters ended_ GUARDED_BY(mutex_);
   PendingMoves moves_ GUARDED_BY(mutex_);
-  bool moves_taken_ GUARDED_BY(mutex_) = false;  // by the checkpoint under way
+  bool watching_ GUARDED_BY(mutex_) = false;
+  std::vector<MovedLeaf> new_leaves_ GUARDED_BY(mutex_);  // while watching
+  bool moves_taken_ GUARDED_BY(mutex_) = false;           // by the checkpoint under way
   std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
   CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;

@@ -42,6 +42,8 @@ Task<Result<>> Checkpointer::Made::put(const Node& node) {
       std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
   nodes.set(node.header.id, entry);
   ++nodes_put;
+  if (node.header.level == 0 && raw(node.header.id) >= first_new_node)
+    new_leaves.push_back({node.header.id, node.header.map});
   pool.nodes.put(entry, std::move(block));
   co_return Result<>{};
 }
@@ -59,6 +61,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
     ImageMap map = made.merges.result(cut.stacks[i]);
     map.map = rows[i].map;
     map.last_share = rows[i].last_share;
+    map.extents = changed_by(map.extents, made.merges.moved_extents(map.map));
     rows[i].root = map.root;
     rows[i].mapped_blocks = map.mapped_blocks;
     rows[i].extents = map.extents;
@@ -69,8 +72,10 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   pool_.dead_blocks += made.merges.maybe_dead_blocks();
   // Without sharing the maps add up to what is used. Else it is what was used before and what came
   // in, until a walk counts it.
+  made.left_behind = left_behind(cut.moves, made);
+  cut.tables_added = made.added_blocks();
   Lock lock(mutex_);
-  const uint64_t bound = changed_by(used_blocks_, made.merges.added_blocks());
+  const uint64_t bound = changed_by(used_blocks_, cut.tables_added);
   cut.tables.used_blocks = shares ? std::min(mapped, bound) : mapped;
   co_return Result<>{};
 }

@@ -24,6 +24,7 @@ struct Checkpointer::Cut {
   std::vector<NodeId> unreachable;
   CheckpointNumber unreachable_in = 0;
   Tables tables;
+  int64_t tables_added = 0;  // of what is used, by this checkpoint, when the tables were made
 };
 
 // What merges change in the counts of segments, until it is true.
@@ -63,6 +64,7 @@ struct Checkpointer::Made final : NodeSink {
        uint64_t the_next_node)
       : pool(the_pool),
         number(the_number),
+        first_new_node(the_next_node),
         next_node(the_next_node),
         merges(the_pool, nodes, *this, counts, cut, epoch, the_number) {}
 
@@ -72,11 +74,15 @@ struct Checkpointer::Made final : NodeSink {
 
   PoolState& pool;
   const CheckpointNumber number;
+  const uint64_t first_new_node;
   uint64_t next_node;
   NodeTable nodes;
   uint64_t nodes_put = 0;
+  std::vector<MovedLeaf> new_leaves;
   ChangedCounts counts;
   MapMerges merges;
+  uint64_t left_behind = 0;  // blocks that copies keep where they were
+  int64_t added_blocks() const { return merges.added_blocks() + static_cast<int64_t>(left_behind); }
   std::vector<ImageMap> maps;
 };
 

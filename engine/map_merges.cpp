@@ -10,6 +10,11 @@
 #include "engine/pool_state.h"
 
 namespace lamina {
+namespace {
+
+constexpr size_t shrunk_part = 2;  // of its extents are left, or fewer: a leaf may be joined
+
+}  // namespace
 
 // What is covered is free only where nobody else can have it (A9); what may be is found by a walk.
 class MapMerges::Counts final : public LiveCounts {
@@ -60,7 +65,7 @@ Task<Result<>> MapMerges::run(std::vector<MergeWork> work, const Relocations& mo
   work_ = std::move(work);
   if (!moved.empty()) {
     moved_ = &moved;
-    LAMINA_CO_TRY(co_await find_overfull(leaves));
+    LAMINA_CO_TRY(co_await find_reshaped(leaves));
   }
   std::vector<Group> waiting = by_tree();
   while (!waiting.empty()) {
@@ -168,9 +173,10 @@ Task<Result<ImageMap>> MapMerges::merge_layers(const Group& group, size_t until)
   co_return made;
 }
 
-// Leaves that do not fit a block with what has moved. Where one map alone has the leaf, its merge
-// makes several of it; of a shared one every sharer would have to make his own.
-Task<Result<>> MapMerges::find_overfull(const std::vector<MovedLeaf>& leaves) {
+// Leaves that do not fit a block with what has moved, or have so few extents left that they and
+// their neighbours could be one. Where one map alone has the leaf, its merge makes several of it,
+// or one of several; of a shared one every sharer would have to make his own.
+Task<Result<>> MapMerges::find_reshaped(const std::vector<MovedLeaf>& leaves) {
   struct Uncounted final : LiveCounts {
     void data(Generation, int64_t) override {}
     void home(Generation, int64_t) override {}
@@ -199,7 +205,10 @@ Task<Result<>> MapMerges::find_overfull(const std::vector<MovedLeaf>& leaves) {
     const MovedLeaf& leaf = present[taken];
     const auto owner = last_forks.find(leaf.map);
     const bool owned = owner != last_forks.end() && node->header.birth > owner->second;
-    if (!owned || !moved_->apply(leaf.leaf, node->extents, uncounted) || fits(*node)) continue;
+    const size_t before = node->extents.size();
+    if (!owned || !moved_->apply(leaf.leaf, node->extents, uncounted)) continue;
+    const bool shrinks = node->extents.size() * shrunk_part <= before;
+    if (fits(*node) && !shrinks) continue;
     also_[leaf.map].push_back({node->header.begin, node->header.end});
   }
   co_await ahead.drain();
@@ -217,11 +226,14 @@ Task<Result<>> MapMerges::rewrite_moved(const std::vector<MovedLeaf>& leaves) {
     if (!block) co_return forward_error(block);
     auto node = unpack_node((*block)->span());
     if (!node) co_return forward_error(node);
+    const size_t before = node->extents.size();
     if (!moved_->apply(moved.leaf, node->extents, counts)) continue;
     if (!fits(*node)) {
       unmoved_.push_back(moved.leaf);
       continue;
     }
+    moved_extents_[moved.map] +=
+        static_cast<int64_t>(node->extents.size()) - static_cast<int64_t>(before);
     node->header.checkpoint = number_;
     LAMINA_CO_TRY(co_await sink_.put(*node));
   }

@@ -59,6 +59,12 @@ class MapMerges {
   ImageMap result(const MapStack& stack) const;
   // Data blocks that the merges put into trees, less those that are free for certain.
   int64_t added_blocks() const { return added_; }
+  // How many extents more, or fewer, a map has of what was moved; of leaves that several maps have,
+  // one is told.
+  int64_t moved_extents(MapId map) const {
+    const auto found = moved_extents_.find(map);
+    return found == moved_extents_.end() ? 0 : found->second;
+  }
   // Data blocks that were covered, but may be somebody else's.
   uint64_t maybe_dead_blocks() const { return maybe_dead_; }
   // Leaves that were too full for what had moved, and more than one map's: they are as they were.
@@ -80,7 +86,7 @@ class MapMerges {
   Task<Result<>> advance(Group group, std::vector<Group>& next);
   size_t in_common(const Group& group) const;
   Task<Result<ImageMap>> merge_layers(const Group& group, size_t until);
-  Task<Result<>> find_overfull(const std::vector<MovedLeaf>& leaves);
+  Task<Result<>> find_reshaped(const std::vector<MovedLeaf>& leaves);
   Task<Result<>> rewrite_moved(const std::vector<MovedLeaf>& leaves);
 
   PoolState& pool_;
@@ -94,6 +100,7 @@ class MapMerges {
   const Relocations* moved_ = nullptr;
   std::map<MapId, std::vector<BlockRange>> also_;  // by place
   std::map<Key, ImageMap> results_;
+  std::map<MapId, int64_t> moved_extents_;
   int64_t added_ = 0;
   uint64_t maybe_dead_ = 0;
   std::vector<NodeId> unmoved_;

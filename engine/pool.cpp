@@ -23,6 +23,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Blob>
     else
       pool->state_->start_preparing();
     if (pool->state_->devices_dropped()) pool->state_->start_showing_space();
+    pool->state_->start_watching_idle();
   }
   co_return pool;
 }
@@ -102,6 +103,14 @@ Task<Result<>> Pool::count_shares() {
 Result<> Pool::ask_shares() {
   LAMINA_TRY(state_->writable());
   state_->start_figures();
+  return {};
+}
+
+Result<> Pool::ask_aging() {
+  LAMINA_TRY(state_->writable());
+  if (state_->space.tier_count() == 1)
+    return fail(Code::unsupported, "the pool has one tier: there is none for data to age to");
+  state_->start_aging_all();
   return {};
 }
 

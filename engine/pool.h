@@ -115,6 +115,8 @@ struct PoolStatus {
   std::vector<BlobStatus> blobs;
   std::string mover_state, mover_policy;
   uint64_t moved_bytes = 0, emptied_segments = 0, gained_bytes = 0;  // by it, since open
+  uint64_t aged_bytes = 0;  // of what was moved, what went to another tier
+  uint64_t aging_asked = 0, aging_answered = 0;
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -232,6 +234,10 @@ class Pool {
   Task<Result<>> count_shares();
   // The same, in the background: done when status().walk.answered has come to what .asked is now.
   Result<> ask_shares();
+  // All data ages, as far down as the tiers have room, in the background: it has, as far as it was
+  // written before, when status().aging_answered has come to what .aging_asked is now. Errors:
+  // unsupported, there is one tier only.
+  Result<> ask_aging();
 
   // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
   // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.

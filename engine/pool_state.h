@@ -159,8 +159,14 @@ class PoolState final : public BlockSource {
   // Figures of everything that has been done so far (engine/space/walker.h), for the asker to look
   // at Walker::status(); or to wait for.
   void start_figures();
+  // All data ages as far as there is room; Pool::ask_aging() says how one hears of the end.
+  void start_aging_all();
+  // Looks now and then whether data has become idle, where there is a tier below the first.
+  void start_watching_idle();
   Task<Result<>> count_figures();
   bool closing() const;
+
+  std::atomic<uint64_t> aging_asked{0}, aging_answered{0};
 
   // --- surviving failures (A19), under the order lock
   bool end_epoch(Sequence cut);
@@ -216,6 +222,9 @@ class PoolState final : public BlockSource {
   Task<void> prepare();
   Task<void> show_space();
   Task<void> answer_figures();
+  Task<void> answer_aging();
+  Task<void> watch_idle();
+  Task<void> sleep_unless_closing(uint64_t duration_ns);
 
   std::atomic<uint64_t> segment_in_ns_{UINT64_MAX};  // how long the log was in the segment before
   std::atomic<uint64_t> segment_since_ns_{0};        // when it left that
@@ -224,6 +233,7 @@ class PoolState final : public BlockSource {
   bool checkpoint_started_ GUARDED_BY(background_mutex_) = false;
   bool showing_started_ GUARDED_BY(background_mutex_) = false;
   bool figures_started_ GUARDED_BY(background_mutex_) = false;
+  bool aging_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex images_mutex_;

@@ -79,6 +79,9 @@ PoolStatus Pool::status() {
   status.mover_state = moved.now ? "moving" : "idle";
   status.mover_policy = policy_name(moved.policy);
   status.moved_bytes = moved.bytes;
+  status.aged_bytes = moved.aged;
+  status.aging_asked = s.aging_asked;
+  status.aging_answered = s.aging_answered;
   status.emptied_segments = moved.victims;
   status.gained_bytes = moved.gained * s.space.segment_blocks() * block_size;
   status.data_bytes = s.checkpointer.used_blocks() * block_size;

@@ -61,7 +61,6 @@ Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Blo
   std::map<CheckpointNumber, Slot> found;
   CheckpointNumber oldest_backed = 0;
   for (const auto& blob : blobs) {
-    if (blob->superblock().kind != BlobKind::journal) continue;
     for (uint32_t place = 0; place < slot_ring_length; ++place) {
       size_t good = 0;
       for (const uint64_t offset : blob->slot_offsets(place)) {

@@ -11,6 +11,7 @@
 //   root, set     checkpoint sync
 //                 walk: asks for exclusive and shared of all devices to be counted anew; the answer
 //                 comes at once, status says when they are
+//                 age: asks for all data to age as far as the tiers have room; likewise
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
 //                 snapshot_some snapshot_some_read_only = SUFFIX, then a line for each device
@@ -34,10 +35,15 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@";
 
-constexpr std::array<std::string_view, 8> root_actions{"checkpoint",    "sync",
-                                                       "walk",          "grow",
-                                                       "snapshot_all",  "snapshot_all_read_only",
-                                                       "snapshot_some", "snapshot_some_read_only"};
+constexpr std::array<std::string_view, 9> root_actions{"checkpoint",
+                                                       "sync",
+                                                       "age",
+                                                       "walk",
+                                                       "grow",
+                                                       "snapshot_all",
+                                                       "snapshot_all_read_only",
+                                                       "snapshot_some",
+                                                       "snapshot_some_read_only"};
 constexpr std::array<std::string_view, 6> device_actions{
     "read_only", "snapshot", "snapshot_read_only", "clone", "rollback", "rollback_force"};
 
@@ -213,6 +219,7 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
   if (!on || !*on) co_return fail(Code::invalid);
   // Not waited for: the kernel keeps the root directory locked meanwhile.
   if (key == "walk") co_return pool_.ask_shares();
+  if (key == "age") co_return pool_.ask_aging();
   Task<Result<>> doing = key == "sync" ? pool_.sync() : pool_.checkpoint();
   co_return co_await doing;
 }

@@ -17,17 +17,6 @@ std::string dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string_view kind_name(BlobKind kind) {
-  switch (kind) {
-    case BlobKind::journal:
-      return "journal";
-    case BlobKind::transparent:
-      return "transparent";
-    case BlobKind::compression:
-      return "compression";
-  }
-  return "unknown";
-}
 
 std::string_view state_name(RangeState state) {
   switch (state) {
@@ -47,7 +36,7 @@ std::string_view state_name(RangeState state) {
 
 Json blob_json(const BlobStatus& blob) {
   return {{"name", blob.name},
-          {"kind", kind_name(blob.kind)},
+          {"kind", name_of(blob.kind)},
           {"tier", blob.tier},
           {"path", blob.path},
           {"size", blob.size},
@@ -200,6 +189,9 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
        {{"state", status.mover_state},
         {"policy", status.mover_policy},
         {"moved_bytes", status.moved_bytes},
+        {"aged_bytes", status.aged_bytes},
+        {"aging_asked", status.aging_asked},
+        {"aging_answered", status.aging_answered},
         {"emptied_segments", status.emptied_segments},
         {"gained_bytes", status.gained_bytes}}},
       {"walk", walk_json(status.walk)},
@@ -239,7 +231,9 @@ std::string metrics_text(const PoolStatus& status) {
   for (size_t i = 0; i < cause_count; ++i)
     m.labelled("written_bytes_total", "cause", cause_names[i], status.written[i]);
   m.one("discarded_bytes_total", "counter", "Discarded, on disks", status.discarded);
-  m.one("moved_bytes_total", "counter", "Moved by cleaning", status.moved_bytes);
+  m.one("moved_bytes_total", "counter", "Moved by cleaning and aging", status.moved_bytes);
+  m.one("aged_bytes_total", "counter", "Of what was moved, what went to another tier",
+        status.aged_bytes);
   m.one("gained_bytes_total", "counter", "Space that cleaning has made free, less what it filled",
         status.gained_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);

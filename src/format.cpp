@@ -94,7 +94,7 @@ void print(const MadePool& made, const FormatOptions& options) {
     nlohmann::ordered_json blobs = nlohmann::ordered_json::array();
     for (const MadeBlob& blob : made.blobs)
       blobs.push_back({{"name", blob.name},
-                       {"kind", "journal"},
+                       {"kind", blob.kind},
                        {"path", blob.path},
                        {"size", blob.size},
                        {"segment_bytes", blob.segment_bytes},
@@ -106,8 +106,8 @@ void print(const MadePool& made, const FormatOptions& options) {
   }
   std::printf("made pool \"%s\" (%s)\n", made.name.c_str(), to_text(made.uuid).c_str());
   for (const MadeBlob& blob : made.blobs)
-    std::printf("  %s: %s on %s, %u segments of %s\n", blob.name.c_str(),
-                format_size(blob.size).c_str(), blob.path.c_str(), blob.segment_count,
+    std::printf("  %s: %s, %s on %s, %u segments of %s\n", blob.name.c_str(),
+                blob.kind.c_str(), format_size(blob.size).c_str(), blob.path.c_str(), blob.segment_count,
                 format_size(blob.segment_bytes).c_str());
   std::printf("next: lamina mount %s MOUNTPOINT\n", options.pool.c_str());
 }

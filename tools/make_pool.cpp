@@ -86,7 +86,7 @@ Result<Superblock> superblock_for(const BlobConfig& blob, size_t index, const Ta
   if (!uuid) return forward_error(uuid);
   superblock.blob_uuid = *uuid;
   superblock.blob_name = blob.name;
-  superblock.kind = BlobKind::journal;
+  superblock.kind = blob_kind(blob.kind);
   superblock.tier = blob.tier;
   superblock.size = target.geometry.size;
   superblock.middle = target.geometry.middle;
@@ -131,7 +131,8 @@ Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root)
     Task<Result<>> wiping = wipe_edges(*targets[i].disk);
     LAMINA_CO_TRY(co_await wiping);
     blobs.push_back(std::make_unique<Blob>(targets[i].disk, *superblock));
-    made.blobs.push_back({config.blobs[i].name, config.blobs[i].path, superblock->size,
+    made.blobs.push_back({config.blobs[i].name, kind_name(config.blobs[i].kind),
+                          config.blobs[i].path, superblock->size,
                           blobs.back()->segment_bytes(), superblock->segment_count});
   }
   Task<Result<>> formatting = Pool::format(blobs, root);

@@ -18,7 +18,7 @@
 namespace lamina {
 
 struct MadeBlob {
-  std::string name, path;
+  std::string name, kind, path;
   uint64_t size = 0;  // bytes
   uint64_t segment_bytes = 0;
   uint32_t segment_count = 0;

@@ -38,6 +38,10 @@ Result<> check_identity(const Member& member, const PoolConfig& config) {
   if (found.pool_name != config.name)
     return fail(Code::invalid, wanted.place() + ": it belongs to the pool \"" + found.pool_name +
                                    "\", not to \"" + config.name + "\"");
+  if (found.blob_name == wanted.name && found.kind != blob_kind(wanted.kind))
+    return fail(Code::invalid, wanted.place() + ": the blob is of kind " + name_of(found.kind) +
+                                   ", the pool file says " + kind_name(wanted.kind) +
+                                   "; what a blob is was decided when it was made");
   if (found.blob_name != wanted.name) {
     const auto other =
         std::find_if(config.blobs.begin(), config.blobs.end(),
@@ -102,9 +106,21 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDis
 
 }  // namespace
 
+BlobKind blob_kind(BlobConfig::Kind kind) {
+  switch (kind) {
+    case BlobConfig::Kind::journal:
+      return BlobKind::journal;
+    case BlobConfig::Kind::transparent:
+      return BlobKind::transparent;
+    case BlobConfig::Kind::compression:
+      return BlobKind::compression;
+  }
+  return BlobKind::journal;
+}
+
 Result<> check_kinds(const PoolConfig& config) {
   for (const BlobConfig& blob : config.blobs)
-    if (blob.kind != BlobConfig::Kind::journal)
+    if (blob.kind == BlobConfig::Kind::compression)
       return fail(Code::unsupported, blob.place() + ": blobs of kind " + kind_name(blob.kind) +
                                          " are not available in this version; leave it out");
   return {};
@@ -142,6 +158,8 @@ Settings engine_settings(const PoolConfig& config) {
   settings.flush_after_ns = config.flush_after_ns;
   settings.reserve_percent = config.reserve_percent;
   settings.verify_reads = config.verify == PoolConfig::Verify::reads;
+  for (const auto& [blob, aging] : config.aging)
+    settings.aging[blob] = {aging.keep_free_percent, aging.idle_ns};
   settings.preallocate = config.preallocate == PoolConfig::Preallocate::check
                              ? Settings::Preallocate::check
                              : Settings::Preallocate::reserve;

@@ -31,6 +31,8 @@ struct OpenedBlobs {
 Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only,
                                      OpenDisk open_disk = open_file_disk);
 
+BlobKind blob_kind(BlobConfig::Kind kind);
+
 // The engine's share of a config.
 Settings engine_settings(const PoolConfig& config);
 

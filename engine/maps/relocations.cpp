@@ -45,6 +45,15 @@ void Relocations::count_data(LiveCounts& counts) const {
   }
 }
 
+uint64_t Relocations::blocks_from(Generation generation) const {
+  uint64_t blocks = 0;
+  auto at = std::partition_point(data_.begin(), data_.end(), [&](const Data& data) {
+    return data.from.generation < generation;
+  });
+  for (; at != data_.end() && at->from.generation == generation; ++at) blocks += at->blocks;
+  return blocks;
+}
+
 std::vector<Extent> Relocations::places(const Extent& data) const {
   std::vector<Extent> out;
   bool changed = false;

@@ -31,6 +31,8 @@ class Relocations {
   bool apply(NodeId leaf, std::vector<Extent>& extents, LiveCounts& counts) const;
   // Adds to the counts what moved, once for all leaves.
   void count_data(LiveCounts& counts) const;
+  // How many blocks have left that segment.
+  uint64_t blocks_from(Generation generation) const;
   bool empty() const { return data_.empty() && homes_.empty(); }
 
  private:

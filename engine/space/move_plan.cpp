@@ -13,6 +13,8 @@ namespace {
 
 // Aging goes on a little past its mark, so that it is a batch now and then and not a trickle.
 constexpr uint64_t batch_part = 32;  // of what the tier can store
+// What is sorted at once takes memory.
+constexpr uint64_t batch_blocks = 2 * gib / block_size;
 
 std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>& candidates,
                               size_t tier) {
@@ -44,6 +46,22 @@ std::set<Generation> to_clean(PoolState& pool, const std::vector<Segment>& rows,
   return choose_victims(rows, need);
 }
 
+uint64_t room_in(const PoolState& pool, size_t tier, const MoveNeed& asked) {
+  return pool.space.available(Claim::user, tier) *
+         MovedLayout(pool.space.segment_blocks(tier), asked.entry_bytes).payload();
+}
+
+// Everything, as far down as there is room.
+MovePlan to_age_all(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
+                    const MoveNeed& asked) {
+  for (size_t to = pool.space.tier_count() - 1; to > tier; --to) {
+    AgingNeed need{.over = UINT64_MAX, .room = std::min(room_in(pool, to, asked), batch_blocks)};
+    MovePlan plan{MovePolicy::aging, tier, to, choose_oldest(rows, need)};
+    if (!plan.empty()) return plan;
+  }
+  return {};
+}
+
 std::set<Generation> to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
                             const MoveNeed& asked) {
   Space& space = pool.space;
@@ -55,8 +73,7 @@ std::set<Generation> to_age(PoolState& pool, const std::vector<Segment>& rows, s
   AgingNeed need;
   if (live > most) need.over = (live - most + capacity / batch_part) * asked.widened;
   need.idle_before = pool.written_before(policy.idle_ns);
-  need.room = space.available(Claim::user, tier + 1) *
-              MovedLayout(space.segment_blocks(tier + 1), asked.entry_bytes).payload();
+  need.room = std::min(room_in(pool, tier + 1, asked), batch_blocks);
   const std::set<Generation> victims = choose_oldest(rows, need);
   if (!victims.empty()) space.forget_reads(tier);
   return victims;
@@ -74,7 +91,10 @@ MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, con
   for (size_t i = 0; i < tiers; ++i) {
     const size_t tier = (need.first_tier + i) % tiers;
     const std::vector<Segment> rows = those_in(pool, candidates, tier);
-    if (tier + 1 < tiers) {
+    if (need.age_all) {
+      MovePlan plan = to_age_all(pool, rows, tier, need);
+      if (!plan.empty()) return plan;
+    } else if (tier + 1 < tiers) {
       MovePlan plan{MovePolicy::aging, tier, tier + 1, to_age(pool, rows, tier, need)};
       if (!plan.empty()) return plan;
     }

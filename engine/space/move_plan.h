@@ -32,6 +32,7 @@ struct MovePlan {
 // what a block takes of a summary at the most. Empty: there is nothing to do, or the batch before
 // is not published yet.
 struct MoveNeed {
+  bool age_all = false;  // somebody wants all data to be in the last tier that has room
   size_t first_tier = 0;
   uint32_t widened = 1;
   size_t entry_bytes = 0;

@@ -40,10 +40,9 @@ MovedLayout Mover::layout(size_t tier) const {
   return MovedLayout(pool_.space.segment_blocks(tier), entry_bytes_);
 }
 
-MovePlan Mover::plan(const std::vector<Segment>& candidates, size_t first_tier,
-                     uint32_t widened) const {
-  return plan_moves(pool_, candidates,
-                    {.first_tier = first_tier, .widened = widened, .entry_bytes = entry_bytes_});
+MovePlan Mover::plan(const std::vector<Segment>& candidates, MoveNeed need) const {
+  need.entry_bytes = entry_bytes_;
+  return plan_moves(pool_, candidates, need);
 }
 
 bool Mover::fits_memory(size_t victims, size_t tier) const {
@@ -126,6 +125,7 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
   MovedWriter writer(pool_, batch.plan, std::move(batch.targets), entry_bytes_);
   PendingMoves pending;
   pending.epoch = pool_.identity.epoch;  // before anything is written (A19)
+  pending.walked = image.cut;
   auto filled = co_await fill(image, referrers, batch.plan, writer, pending.relocations);
   if (!filled) {
     // Nothing is published, so all of it comes back.
@@ -246,17 +246,17 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
       leave(generation, known.error().message);
       continue;
     }
+    (*victim)->forget_pieces();
     aliases.give_up_homes(generation);
     victims.emplace(generation, std::move(*victim));
   }
-  LAMINA_CO_TRY(co_await copy_pieces(moves.pieces, victims, writer, moved));
+  LAMINA_CO_TRY(co_await copy_pieces(std::move(moves.pieces), victims, writer, moved));
   co_return co_await state_facts(moves.facts, image.lineage, writer, moved);
 }
 
 // Neighbours of one map come to lie side by side.
-Task<Result<>> Mover::copy_pieces(const std::vector<MovedPiece>& unsorted, const Victims& victims,
+Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims& victims,
                                   MovedWriter& writer, Relocations& moved) {
-  std::vector<MovedPiece> pieces = unsorted;
   std::stable_sort(pieces.begin(), pieces.end(), [](const MovedPiece& a, const MovedPiece& b) {
     return std::tie(a.map, a.begin, a.sequence) < std::tie(b.map, b.begin, b.sequence);
   });

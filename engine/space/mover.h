@@ -21,8 +21,9 @@
 // What cleaning empties is read whole, as much at a time as memory may hold, and sorted so far.
 // Aging sorts all of its batch, so that what was written at random comes to lie in order, and reads
 // it block by block in that order where it is more than memory may hold: its source is the faster
-// tier. Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written;
-// some 100 bytes a block of what is sorted at once.
+// tier.
+// Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written; or some
+// 120 bytes for each extent of what is sorted at once.
 #pragma once
 
 #include <map>
@@ -51,7 +52,7 @@ class Mover {
   // `last`: nothing newer is moved.
   Mover(PoolState& pool, Sequence last);
 
-  MovePlan plan(const std::vector<Segment>& candidates, size_t first_tier, uint32_t widened) const;
+  MovePlan plan(const std::vector<Segment>& candidates, MoveNeed need) const;
 
   // As many of the victims as fit what may be taken of the target tier, the emptiest first, and the
   // right to what they fill again: a victim gains nothing until it is wholly empty, so none is
@@ -98,7 +99,7 @@ class Mover {
                             MovedWriter& writer, Relocations& moved, MovedAliases& aliases);
   static Result<> add_moves(const Image& image, const Victim& victim,
                             std::span<const Referrer* const> referrers, Moves& moves);
-  Task<Result<>> copy_pieces(const std::vector<MovedPiece>& pieces, const Victims& victims,
+  Task<Result<>> copy_pieces(std::vector<MovedPiece> pieces, const Victims& victims,
                              MovedWriter& writer, Relocations& moved);
   Task<Result<>> copy_window(std::span<const MovedPiece> pieces, const Victims& victims,
                              MovedWriter& writer, Relocations& moved);

@@ -190,6 +190,52 @@ Task<Result<>> Reclaimer::take_round(Wanted wanted) {
   co_return result;
 }
 
+Task<void> Reclaimer::be_busy() {
+  for (;;) {
+    Completion completion;
+    {
+      Lock lock(mutex_);
+      if (!busy_) {
+        busy_ = true;
+        co_return;
+      }
+      ended_.add(completion);
+    }
+    co_await completion;
+  }
+}
+
+Task<Result<>> Reclaimer::age_all() {
+  do {
+    // What was written lies below a cut, and what was moved is published.
+    LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+    co_await be_busy();
+    LAMINA_CO_TRY(co_await take_round(Wanted::aging));
+  } while (pool_.checkpointer.has_moves() && !pool_.closing());
+  // And the room that it left is there.
+  LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  LAMINA_CO_TRY(co_await measure(Wanted::figures));
+  LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  co_await be_busy();
+  co_return co_await take_round(Wanted::nothing);
+}
+
+bool Reclaimer::would_move() const {
+  const ImagePtr image = pool_.newest_image();
+  return !Mover(pool_, image->cut).plan(candidates(), {}).empty();
+}
+
+// What may be emptied: nobody will publish a first pointer into it, and no layer refers to it.
+std::vector<Segment> Reclaimer::candidates() const {
+  const ImagePtr image = pool_.newest_image();
+  std::vector<Segment> all;
+  for (const Segment& s : pool_.space.segments())
+    if (s.use == SegmentUse::sealed && holds_data(s) && s.settled_before(image->cut) &&
+        s.dead_in == 0)
+      all.push_back(s);
+  return all;
+}
+
 // What the walk has counted is exact, unless another checkpoint has counted on meanwhile.
 void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
                             const std::vector<Segment>& candidates) {
@@ -205,19 +251,17 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
 Task<Result<>> Reclaimer::round(Wanted wanted) {
   const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
+  pool_.checkpointer.watch_new_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
-  std::vector<Segment> candidates;
+  const std::vector<Segment> candidates = this->candidates();
   uint64_t hinted_dead = 0;
-  for (const Segment& s : pool_.space.segments()) {
-    const bool candidate = s.use == SegmentUse::sealed && holds_data(s) &&
-                           s.settled_before(image->cut) && s.dead_in == 0;
-    if (!candidate) continue;
-    candidates.push_back(s);
+  for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
-  }
   Mover mover(pool_, image->cut);
-  const MovePlan plan = mover.plan(candidates, next_tier_, widened_);
+  const MovePlan plan = mover.plan(
+      candidates,
+      {.age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_});
   if (plan.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead))
     co_return Result<>{};
@@ -246,7 +290,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   next_tier_ = plan.from + 1;
   auto batch = mover.batch(plan, *walked);
   if (!batch) co_return Result<>{};
-  if (!mover.pays(*batch, *walked)) {
+  if (wanted != Wanted::aging && !mover.pays(*batch, *walked)) {
     widened_ = std::min(2 * widened_, most_widened);
     co_return Result<>{};
   }

@@ -30,12 +30,16 @@ class Reclaimer {
   Task<Result<>> after_checkpoint();
   // What a round is to find out, besides what is worth finding out anyway: nothing; what is used,
   // for who waits for space; what each device has alone, for who looks; both, for who waits for
-  // space that may be his own already.
-  enum class Wanted : uint8_t { nothing, used, figures, owners };
+  // space that may be his own already; or that all data ages, for who has asked for that.
+  enum class Wanted : uint8_t { nothing, used, figures, owners, aging };
   // It is known as of the newest checkpoint, whatever the counts said. Walks, unless somebody just
   // has. Errors: busy, a walk for figures alone was given up; io, the maps could not be read whole,
   // so that figures are as old as before.
   Task<Result<>> measure(Wanted wanted);
+  // Moves all data down as far as there is room; it is published and durable when it returns.
+  Task<Result<>> age_all();
+  // Whether there is something to be moved now that users do not wait for.
+  bool would_move() const;
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
   Task<Result<>> make_room(Claim claim);
   // Free segments of files are allocated and written ahead of the log, so that its flushes do not
@@ -61,6 +65,8 @@ class Reclaimer {
     uint64_t dead_blocks = 0;
   };
   bool known(Wanted wanted, At image) const;
+  Task<void> be_busy();
+  std::vector<Segment> candidates() const;
   Task<Result<>> make_room_alone(Claim claim);
   Task<Result<>> take_round(Wanted wanted);
   Task<Result<>> round(Wanted wanted);

@@ -325,6 +325,12 @@ bool Space::share(Generation generation, Sequence copy) {
   return true;
 }
 
+bool Space::is_shared_since(Generation generation, Sequence cut) const {
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  return segment && segment->shared > cut;
+}
+
 void Space::mark_dead(Generation generation, CheckpointNumber in, uint64_t cut) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))

@@ -146,6 +146,7 @@ class Space final : public LiveCounts {
   // it any more. Whoever logs the copy holds an image in which, or in whose layers, it is alive.
   // False: no segment has that generation.
   bool share(Generation generation, Sequence copy);
+  bool is_shared_since(Generation generation, Sequence cut) const;
   // Unless something in it has been shared past `cut`, the image's, meanwhile.
   void mark_dead(Generation generation, CheckpointNumber in, uint64_t cut);
   void mark_stuck(Generation generation);

@@ -37,6 +37,8 @@ class Victim {
 
   // Blocks [begin, end) of it. Error corrupt: the summary does not know them.
   Result<std::vector<MovedPiece>> pieces(uint32_t begin, uint32_t end) const;
+  // When no more of them will be asked for: what is left takes 4 bytes a block, or the segment.
+  void forget_pieces() { data_ = {}; }
   // Carried, never made anew (B6).
   std::span<const uint32_t> checksums(const MovedPiece& piece) const;
   bool has_payload() const { return memory_.size() > 0; }

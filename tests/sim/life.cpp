@@ -116,6 +116,7 @@ void Life::work() {
   statistics_.full_answers += workload->full_answers();
   if (!running_) statistics_.operations_before_crash.push_back(workload->begun());
   if (running_) statistics_.survived_failures += machine_.store().status().survived_failures;
+  if (running_) statistics_.aged_bytes += machine_.store().status().aged_bytes;
   if (!running_) return;
   delete workload;
   if (report_.ok() && counts) count_space();

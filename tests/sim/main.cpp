@@ -2,7 +2,7 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|forks|full|damage|faults   what a run is (runs.h)
+//   sim --kind random|exhaustive|steady|forks|tiers|full|damage|faults   what a run is (runs.h)
 //   sim --jobs 2                  so many at once
 //   sim --at-least 10000          fails if fewer crashes than that were made
 //   sim --seed 17 --trace yes     every operation as it begins and ends
@@ -45,9 +45,10 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 7> kinds{{{"random", random_run},
+constexpr std::array<Kind, 8> kinds{{{"random", random_run},
                                      {"steady", steady_run},
                                      {"forks", forks_run},
+                                     {"tiers", tiers_run},
                                      {"full", full_run},
                                      {"damage", damage_run},
                                      {"faults", faults_run},
@@ -83,7 +84,7 @@ constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
 struct Totals {
   std::atomic<uint64_t> next, runs, failures;
   std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers,
-      survived;
+      survived, aged;
   std::array<std::atomic<uint64_t>, histogram_length> before_crash;
   std::array<std::atomic<uint64_t>, recovery_branch_count> branches;
 };
@@ -107,6 +108,7 @@ bool run_seed(const Options& options, uint64_t seed, Totals& totals) {
   totals.operations += statistics.operations;
   totals.full_answers += statistics.full_answers;
   totals.survived += statistics.survived_failures;
+  totals.aged += statistics.aged_bytes;
   for (uint64_t operations : statistics.operations_before_crash)
     ++totals.before_crash[std::min<size_t>(operations, histogram_length - 1)];
   for (size_t i = 0; i < recovery_branch_count; ++i)
@@ -182,11 +184,12 @@ void print(const Options& options, const Totals& totals) {
   };
   std::printf(
       "%s: %llu runs, %llu failed; %llu crashes (%llu while opening), %llu clean closes, "
-      "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived\n",
+      "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived, "
+      "%llu MiB aged\n",
       options.kind.name, number(totals.runs), number(totals.failures), number(totals.crashes),
       number(totals.crashes_while_opening), number(totals.clean_closes), number(totals.operations),
       static_cast<unsigned long long>(median(totals)), number(totals.full_answers),
-      number(totals.survived));
+      number(totals.survived), number(totals.aged) >> 20);
   std::printf("recovery:");
   for (size_t i = 0; i < recovery_branch_count; ++i)
     std::printf(" %s %llu", recovery_branch_names[i].data(), number(totals.branches[i]));
@@ -249,7 +252,7 @@ int main(int argc, char** argv) {
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
     std::fprintf(
         stderr,
-        "usage: sim [--kind random|exhaustive|steady|forks|full|damage|faults] [--seed N | "
+        "usage: sim [--kind random|exhaustive|steady|forks|tiers|full|damage|faults] [--seed N | "
         "--seeds A..B]\n"
         "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
     return 2;

@@ -43,6 +43,16 @@ PoolOptions random_pool_options(std::mt19937_64& random) {
   return options;
 }
 
+void add_tiers(PoolOptions& options, std::mt19937_64& random) {
+  options.lower.assign(1 + random() % 2, BlobKind::transparent);
+  for (unsigned tier = 0; tier < options.lower.size(); ++tier) {
+    Settings::Aging aging;
+    aging.keep_free_percent = static_cast<double>(20 + random() % 60);
+    aging.idle_ns = random() % 2 ? 1'000'000'000'000 : random() % 200'000'000;
+    options.settings.aging[tier == 0 ? text("fast", 0) : text("lower", tier)] = aging;
+  }
+}
+
 PoolMachine::PoolMachine(PoolOptions options, uint64_t seed, Report& report)
     : options_(std::move(options)), report_(report) {
   format(seed);
@@ -56,10 +66,14 @@ void PoolMachine::format(uint64_t seed) {
   Secret secret;
   randomise(pool, random);
   randomise(secret, random);
-  for (unsigned i = 0; i < options_.disks; ++i) {
+  const unsigned disks = options_.disks + static_cast<unsigned>(options_.lower.size());
+  for (unsigned i = 0; i < disks; ++i) {
+    const bool lower = i >= options_.disks;
     media_.push_back(std::make_unique<SimMedium>(text("disk", i), options_.disk_bytes));
     media_.back()->on_violation([this](const std::string& what) { report_.violation(what); });
-    const auto plan = Blob::plan(options_.disk_bytes, options_.segment_bytes, 64 * kib);
+    const uint64_t segment =
+        lower ? options_.segment_bytes << random() % 2 : options_.segment_bytes;
+    const auto plan = Blob::plan(options_.disk_bytes, segment, 64 * kib);
     LAMINA_CHECK(plan.has_value());
     Superblock superblock;
     superblock.pool = pool;
@@ -68,6 +82,11 @@ void PoolMachine::format(uint64_t seed) {
     superblock.blob = BlobId{static_cast<uint16_t>(i)};
     randomise(superblock.blob_uuid, random);
     superblock.blob_name = text("fast", i);
+    if (lower) {
+      superblock.tier = 1 + i - options_.disks;
+      superblock.kind = options_.lower[superblock.tier - 1];
+      superblock.blob_name = text("lower", superblock.tier);
+    }
     superblock.size = plan->size;
     superblock.middle = plan->middle;
     superblock.segment_blocks = plan->segment_blocks;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A real pool on simulated disks: one or two journal blobs whose every segment is watched for
-// writes out of order.
+// A real pool on simulated disks: one or two journal blobs, and blobs of other kinds in the tiers
+// below, whose every segment is watched for writes out of order.
 // Thread-safety: none. Ownership: of the media, which outlive crashes.
 #pragma once
 
@@ -24,7 +24,8 @@ enum class Failing : uint8_t {
 };
 
 struct PoolOptions {
-  unsigned disks = 1;
+  unsigned disks = 1;           // of the first tier
+  std::vector<BlobKind> lower;  // one blob a tier
   // Files keep retired segments allocated instead of discarding them, so only block devices are
   // watched for writes out of order.
   bool block_devices = true;
@@ -37,6 +38,8 @@ struct PoolOptions {
 };
 // Small memory and frequent checkpoints, so that a short run sees much.
 PoolOptions random_pool_options(std::mt19937_64& random);
+// Adds tiers below the first, into which data ages soon.
+void add_tiers(PoolOptions& options, std::mt19937_64& random);
 
 class PoolMachine final : public Machine {
  public:

@@ -57,17 +57,20 @@ void with_forks(WorkloadOptions& work) {
   work.weights[static_cast<size_t>(Action::checkpoint)] = 1;
 }
 
-PoolOptions on_small_disks(std::mt19937_64& random, bool one_disk) {
+enum class Disks : uint8_t { one_or_two, one, tiers };
+
+PoolOptions on_small_disks(std::mt19937_64& random, Disks disks) {
   PoolOptions pool = random_pool_options(random);
-  if (one_disk) pool.disks = 1;
+  if (disks == Disks::one) pool.disks = 1;
+  if (disks == Disks::tiers) add_tiers(pool, random);
   pool.disk_bytes = 64 * mib;
   return pool;
 }
 
 // What all runs begin with that overwrite a pool of small disks for a few long lives.
 struct SmallPool {
-  SmallPool(uint64_t seed, bool one_disk, Report& report)
-      : random(seed), pool(on_small_disks(random, one_disk)), machine(pool, random(), report) {
+  SmallPool(uint64_t seed, Disks disks, Report& report)
+      : random(seed), pool(on_small_disks(random, disks)), machine(pool, random(), report) {
     options.flush_after_ns = pool.settings.flush_after_ns;
     options.count_space = true;
   }
@@ -82,7 +85,8 @@ struct SmallPool {
   const PoolOptions pool;
   PoolMachine machine;
   LifeOptions options;
-  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;  // of the medium
+  const uint64_t blocks =
+      (pool.disks + pool.lower.size()) * pool.disk_bytes / block_size;  // of the media
 };
 
 }  // namespace
@@ -136,7 +140,7 @@ LifeStatistics faults_run(uint64_t seed, Report& report) {
 }
 
 LifeStatistics steady_run(uint64_t seed, Report& report) {
-  SmallPool small(seed, false, report);
+  SmallPool small(seed, Disks::one_or_two, report);
   small.options.lives = 6;
   // Two devices that together fill half of the medium, some 60 % of what users can store.
   small.overwrite(small.blocks * 45 / 100);
@@ -144,7 +148,7 @@ LifeStatistics steady_run(uint64_t seed, Report& report) {
 }
 
 LifeStatistics forks_run(uint64_t seed, Report& report) {
-  SmallPool small(seed, false, report);
+  SmallPool small(seed, Disks::one_or_two, report);
   small.options.lives = 6;
   // Six devices and two that are removed while open, each diverged from all others, would fill some
   // 60 % of what users can store; or much more than all.
@@ -157,8 +161,21 @@ LifeStatistics forks_run(uint64_t seed, Report& report) {
   return small.run(report);
 }
 
+LifeStatistics tiers_run(uint64_t seed, Report& report) {
+  SmallPool small(seed, Disks::tiers, report);
+  small.options.lives = 6;
+  small.overwrite(small.blocks * (20 + small.random() % 25) / 100);
+  WorkloadOptions& work = small.options.workload;
+  if (small.random() % 2) {
+    work.may_fill = true;
+    work.forks = 4;
+    with_forks(work);
+  }
+  return small.run(report);
+}
+
 LifeStatistics full_run(uint64_t seed, Report& report) {
-  SmallPool small(seed, true, report);
+  SmallPool small(seed, Disks::one, report);
   small.options.lives = 4;
   small.overwrite(small.blocks * 2);
   WorkloadOptions& work = small.options.workload;
