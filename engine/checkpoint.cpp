@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "engine/checkpoint_parts.h"
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -197,7 +198,8 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   cut.moves = std::exchange(moves_, {});
   if (!cut.moves.empty()) {
     watching_ = false;
-    for (const MovedLeaf& leaf : std::exchange(new_leaves_, {})) cut.moves.leaves.push_back(leaf);
+    for (const MovedLeaf& leaf : std::exchange(new_leaves_, {}))
+      if (!mutated(Mutation::forget_new_leaves)) cut.moves.leaves.push_back(leaf);
   }
   moves_taken_ = !cut.moves.empty();
   if (cut.moves.epoch != t.epoch) {

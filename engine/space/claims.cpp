@@ -18,8 +18,9 @@ constexpr uint64_t recovery_set_aside = chain_length;
 // As many as it takes to gain one more where everything is as full as that: with fewer the mover
 // could not begin any more, and users would get ENOSPC for what they own.
 constexpr auto mover_set_aside =
-    static_cast<uint64_t>((100 - least_kept_back_percent) / least_kept_back_percent) + 1;
-static_assert(mover_set_aside == 14);
+    static_cast<uint64_t>((100 - least_kept_back_percent) / least_kept_back_percent) + 1 +
+    kept_for_last_batches;
+static_assert(mover_set_aside == 16);
 // Segments that never hold users' data at rest: what the log is in and has named, two of nodes that
 // are filled and two that are, and what is set aside above users where the maps are small.
 constexpr uint64_t never_users = (1 + chain_length) + 4 + recovery_set_aside + log_set_aside +

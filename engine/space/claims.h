@@ -23,6 +23,12 @@ struct TierSize {
 // a checkpoint may have to write.
 uint64_t set_aside_above(Claim claim, const TierSize& tier, uint64_t node_bytes);
 
+// Of the mover's share. A batch may gain nothing, where leaves were made meanwhile or have no room
+// for what it moved; and one that may fill no segment cannot begin. So the last ones are for
+// batches that fill one, and only while users wait: then nothing else goes on that could spoil
+// them.
+inline constexpr uint64_t kept_for_last_batches = 2;
+
 // What users can ever store in it, blocks: the reserve is not in it (D5). `kept_back_percent`: of
 // what data can lie in, at least that.
 uint64_t capacity_blocks(const TierSize& tier, double kept_back_percent);

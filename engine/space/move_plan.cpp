@@ -25,8 +25,14 @@ std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>&
   return rows;
 }
 
-std::set<Generation> to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
-                              const MoveNeed& asked) {
+// How many segments a batch of cleaning may fill (kept_for_last_batches).
+uint64_t most_targets(uint64_t available, bool users_wait) {
+  if (available > kept_for_last_batches) return available - kept_for_last_batches;
+  return users_wait ? std::min<uint64_t>(available, 1) : 0;
+}
+
+MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
+                  const MoveNeed& asked) {
   const Space& space = pool.space;
   // What is dead, or seems so, comes back by itself.
   const uint64_t free = space.available(Claim::user, tier), low_mark = space.low_mark(tier);
@@ -40,10 +46,10 @@ std::set<Generation> to_clean(PoolState& pool, const std::vector<Segment>& rows,
   CleaningNeed need{.layout = MovedLayout(space.segment_blocks(tier), asked.entry_bytes)};
   // Until there is enough again, and as many as their survivors fit what the mover may take.
   need.missing = (low_mark + div_up(low_mark, 2) - coming) * asked.widened;
-  need.targets = space.available(Claim::mover, tier);
   need.urgent = free == 0;
+  need.targets = most_targets(space.available(Claim::mover, tier), need.urgent);
   need.newest = space.next_generation();
-  return choose_victims(rows, need);
+  return {MovePolicy::cleaning, tier, tier, choose_victims(rows, need), need.targets};
 }
 
 uint64_t room_in(const PoolState& pool, size_t tier, const MoveNeed& asked) {
@@ -56,14 +62,15 @@ MovePlan to_age_all(PoolState& pool, const std::vector<Segment>& rows, size_t ti
                     const MoveNeed& asked) {
   for (size_t to = pool.space.tier_count() - 1; to > tier; --to) {
     AgingNeed need{.over = UINT64_MAX, .room = std::min(room_in(pool, to, asked), batch_blocks)};
-    MovePlan plan{MovePolicy::aging, tier, to, choose_oldest(rows, need)};
+    MovePlan plan{MovePolicy::aging, tier, to, choose_oldest(rows, need),
+                  pool.space.available(Claim::user, to)};
     if (!plan.empty()) return plan;
   }
   return {};
 }
 
-std::set<Generation> to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
-                            const MoveNeed& asked) {
+MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
+                const MoveNeed& asked) {
   Space& space = pool.space;
   const Settings::Aging policy = pool.aging_of(tier);
   const uint64_t capacity = space.capacity_of(tier);
@@ -74,9 +81,10 @@ std::set<Generation> to_age(PoolState& pool, const std::vector<Segment>& rows, s
   if (live > most) need.over = (live - most + capacity / batch_part) * asked.widened;
   need.idle_before = pool.written_before(policy.idle_ns);
   need.room = std::min(room_in(pool, tier + 1, asked), batch_blocks);
-  const std::set<Generation> victims = choose_oldest(rows, need);
-  if (!victims.empty()) space.forget_reads(tier);
-  return victims;
+  MovePlan plan{MovePolicy::aging, tier, tier + 1, choose_oldest(rows, need),
+                space.available(Claim::user, tier + 1)};
+  if (!plan.empty()) space.forget_reads(tier);
+  return plan;
 }
 
 }  // namespace
@@ -95,10 +103,10 @@ MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, con
       MovePlan plan = to_age_all(pool, rows, tier, need);
       if (!plan.empty()) return plan;
     } else if (tier + 1 < tiers) {
-      MovePlan plan{MovePolicy::aging, tier, tier + 1, to_age(pool, rows, tier, need)};
+      MovePlan plan = to_age(pool, rows, tier, need);
       if (!plan.empty()) return plan;
     }
-    MovePlan plan{MovePolicy::cleaning, tier, tier, to_clean(pool, rows, tier, need)};
+    MovePlan plan = to_clean(pool, rows, tier, need);
     if (!plan.empty()) return plan;
   }
   return {};

@@ -22,6 +22,7 @@ struct MovePlan {
   MovePolicy policy = MovePolicy::cleaning;
   size_t from = 0, to = 0;  // tiers
   std::set<Generation> victims;
+  uint64_t targets = 0;  // segments that may be filled
   bool empty() const { return victims.empty(); }
   // Who asks for the segments that are filled: what stays in its tier is the mover's own work.
   Claim claim() const { return from == to ? Claim::mover : Claim::user; }

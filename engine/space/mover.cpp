@@ -88,14 +88,13 @@ std::optional<Mover::Batch> Mover::batch(const MovePlan& plan, const WalkResult&
   std::stable_sort(emptiest.begin(), emptiest.end(), [](const Segment& x, const Segment& y) {
     return x.live_blocks < y.live_blocks;
   });
-  const uint64_t limit = pool_.space.available(plan.claim(), plan.to);
   Batch batch;
   batch.plan = plan;
   batch.plan.victims.clear();
   for (const Segment& victim : emptiest) {
     CleaningBatch more = counted;
     more.add(victim);
-    if (more.targets() > limit) break;
+    if (more.targets() > plan.targets) break;
     counted = more;
     batch.plan.victims.insert(victim.name.generation);
   }

@@ -2,11 +2,10 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|forks|tiers|full|damage|faults   what a run is (runs.h)
-//   sim --jobs 2                  so many at once
-//   sim --at-least 10000          fails if fewer crashes than that were made
-//   sim --seed 17 --trace yes     every operation as it begins and ends
-//   sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
+//   sim --kind random|exhaustive|steady|forks|nearly_full|tiers|full|damage|faults   what a run is
+//   (runs.h) sim --jobs 2                  so many at once sim --at-least 10000          fails if
+//   fewer crashes than that were made sim --seed 17 --trace yes     every operation as it begins
+//   and ends sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
 // Exit code: 0, every promise was kept; 1, one was not, or a mutation went unnoticed; 2, usage.
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -45,16 +44,17 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 8> kinds{{{"random", random_run},
+constexpr std::array<Kind, 9> kinds{{{"random", random_run},
                                      {"steady", steady_run},
                                      {"forks", forks_run},
+                                     {"nearly_full", nearly_full_run},
                                      {"tiers", tiers_run},
                                      {"full", full_run},
                                      {"damage", damage_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 24> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -78,6 +78,7 @@ constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
     {"share_what_is_lost", Mutation::share_what_is_lost},
     {"forget_aliases", Mutation::forget_aliases},
     {"forget_last_copy", Mutation::forget_last_copy},
+    {"forget_new_leaves", Mutation::forget_new_leaves},
 }};
 
 // What the processes tell each other; lives in shared memory.

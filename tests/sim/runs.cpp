@@ -161,6 +161,21 @@ LifeStatistics forks_run(uint64_t seed, Report& report) {
   return small.run(report);
 }
 
+LifeStatistics nearly_full_run(uint64_t seed, Report& report) {
+  SmallPool small(seed, Disks::one, report);
+  small.options.lives = 4;
+  // 95 % of what users can store, all of it one owner's: it is overwritten for ever (promise 4).
+  small.overwrite(small.blocks * 70 / 100);
+  WorkloadOptions& work = small.options.workload;
+  work.workers = 4;
+  for (const Action action : {Action::copy, Action::create, Action::erase, Action::flush})
+    work.weights[static_cast<size_t>(action)] = 0;
+  work.weights[static_cast<size_t>(Action::create)] = 1;
+  work.weights[static_cast<size_t>(Action::checkpoint)] =
+      static_cast<unsigned>(small.random() % 3);
+  return small.run(report);
+}
+
 LifeStatistics tiers_run(uint64_t seed, Report& report) {
   SmallPool small(seed, Disks::tiers, report);
   small.options.lives = 6;

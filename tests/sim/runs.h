@@ -19,6 +19,8 @@ LifeStatistics random_run(uint64_t seed, Report& report);
 LifeStatistics steady_run(uint64_t seed, Report& report);
 // The same beside forks of forks, rollbacks and removals, cleaned meanwhile.
 LifeStatistics forks_run(uint64_t seed, Report& report);
+// The same on a pool that is nearly full of what one owner overwrites.
+LifeStatistics nearly_full_run(uint64_t seed, Report& report);
 // The same on three disks of three tiers, between which data ages.
 LifeStatistics tiers_run(uint64_t seed, Report& report);
 // More is written than fits: what was acknowledged stays, deleting works and makes room (promise
