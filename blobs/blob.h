@@ -25,6 +25,7 @@
 
 #include "base/task.h"
 #include "blobs/disk.h"
+#include "blobs/frame.h"
 #include "blobs/layout.h"
 #include "blobs/slot.h"
 #include "blobs/superblock.h"
@@ -58,6 +59,11 @@ class Blob {
   BlobId id() const { return superblock().blob; }
   uint32_t segment_blocks() const { return superblock().segment_blocks; }
   uint32_t segment_count() const { return superblock().segment_count; }
+  BlobKind kind() const { return superblock().kind; }
+  // How many addresses a segment has for payload: where it is compressed, more than it has blocks.
+  uint32_t address_blocks() const {
+    return segment_blocks() * (kind() == BlobKind::compression ? virtual_ratio : 1);
+  }
   uint64_t segment_bytes() const { return uint64_t{segment_blocks()} * block_size; }
   // Byte offset on the disk of a block of a segment.
   uint64_t offset(uint32_t segment, uint32_t block) const;

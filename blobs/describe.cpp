@@ -112,6 +112,8 @@ const char* name_of(SegmentClass kind) {
       return "log";
     case SegmentClass::nodes:
       return "nodes";
+    case SegmentClass::frames:
+      return "frames";
     case SegmentClass::moved:
       return "moved";
     case SegmentClass::headers:
@@ -131,7 +133,6 @@ const char* name_of(SegmentState state) {
   }
   return "unknown";
 }
-
 
 const char* verdict(const Secret* secret, bool good) {
   if (secret == nullptr) return "not checked, no secret is given";

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blobs/segment.h"
 
+#include "blobs/frame.h"
 #include "blobs/segment_format.h"
 
 namespace lamina {
 namespace {
 
 bool known_kind(SegmentClass kind) {
-  return kind >= SegmentClass::log && kind <= SegmentClass::headers;
+  return kind >= SegmentClass::log && kind <= SegmentClass::frames;
 }
 
 bool valid_size(const SegmentHeader& header) {
@@ -15,6 +16,9 @@ bool valid_size(const SegmentHeader& header) {
   if (header.front_blocks >= header.blocks) return false;
   const uint32_t begin = payload_begin(header.kind, header.blocks, header.front_blocks);
   if (begin > header.blocks || header.used_end > header.blocks) return false;
+  if (header.addressed > 0 && (header.kind != SegmentClass::frames ||
+                               header.addressed > header.blocks * uint64_t{virtual_ratio}))
+    return false;
   switch (header.state) {
     case SegmentState::open:
       return header.used_end == 0;
@@ -50,6 +54,7 @@ void pack_segment_header(const SegmentHeader& header, std::span<std::byte> block
   format.kind = raw(header.kind);
   format.state = raw(header.state);
   format.wall_ns.store(header.wall_ns);
+  format.addressed.store(header.addressed);
   store_block(format, block);
   store_block_checksum(block, plain_block_checksum(block));
 }
@@ -74,17 +79,20 @@ Result<SegmentHeader> unpack_segment_header(std::span<const std::byte> block) {
   header.front_blocks = format.front_blocks.load();
   header.used_end = format.used_end.load();
   header.wall_ns = format.wall_ns.load();
+  header.addressed = format.addressed.load();
   if (!all_zero(format.reserved) || !valid(header))
     return fail(Code::corrupt, "segment header: a value is out of range");
   return header;
 }
 
-uint32_t checksum_blocks(SegmentClass kind, uint32_t segment_blocks) {
+uint32_t array_blocks(SegmentClass kind, uint32_t segment_blocks) {
   constexpr uint32_t sums_per_block = block_size / sizeof(le32);
   switch (kind) {
     case SegmentClass::log:
     case SegmentClass::moved:
       return static_cast<uint32_t>(div_up(segment_blocks, sums_per_block));
+    case SegmentClass::frames:
+      return frame_index_blocks(segment_blocks);
     case SegmentClass::nodes:
     case SegmentClass::headers:
       return 0;
@@ -93,7 +101,7 @@ uint32_t checksum_blocks(SegmentClass kind, uint32_t segment_blocks) {
 }
 
 uint32_t payload_begin(SegmentClass kind, uint32_t segment_blocks, uint32_t front_blocks) {
-  return 1 + checksum_blocks(kind, segment_blocks) + front_blocks;
+  return 1 + array_blocks(kind, segment_blocks) + front_blocks;
 }
 
 }  // namespace lamina

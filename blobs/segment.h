@@ -3,9 +3,10 @@
 // names it, carries the pool's identity and secret under a plain checksum, and says its class.
 //
 //   block 0           header: written at open, at seal (not of nodes), and once more by the stamp
-//   [1, 1+S)          checksums, a plain array of le32, one a block of the segment: S blocks
+//   [1, 1+S)          checksums, a plain array of le32, one a block of the segment: S blocks; where
+//                     frames lie, their index (frame.h)
 //   [1+S, 1+S+F)      front summary, for classes without record headers (B4)
-//   [payload, ...)    records, nodes or moved data, filled front to back, written once
+//   [payload, ...)    records, nodes, moved data or frames, filled front to back, written once
 //   [..., N)          back summary, its last block at N-1
 //
 // Thread-safety: plain values.
@@ -23,7 +24,8 @@ namespace lamina {
 
 using Uuid = std::array<std::byte, 16>;
 
-enum class SegmentClass : uint8_t { log = 1, nodes = 2, moved = 3, headers = 4 };
+// `frames`: moved data that is compressed.
+enum class SegmentClass : uint8_t { log = 1, nodes = 2, moved = 3, headers = 4, frames = 5 };
 enum class SegmentState : uint8_t { open = 1, sealed = 2, retired = 3 };
 
 struct SegmentHeader {
@@ -38,6 +40,7 @@ struct SegmentHeader {
   uint32_t blocks = 0;        // N
   uint32_t front_blocks = 0;  // F
   uint32_t used_end = 0;      // sealed: first block after the payload; else 0
+  uint32_t addressed = 0;     // sealed, of frames: how many blocks are in them; else 0
   uint64_t wall_ns = 0;       // when this header was written
   friend bool operator==(const SegmentHeader&, const SegmentHeader&) = default;
 };
@@ -48,10 +51,10 @@ struct SegmentHeader {
 void pack_segment_header(const SegmentHeader& header, std::span<std::byte> block);
 Result<SegmentHeader> unpack_segment_header(std::span<const std::byte> block);
 
-// Blocks of checksums in a segment of that class: one per 1024 blocks; none where nodes or
-// headers lie, which carry their own.
-uint32_t checksum_blocks(SegmentClass kind, uint32_t segment_blocks);
-// First block that records, nodes or moved data may use.
+// Blocks of the array behind the header of a segment of that class: checksums, one block per 1024
+// blocks, none where nodes or headers lie, which carry their own; or the index of its frames.
+uint32_t array_blocks(SegmentClass kind, uint32_t segment_blocks);
+// First block that records, nodes, moved data or frames may use.
 uint32_t payload_begin(SegmentClass kind, uint32_t segment_blocks, uint32_t front_blocks);
 
 }  // namespace lamina

@@ -35,7 +35,8 @@ struct SegmentHeaderFormat {
   unsigned char kind;
   unsigned char state;
   le64 wall_ns;
-  std::array<unsigned char, 4008> reserved;
+  le32 addressed;
+  std::array<unsigned char, 4004> reserved;
   le64 checksum;
 };
 static_assert(is_block_format<SegmentHeaderFormat>);
@@ -52,7 +53,8 @@ static_assert(offsetof(SegmentHeaderFormat, blob) == 68);
 static_assert(offsetof(SegmentHeaderFormat, kind) == 70);
 static_assert(offsetof(SegmentHeaderFormat, state) == 71);
 static_assert(offsetof(SegmentHeaderFormat, wall_ns) == 72);
-static_assert(offsetof(SegmentHeaderFormat, reserved) == 80);
+static_assert(offsetof(SegmentHeaderFormat, addressed) == 80);
+static_assert(offsetof(SegmentHeaderFormat, reserved) == 84);
 static_assert(offsetof(SegmentHeaderFormat, checksum) == block_checksum_offset);
 
 }  // namespace lamina

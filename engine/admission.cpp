@@ -18,7 +18,8 @@ uint64_t PoolState::used_blocks_bound() const {
 }
 
 uint64_t PoolState::merged_blocks_bound() const {
-  return checkpointer.used_blocks() + reserved_blocks + space.metadata_blocks();
+  const uint64_t data = checkpointer.used_blocks();
+  return data - std::min(data, space.saved_blocks()) + reserved_blocks + space.metadata_blocks();
 }
 
 void PoolState::look_at_space(bool refused) {
@@ -44,6 +45,8 @@ Task<PoolState::Need> PoolState::need_of(uint64_t range_blocks, std::vector<Exte
     const uint64_t blocks = extent.length().value;
     if (extent.reserved) reserved += blocks;
     if (extent.kind != ExtentKind::data || mutated(Mutation::refuse_overwrites)) continue;
+    // D4: a frame goes as a whole, so what is overwritten of one gives nothing back for certain.
+    if (space.is_compressed(extent.address.generation)) continue;
     const auto alone = shared ? shared->alone(extent.address, blocks, holder.last_share)
                               : std::optional<uint64_t>{};
     uint64_t own = alone.value_or(0);

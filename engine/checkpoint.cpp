@@ -352,6 +352,7 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
   for (const Generation target : cut.moves.targets) pool_.space.settle(target, cut.log.last);
   pool_.space.settle_nodes(made.number);
   made.counts.add_to(pool_.space);
+  pool_.space.count_saved();
   pool_.add_image(std::move(shared));
   pool_.written_times.note(cut.log.last, pool_.settings.background->wall_ns());
   return true;

@@ -8,6 +8,7 @@
 namespace lamina {
 namespace {
 
+constexpr int default_level = 3;
 constexpr uint64_t slow_segment_ns = 50'000'000;  // to fill one, where it is synced in small pieces
 
 }  // namespace
@@ -20,6 +21,7 @@ PoolState::PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_
       name(std::move(the_name)),
       space(blobs, settings.reserve_percent),
       sums(settings.sums_bytes),
+      frames(settings.frames_bytes),
       log(identity, settings, space, sums, counters),
       nodes(*this, settings.nodes_bytes),
       writer(identity, settings, space, counters),
@@ -104,6 +106,14 @@ Settings::Aging PoolState::aging_of(size_t tier) const {
     all->idle_ns = std::min(all->idle_ns, one.idle_ns);
   }
   return *all;
+}
+
+int PoolState::level_of(size_t tier) const {
+  for (const size_t at : space.tier(tier).blobs) {
+    const auto found = settings.levels.find(blobs[at]->superblock().blob_name);
+    if (found != settings.levels.end()) return found->second;
+  }
+  return default_level;
 }
 
 Sequence PoolState::written_before(uint64_t age_ns) const {

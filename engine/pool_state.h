@@ -17,6 +17,7 @@
 #include "engine/checkpoint.h"
 #include "engine/counters.h"
 #include "engine/devices.h"
+#include "engine/frame_cache.h"
 #include "engine/image.h"
 #include "engine/log/log.h"
 #include "engine/maps/node_store.h"
@@ -143,6 +144,7 @@ class PoolState final : public BlockSource {
 
   // When data of a tier ages.
   Settings::Aging aging_of(size_t tier) const;
+  int level_of(size_t tier) const;  // of zstd
   // The newest entry that is known to be at least so old; 0: none is.
   Sequence written_before(uint64_t age_ns) const;
 
@@ -185,6 +187,7 @@ class PoolState final : public BlockSource {
   Counters counters;
   Space space;
   Sums sums;
+  FrameCache frames;
   Log log;
   NodeStore nodes;
   Devices devices;  // guarded by log.order()

@@ -12,9 +12,18 @@ namespace lamina {
 
 Result<> ReadPlan::add(PoolState& pool, DeviceBlock place, Address address,
                        std::span<std::byte> into) {
-  if (!pool.space.locate(address))
-    return fail(Code::io, "a map points at a segment that is not there (A14)");
-  pieces_.push_back({place, address, into});
+  const auto at = pool.space.locate(address);
+  if (!at) return fail(Code::io, "a map points at a segment that is not there (A14)");
+  const uint64_t blocks = into.size() / block_size;
+  if (pool.space.tier_count() > 1) pool.space.note_read(address.generation, blocks);
+  if (at->kind != SegmentClass::frames) {
+    pieces_.push_back({place, address, into});
+    return {};
+  }
+  framed_pieces_.push_back({place, address, into});
+  for (uint64_t block = address.block; block < address.block + blocks;
+       block = round_down(block, frame_blocks) + frame_blocks)
+    frames_.want(address.generation, static_cast<uint32_t>(block / frame_blocks));
   return {};
 }
 
@@ -52,6 +61,16 @@ Task<Result<>> ReadPlan::fetch(PoolState& pool, bool cached_sums) {
                  pages_.back().block.span());
     }
   }
+  if (!frames_.empty()) {
+    auto framed = co_await frames_.read(pool, cached_sums);
+    if (!framed) {
+      co_await batch;
+      bad_ = {
+          framed_pieces_.front().place,
+          framed_pieces_.back().place + BlockCount{framed_pieces_.back().into.size() / block_size}};
+      co_return framed;
+    }
+  }
   co_await batch;
   if (!batch.ok()) {
     bad_ = {pieces_.front().place,
@@ -59,9 +78,28 @@ Task<Result<>> ReadPlan::fetch(PoolState& pool, bool cached_sums) {
     co_return batch.result();
   }
   for (const Page& page : pages_) pool.sums.put(page.generation, page.index, page.block.span());
+  for (const Piece& piece : framed_pieces_) LAMINA_CO_TRY(copy_from_frames(piece));
   if (!verifies) co_return Result<>{};
   for (const Piece& piece : pieces_) LAMINA_CO_TRY(verify(pool, piece));
   co_return Result<>{};
+}
+
+// A bad frame loses only those of its blocks that are wanted, and a bad block itself alone.
+Result<> ReadPlan::copy_from_frames(const Piece& piece) {
+  const auto blocks = static_cast<uint32_t>(piece.into.size() / block_size);
+  for (uint32_t i = 0; i < blocks; ++i) {
+    const uint32_t block = piece.address.block + i, in_frame = block % frame_blocks;
+    const Frame* frame = frames_.frame(piece.address.generation, block / frame_blocks);
+    if (!frame || in_frame >= frame->blocks() || !frame->good[in_frame]) {
+      const DeviceBlock at = piece.place + BlockCount{i};
+      bad_ = {at, at + BlockCount{1}};
+      return fail(Code::io,
+                  frame ? "a block does not match its checksum" : "a compressed frame is damaged");
+    }
+    std::memcpy(piece.into.data() + size_t{i} * block_size,
+                frame->data.data() + size_t{in_frame} * block_size, block_size);
+  }
+  return {};
 }
 
 Result<> ReadPlan::verify(PoolState& pool, const Piece& piece) {

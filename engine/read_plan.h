@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one read has to fetch: data straight into the reader's memory, and the pages of checksums
-// that are not cached, in one submission (E7). Then every block is verified.
+// that are not cached, in one submission (E7). Then every block is verified. Of what is compressed,
+// the frames that it is in, no more of them, and no less.
 // Thread-safety: one coroutine. Ownership: of the pages it fetches, not of the reader's memory.
 #pragma once
 
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "base/task.h"
 #include "base/units.h"
+#include "engine/frame_reader.h"
 
 namespace lamina {
 
@@ -21,7 +23,7 @@ class ReadPlan {
  public:
   // `place`: of the first block in the device, for messages.
   Result<> add(PoolState& pool, DeviceBlock place, Address address, std::span<std::byte> into);
-  bool empty() const { return pieces_.empty(); }
+  bool empty() const { return pieces_.empty() && framed_pieces_.empty(); }
   // Error io: a disk failed, or a block does not match its checksum; bad() says which.
   Task<Result<>> run(PoolState& pool);
   Task<Result<>> run_again(PoolState& pool);
@@ -42,7 +44,11 @@ class ReadPlan {
   Result<> verify(PoolState& pool, const Piece& piece);
   Page* page_of(Address address);
 
-  std::vector<Piece> pieces_;
+  Result<> copy_from_frames(const Piece& piece);
+
+  std::vector<Piece> pieces_;         // of plain blocks
+  std::vector<Piece> framed_pieces_;  // of blocks in frames
+  FrameReader frames_;
   std::list<Page> pages_;  // addresses must stay while they are read into
   BlockRange bad_{};
 };

@@ -48,6 +48,8 @@ class Rebuilt {
   static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);
   RebuiltDevice* find(DeviceId id);
   Task<Result<>> read_payload(Address address, std::span<std::byte> into);
+  static Task<Result<>> read_frame(const ScannedSegment& segment, uint32_t block,
+                                   std::span<std::byte> into);
 
   Scan scan_;
   std::map<DeviceId, RebuiltDevice> devices_;

@@ -136,7 +136,7 @@ Task<Result<bool>> Scanner::summary(size_t index, bool back) {
   ScannedSegment& segment = out_.segments[index];
   const SegmentHeader& header = segment.header;
   const Secret& secret = header.secret;
-  const uint32_t front = 1 + checksum_blocks(header.kind, header.blocks);
+  const uint32_t front = 1 + array_blocks(header.kind, header.blocks);
   const uint32_t edge = back ? header.blocks - 1 : front;
   Buffer first(block_size);
   auto edge_task = read(segment, edge, first.span());
@@ -158,12 +158,13 @@ Task<Result<bool>> Scanner::summary(size_t index, bool back) {
 }
 
 Task<Result<bool>> Scanner::sums(ScannedSegment& segment, uint64_t expected) {
-  const uint32_t count = checksum_blocks(segment.header.kind, segment.header.blocks);
+  const uint32_t count = array_blocks(segment.header.kind, segment.header.blocks);
   Buffer blocks(uint64_t{count} * block_size);
   auto task = read(segment, 1, blocks.span());
   LAMINA_CO_TRY(co_await task);
   if (plain_checksum(blocks.span()) != expected) co_return false;
-  for (size_t i = 0; i < segment.sums.size(); ++i) {
+  const size_t words = std::min(segment.sums.size(), blocks.size() / sizeof(le32));
+  for (size_t i = 0; i < words; ++i) {
     le32 value;
     std::memcpy(value.bytes.data(), blocks.data() + i * sizeof value, sizeof value);
     segment.sums[i] = value.load();

@@ -149,6 +149,7 @@ Result<> Recovery::load() {
   pool_.dead_blocks = image->dead_blocks;
   restore_devices(pool_, tables, image);
   pool_.add_image(image);
+  pool_.space.count_saved();
   pool_.written_times.note(slot.cut, slot.wall_ns);
   pool_.space.set_node_bytes(resume_.metadata_bytes);
   return {};
@@ -191,12 +192,14 @@ Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
     std::vector<uint32_t> all(blob->segment_count());
     std::iota(all.begin(), all.end(), 0);
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(all))) {
-      const bool whole = header.kind == SegmentClass::moved && header.state == SegmentState::sealed;
+      const bool whole =
+          (header.kind == SegmentClass::moved || header.kind == SegmentClass::frames) &&
+          header.state == SegmentState::sealed;
       if (!whole || !wanted.contains(header.generation)) continue;
       count(RecoveryBranch::moved_adopted);
       const SegmentName name{blob->id(), header.index, header.generation};
-      LAMINA_CO_TRY(pool_.space.claim_named(name, SegmentClass::moved));
-      pool_.space.seal_recovered(name.generation, header.used_end);
+      LAMINA_CO_TRY(pool_.space.claim_named(name, header.kind));
+      pool_.space.seal_recovered(name.generation, header.used_end, header.addressed);
       pool_.space.settle(name.generation, chosen_.slot.cut);
     }
   }
@@ -297,7 +300,7 @@ Task<Result<>> Recovery::seal_left_open() {
       continue;
     }
     const bool unpublished =
-        s.kind == SegmentClass::moved && (s.settled == 0 || s.settled > chosen_.slot.cut);
+        s.kind != SegmentClass::log && (s.settled == 0 || s.settled > chosen_.slot.cut);
     if (s.use == SegmentUse::open || (s.use == SegmentUse::sealed && unpublished)) {
       count(RecoveryBranch::orphan_retired);
       pool_.space.retire(s.name.generation);

@@ -21,6 +21,7 @@ struct Settings {
   uint64_t layers_bytes = 64 * mib;  // changes not merged yet; a checkpoint starts well before
   uint64_t tail_bytes = 64 * mib;    // written but not known to be durable
   uint64_t sums_bytes = 64 * mib;    // cached payload checksums
+  uint64_t frames_bytes = 64 * mib;  // cached frames, decompressed
   uint64_t flush_after_ns = 1'000'000'000;
   uint64_t checkpoint_log_bytes = 1 * gib;  // of log, after which a checkpoint starts
   double reserve_percent = 0;  // of what data can lie in, kept back from users; 7 at least
@@ -35,6 +36,7 @@ struct Settings {
     friend bool operator==(const Aging&, const Aging&) = default;
   };
   std::map<std::string, Aging> aging;  // by the blob's name; the defaults serve without
+  std::map<std::string, int> levels;   // of zstd, of compression blobs, likewise
   enum class Preallocate : uint8_t { reserve, check } preallocate = Preallocate::reserve;
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
   // outlive the pool.

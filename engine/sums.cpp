@@ -71,12 +71,19 @@ void Sums::unpin(Generation generation) {
 
 void Sums::forget(Generation generation, uint32_t segment_blocks) {
   Lock lock(mutex_);
-  for (uint32_t page = 0; page * page_blocks < segment_blocks; ++page) {
-    const auto found = pages_.find(key(generation, page));
-    if (found == pages_.end()) continue;
-    order_.erase(found->second.place);
-    pages_.erase(found);
-  }
+  for (uint32_t page = 0; page * page_blocks < segment_blocks; ++page) drop(generation, page);
+}
+
+void Sums::forget_page(Generation generation, uint32_t page) {
+  Lock lock(mutex_);
+  drop(generation, page);
+}
+
+void Sums::drop(Generation generation, uint32_t page) {
+  const auto found = pages_.find(key(generation, page));
+  if (found == pages_.end()) return;
+  order_.erase(found->second.place);
+  pages_.erase(found);
 }
 
 size_t Sums::bytes() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload checksums: a bounded cache of the pages that lie at a fixed place in each segment, and
-// the arrays of segments that have not been sealed yet, which only memory has.
+// the arrays of segments that have not been sealed yet, which only memory has. Of segments of
+// frames the pages say where those lie; a frame's number takes the place of a block's.
 // Thread-safety: all methods from any thread.
 #pragma once
 
@@ -38,6 +39,7 @@ class Sums {
   void pin(Generation generation, SegmentSums sums);
   void unpin(Generation generation);
   void forget(Generation generation, uint32_t segment_blocks);
+  void forget_page(Generation generation, uint32_t page);
   size_t bytes() const;
 
  private:
@@ -50,6 +52,7 @@ class Sums {
   static Key key(Generation generation, uint32_t page) {
     return uint64_t{raw(generation)} << 32 | page;
   }
+  void drop(Generation generation, uint32_t page) REQUIRES(mutex_);
   const uint32_t* page_of(Generation generation, uint32_t block) REQUIRES(mutex_);
 
   const size_t limit_;  // pages

@@ -150,6 +150,7 @@ void put(Writer& w, const Segment& s) {
   w.number(zigzag(s.homes));
   w.number(uint64_t{s.used_blocks});
   w.number(s.oldest);
+  w.number(uint64_t{s.addressed});
 }
 
 Segment get_segment(Reader& r) {
@@ -160,7 +161,7 @@ Segment get_segment(Reader& r) {
   const uint64_t use = r.at_most(raw(SegmentUse::stuck));
   if (use == 0) r.refuse();
   s.use = static_cast<SegmentUse>(use);
-  const uint64_t kind = r.at_most(raw(SegmentClass::headers));
+  const uint64_t kind = r.at_most(raw(SegmentClass::frames));
   if (kind == 0) r.refuse();
   s.kind = static_cast<SegmentClass>(kind);
   s.settled = r.number();
@@ -169,6 +170,7 @@ Segment get_segment(Reader& r) {
   s.homes = unzigzag(r.number());
   s.used_blocks = static_cast<uint32_t>(r.at_most(UINT32_MAX));
   s.oldest = r.number();
+  s.addressed = static_cast<uint32_t>(r.at_most(UINT32_MAX));
   return s;
 }
 

@@ -99,7 +99,7 @@ class SegmentCheck {
   }
 
   Task<void> check_checksums(const Summary& summary) {
-    const uint32_t count = checksum_blocks(header_.kind, blob_.segment_blocks());
+    const uint32_t count = array_blocks(header_.kind, blob_.segment_blocks());
     if (count == 0) co_return;
     Buffer blocks(uint64_t{count} * block_size);
     Task<Result<>> reading = read_blocks(blob_, blob_.offset(index_, 1), blocks.span());

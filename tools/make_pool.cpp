@@ -111,7 +111,6 @@ Result<Superblock> new_identity(const std::string& name, uint64_t now_ns) {
 }  // namespace
 
 Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root) {
-  LAMINA_CO_TRY(check_kinds(config));
   // Everything is looked at, and locked, before the first byte is written.
   std::vector<Target> targets;
   for (const BlobConfig& blob : config.blobs) {
@@ -132,8 +131,8 @@ Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root)
     LAMINA_CO_TRY(co_await wiping);
     blobs.push_back(std::make_unique<Blob>(targets[i].disk, *superblock));
     made.blobs.push_back({config.blobs[i].name, kind_name(config.blobs[i].kind),
-                          config.blobs[i].path, superblock->size,
-                          blobs.back()->segment_bytes(), superblock->segment_count});
+                          config.blobs[i].path, superblock->size, blobs.back()->segment_bytes(),
+                          superblock->segment_count});
   }
   Task<Result<>> formatting = Pool::format(blobs, root);
   LAMINA_CO_TRY(co_await formatting);

@@ -118,16 +118,7 @@ BlobKind blob_kind(BlobConfig::Kind kind) {
   return BlobKind::journal;
 }
 
-Result<> check_kinds(const PoolConfig& config) {
-  for (const BlobConfig& blob : config.blobs)
-    if (blob.kind == BlobConfig::Kind::compression)
-      return fail(Code::unsupported, blob.place() + ": blobs of kind " + kind_name(blob.kind) +
-                                         " are not available in this version; leave it out");
-  return {};
-}
-
 Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk open_disk) {
-  LAMINA_CO_TRY(check_kinds(config));
   OpenedBlobs opened;
   std::vector<Member> members;
   for (const BlobConfig& blob : config.blobs) {
@@ -160,6 +151,8 @@ Settings engine_settings(const PoolConfig& config) {
   settings.verify_reads = config.verify == PoolConfig::Verify::reads;
   for (const auto& [blob, aging] : config.aging)
     settings.aging[blob] = {aging.keep_free_percent, aging.idle_ns};
+  for (const BlobConfig& blob : config.blobs) settings.levels[blob.name] = blob.level;
+  settings.frames_bytes = config.memory.frames;
   settings.preallocate = config.preallocate == PoolConfig::Preallocate::check
                              ? Settings::Preallocate::check
                              : Settings::Preallocate::reserve;

@@ -5,7 +5,7 @@
 // Ownership: the blobs hold their disks, and with them the locks that keep others away.
 // Errors, with path and what to do: not_found, a path is missing or holds no pool; busy; invalid, a
 //   member of another pool, or two swapped; corrupt, a member is cut short or no superblock copy is
-//   good; unsupported, a newer format, or a kind that this version cannot serve; access; io.
+//   good; unsupported, a newer format; access; io.
 #pragma once
 
 #include <memory>
@@ -35,8 +35,5 @@ BlobKind blob_kind(BlobConfig::Kind kind);
 
 // The engine's share of a config.
 Settings engine_settings(const PoolConfig& config);
-
-// Ok, or unsupported: names the first blob of a kind that this version cannot serve.
-Result<> check_kinds(const PoolConfig& config);
 
 }  // namespace lamina

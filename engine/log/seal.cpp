@@ -27,7 +27,7 @@ Task<Result<>> seal_log_segment(const PoolIdentity& identity, Blob& blob, TailSe
                                 uint64_t wall_ns, Counters& counters) {
   const SegmentName& name = segment.name;
   const uint32_t blocks = blob.segment_blocks();
-  const uint32_t sum_blocks = checksum_blocks(SegmentClass::log, blocks);
+  const uint32_t sum_blocks = array_blocks(SegmentClass::log, blocks);
   SegmentHeader header;
   header.pool = identity.pool;
   header.secret = identity.secret;

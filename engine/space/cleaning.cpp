@@ -57,7 +57,7 @@ std::set<Generation> best(const std::vector<Segment>& segments, const CleaningNe
 }  // namespace
 
 void CleaningBatch::add(const Segment& victim) {
-  live_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.live_blocks));
+  live_ += victim.live_room();
   facts_ += static_cast<uint64_t>(std::max<int64_t>(0, victim.homes));
 }
 

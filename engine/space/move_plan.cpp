@@ -43,7 +43,8 @@ MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
   }
   if (coming >= low_mark) return {};
-  CleaningNeed need{.layout = MovedLayout(space.segment_blocks(tier), asked.entry_bytes)};
+  CleaningNeed need{.layout = MovedLayout(space.segment_blocks(tier), asked.entry_bytes,
+                                          space.moved_class(tier))};
   // Until there is enough again, and as many as their survivors fit what the mover may take.
   need.missing = (low_mark + div_up(low_mark, 2) - coming) * asked.widened;
   need.urgent = free == 0;
@@ -53,8 +54,10 @@ MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier
 }
 
 uint64_t room_in(const PoolState& pool, size_t tier, const MoveNeed& asked) {
-  return pool.space.available(Claim::user, tier) *
-         MovedLayout(pool.space.segment_blocks(tier), asked.entry_bytes).payload();
+  return pool.space.available(Claim::user, tier) * MovedLayout(pool.space.segment_blocks(tier),
+                                                               asked.entry_bytes,
+                                                               pool.space.moved_class(tier))
+                                                       .payload();
 }
 
 // Everything, as far down as there is room.

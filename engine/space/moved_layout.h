@@ -8,19 +8,22 @@
 #include <cstdint>
 
 #include "base/units.h"
+#include "blobs/segment.h"
 
 namespace lamina {
 
 // The most that an entry of one block takes in a summary, and so what a block takes of longer ones:
-// of a map up to that one, with a number up to that, in segments of so many blocks.
-size_t moved_entry_bytes(MapId newest, Sequence last, uint32_t segment_blocks);
+// of a map up to that one, with a number up to that, in segments of so many addresses.
+size_t moved_entry_bytes(MapId newest, Sequence last, uint32_t address_blocks);
 
 class MovedLayout {
  public:
   // What a pool of any age can count on: any number below 2^42, in one of 2^21 maps, on a device of
   // 128 TiB.
   static constexpr size_t most_entry_bytes = 18;
-  explicit MovedLayout(uint32_t segment_blocks, size_t entry_bytes = most_entry_bytes);
+  // Of frames: where nothing gets smaller.
+  explicit MovedLayout(uint32_t segment_blocks, size_t entry_bytes = most_entry_bytes,
+                       SegmentClass kind = SegmentClass::moved);
 
   // Blocks kept for the front summary, and for the back one (B4): as few as hold an entry a block.
   uint32_t summary() const { return summary_; }

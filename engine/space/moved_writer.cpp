@@ -21,11 +21,20 @@ constexpr uint64_t write_bytes = mib;  // of one request
 
 }  // namespace
 
+MovedWriter::MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Space::Permit> permits,
+                         size_t entry_bytes)
+    : pool_(pool),
+      tier_(plan.to),
+      kind_(pool.space.moved_class(plan.to)),
+      claim_(plan.claim()),
+      permits_(std::move(permits)),
+      entry_bytes_a_block_(entry_bytes) {}
+
 std::optional<SegmentName> MovedWriter::take() {
-  if (permits_.empty()) return pool_.space.take(SegmentClass::moved, claim_, tier_);
+  if (permits_.empty()) return pool_.space.take(kind_, claim_, tier_);
   Space::Permit permit = std::move(permits_.back());
   permits_.pop_back();
-  return pool_.space.take(SegmentClass::moved, std::move(permit));
+  return pool_.space.take(kind_, std::move(permit));
 }
 
 Result<> MovedWriter::open(bool for_facts) {
@@ -34,31 +43,43 @@ Result<> MovedWriter::open(bool for_facts) {
   Blob& blob = pool_.space.blob(name->blob);
   name_ = *name;
   blocks_ = blob.segment_blocks();
-  const MovedLayout layout(blocks_, entry_bytes_a_block_);
+  if (!payload_)
+    payload_ = SegmentPayload::make(blob, {.secret = pool_.identity.secret,
+                                           .workers = pool_.settings.workers,
+                                           .level = pool_.level_of(tier_)});
+  const MovedLayout layout(blocks_, entry_bytes_a_block_, kind_);
   front_ = for_facts ? layout.facts_summary() : layout.summary();
-  next_ = payload_begin(SegmentClass::moved, blocks_, front_);
+  const uint32_t begin = payload_begin(kind_, blocks_, front_);
   if (memory_.size() != blob.segment_bytes()) memory_ = Buffer(blob.segment_bytes());
-  std::memset(memory_.data(), 0, size_t{next_} * block_size);
-  sums_.assign(blocks_, 0);
+  std::memset(memory_.data(), 0, size_t{begin} * block_size);
+  payload_->open({name_.blob, name_.index, name_.generation, 0}, memory_, begin);
   entries_.clear();
   entry_bytes_ = 0;
   filled_.push_back(name_.generation);
   return {};
 }
 
-// Payload blocks that still fit beside one more entry; a fact needs none, so the front summary
-// alone may say that the segment is full: UINT32_MAX stands for that.
+uint32_t MovedWriter::summary_with(size_t entry_bytes) const {
+  return summary_blocks(entry_bytes_ + entry_bytes);
+}
+
+// Whether it has a place in both summaries.
+bool MovedWriter::takes_entry(size_t entry_bytes) const {
+  const uint32_t summary = summary_with(entry_bytes);
+  return summary <= front_ && payload_->fits(blocks_ - summary);
+}
+
+// Payload blocks that still fit beside one more entry.
 uint32_t MovedWriter::room(size_t entry_bytes) const {
-  const uint32_t summary = summary_blocks(entry_bytes_ + entry_bytes);
-  if (summary > front_ || next_ + summary > blocks_) return UINT32_MAX;
-  return blocks_ - summary - next_;
+  return takes_entry(entry_bytes) ? payload_->room(blocks_ - summary_with(entry_bytes)) : 0;
 }
 
 // A segment is open that takes one more entry, and, if it is of data, a block.
 Task<Result<>> MovedWriter::make_room(size_t entry_bytes, bool for_fact) {
-  if (is_open()) {
-    const uint32_t fits = room(entry_bytes);
-    if (fits == UINT32_MAX || (!for_fact && fits == 0)) LAMINA_CO_TRY(co_await close());
+  const auto has_room = [&] { return for_fact ? takes_entry(entry_bytes) : room(entry_bytes) > 0; };
+  if (is_open() && !has_room()) {
+    co_await payload_->settle();
+    if (!has_room()) LAMINA_CO_TRY(co_await close());
   }
   if (!is_open()) LAMINA_CO_TRY(open(for_fact));
   co_return Result<>{};
@@ -79,12 +100,10 @@ Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append_data(
     LAMINA_CO_TRY(co_await make_room(packed_entry_size(entry, 0), false));
     const uint32_t now = std::min(piece.blocks - done, room(packed_entry_size(entry, 0)));
     entry.length = {now};
-    entry.offset = next_;
-    std::memcpy(memory_.data() + size_t{next_} * block_size,
-                payload.data() + size_t{done} * block_size, size_t{now} * block_size);
-    std::copy_n(checksums.begin() + done, now, sums_.begin() + next_);
-    all.push_back({now, {name_.generation, next_}});
-    next_ += now;
+    entry.offset = payload_->next_address();
+    all.push_back({now, {name_.generation, entry.offset}});
+    payload_->put(payload.subspan(size_t{done} * block_size, size_t{now} * block_size),
+                  checksums.subspan(done, now));
     done += now;
     moved_bytes_ += uint64_t{now} * block_size;
     entry_bytes_ += packed_entry_size(entry, 0);
@@ -103,26 +122,25 @@ Task<Result<Generation>> MovedWriter::append_fact(Entry entry) {
 
 Task<Result<>> MovedWriter::close() {
   Blob& blob = pool_.space.blob(name_.blob);
-  const uint32_t sum_blocks = checksum_blocks(SegmentClass::moved, blocks_);
+  co_await payload_->settle();
+  payload_->close();
+  const uint32_t used_end = payload_->used_end();
+  const uint32_t sum_blocks = array_blocks(kind_, blocks_);
   SegmentHeader header;
   header.pool = pool_.identity.pool;
   header.secret = pool_.identity.secret;
   header.blob = name_.blob;
   header.index = name_.index;
   header.generation = name_.generation;
-  header.kind = SegmentClass::moved;
+  header.kind = kind_;
   header.state = SegmentState::sealed;
   header.epoch = pool_.identity.epoch;
   header.blocks = blocks_;
   header.front_blocks = front_;
-  header.used_end = next_;
+  header.used_end = used_end;
+  header.addressed = payload_->addressed();
   header.wall_ns = pool_.settings.background->wall_ns();
   pack_segment_header(header, memory_.blocks(0, 1));
-  for (uint32_t i = 0; i < blocks_; ++i) {
-    le32 value;
-    value.store(sums_[i]);
-    std::memcpy(memory_.data() + block_size + size_t{i} * 4, value.bytes.data(), 4);
-  }
   Summary summary;
   summary.epoch = pool_.identity.epoch;
   summary.checksums_sum = plain_checksum(memory_.blocks(1, sum_blocks));
@@ -137,18 +155,18 @@ Task<Result<>> MovedWriter::close() {
   size_t bytes = 0;
   for (const Entry& entry : summary.entries) bytes += packed_entry_size(entry, summary.smallest);
   const uint32_t length = summary_blocks(bytes);
-  LAMINA_CHECK(length <= front_ && next_ + length <= blocks_);
+  LAMINA_CHECK(length <= front_ && used_end + length <= blocks_);
   MetadataPlace place{name_.blob, name_.index, name_.generation, 1 + sum_blocks};
   pack_summary(summary, pool_.identity.secret, place, false, memory_.blocks(place.block, length));
   place.block = blocks_ - length;
   pack_summary(summary, pool_.identity.secret, place, true, memory_.blocks(place.block, length));
 
-  const uint32_t payload = next_ - payload_begin(SegmentClass::moved, blocks_, front_);
+  const uint32_t payload = used_end - payload_begin(kind_, blocks_, front_);
   pool_.counters.add(Cause::moved, uint64_t{payload} * block_size);
-  pool_.counters.add(Cause::summaries, uint64_t{next_ - payload + length} * block_size);
+  pool_.counters.add(Cause::summaries, uint64_t{used_end - payload + length} * block_size);
   // Front to back.
-  for (uint64_t at = 0; at < uint64_t{next_} * block_size; at += write_bytes) {
-    const uint64_t count = std::min(write_bytes, uint64_t{next_} * block_size - at);
+  for (uint64_t at = 0; at < uint64_t{used_end} * block_size; at += write_bytes) {
+    const uint64_t count = std::min(write_bytes, uint64_t{used_end} * block_size - at);
     IoBatch batch;
     batch.write(blob.disk(), blob.offset(name_.index, static_cast<uint32_t>(at / block_size)),
                 memory_.span().subspan(at, count));
@@ -162,7 +180,7 @@ Task<Result<>> MovedWriter::close() {
   LAMINA_CO_TRY(batch.result());
   for (uint32_t page = 0; page < sum_blocks; ++page)
     pool_.sums.put(name_.generation, page, memory_.blocks(1 + page, 1));
-  pool_.space.seal(name_.generation, next_);
+  pool_.space.seal(name_.generation, used_end, payload_->addressed());
   pool_.space.set_oldest(name_.generation, summary.smallest);
   name_ = {};
   co_return Result<>{};

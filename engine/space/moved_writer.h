@@ -5,6 +5,7 @@
 //   publishes the pointers flushes it first (A15).
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "blobs/record.h"
 #include "engine/maps/tree.h"
 #include "engine/space/move_plan.h"
+#include "engine/space/segment_payload.h"
 #include "engine/space/space.h"
 #include "engine/space/victim.h"
 
@@ -25,12 +27,7 @@ class MovedWriter {
   // them only if the plan may take more. `entry_bytes`: what a block takes of a summary at the
   // most.
   MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Space::Permit> permits,
-              size_t entry_bytes)
-      : pool_(pool),
-        tier_(plan.to),
-        claim_(plan.claim()),
-        permits_(std::move(permits)),
-        entry_bytes_a_block_(entry_bytes) {}
+              size_t entry_bytes);
 
   // Takes a piece in; where it does not fit one segment it is split. The result: where its parts
   // are now, in order.
@@ -54,12 +51,15 @@ class MovedWriter {
   bool is_open() const { return name_.generation != Generation::none; }
   std::optional<SegmentName> take();
   Result<> open(bool for_facts);
+  uint32_t summary_with(size_t entry_bytes) const;
+  bool takes_entry(size_t entry_bytes) const;
   uint32_t room(size_t entry_bytes) const;
   Task<Result<>> make_room(size_t entry_bytes, bool for_fact);
   Task<Result<>> close();
 
   PoolState& pool_;
   const size_t tier_;
+  const SegmentClass kind_;
   const Claim claim_;
   std::vector<Space::Permit> permits_;
   const size_t entry_bytes_a_block_;
@@ -67,8 +67,7 @@ class MovedWriter {
   Buffer memory_;
   uint32_t blocks_ = 0;  // of the segment
   uint32_t front_ = 0;   // kept for the front summary; addresses depend on it, so it is the most
-  uint32_t next_ = 0;    // first block not filled
-  std::vector<uint32_t> sums_;
+  std::unique_ptr<SegmentPayload> payload_;  // of blobs of the tier's kind
   std::vector<Entry> entries_;
   size_t entry_bytes_ = 0;
   std::vector<Generation> filled_;

@@ -33,11 +33,11 @@ MapId newest_map(PoolState& pool) {
 Mover::Mover(PoolState& pool, Sequence last)
     : pool_(pool),
       low_mark_(pool.space.low_mark()),
-      entry_bytes_(moved_entry_bytes(newest_map(pool), last, pool.space.largest_segment_blocks())) {
+      entry_bytes_(moved_entry_bytes(newest_map(pool), last, pool.space.largest_address_blocks())) {
 }
 
 MovedLayout Mover::layout(size_t tier) const {
-  return MovedLayout(pool_.space.segment_blocks(tier), entry_bytes_);
+  return MovedLayout(pool_.space.segment_blocks(tier), entry_bytes_, pool_.space.moved_class(tier));
 }
 
 MovePlan Mover::plan(const std::vector<Segment>& candidates, MoveNeed need) const {
@@ -63,9 +63,10 @@ std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan) const {
 
 namespace {
 
-Segment found_in(const WalkResult& walked, Generation generation) {
-  Segment row;
+Segment found_in(const Space& space, const WalkResult& walked, Generation generation) {
+  Segment row = space.segment(generation).value_or(Segment{});
   row.name.generation = generation;
+  row.live_blocks = row.homes = 0;
   if (const auto found = walked.live.find(raw(generation)); found != walked.live.end()) {
     row.live_blocks = static_cast<int64_t>(found->second.blocks);
     row.homes = static_cast<int64_t>(found->second.homes);
@@ -84,9 +85,10 @@ std::optional<Mover::Batch> Mover::batch(const MovePlan& plan, const WalkResult&
     counted.add(more);
   }
   std::vector<Segment> emptiest;
-  for (const Generation victim : plan.victims) emptiest.push_back(found_in(walked, victim));
+  for (const Generation victim : plan.victims)
+    emptiest.push_back(found_in(pool_.space, walked, victim));
   std::stable_sort(emptiest.begin(), emptiest.end(), [](const Segment& x, const Segment& y) {
-    return x.live_blocks < y.live_blocks;
+    return x.live_room() < y.live_room();
   });
   Batch batch;
   batch.plan = plan;

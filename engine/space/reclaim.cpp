@@ -31,10 +31,6 @@ bool of_figures(Wanted wanted) {
   return wanted == Wanted::figures || wanted == Wanted::owners;
 }
 
-bool holds_data(const Segment& s) {
-  return s.kind == SegmentClass::log || s.kind == SegmentClass::moved;
-}
-
 }  // namespace
 
 // Which segments may be used again now (A4): what an image found dead that is not newer than K_old,
@@ -46,7 +42,7 @@ Task<Result<>> Reclaimer::free_dead() {
   for (const Segment& s : pool_.space.segments()) {
     const bool sealed = s.use == SegmentUse::sealed;
     const bool found_dead = sealed && s.dead_in != 0 && s.dead_in <= judge;
-    const bool careless = mutated(Mutation::reuse_without_walk) && sealed && holds_data(s) &&
+    const bool careless = mutated(Mutation::reuse_without_walk) && sealed && s.holds_data() &&
                           k_old && s.settled_before(k_old->cut) &&
                           s.live_blocks * 2 < s.used_blocks;
     if (s.use == SegmentUse::retired || found_dead || careless) dead.push_back(s);
@@ -122,6 +118,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   LAMINA_CO_TRY(discards.result());
   for (const Segment& s : dead) {
     pool_.sums.forget(s.name.generation, pool_.space.blob(s.name.blob).segment_blocks());
+    if (s.kind == SegmentClass::frames) pool_.frames.forget(s.name.generation);
     pool_.space.release(s.name.generation);
   }
   pool_.log.space_changed();
@@ -230,7 +227,7 @@ std::vector<Segment> Reclaimer::candidates() const {
   const ImagePtr image = pool_.newest_image();
   std::vector<Segment> all;
   for (const Segment& s : pool_.space.segments())
-    if (s.use == SegmentUse::sealed && holds_data(s) && s.settled_before(image->cut) &&
+    if (s.use == SegmentUse::sealed && s.holds_data() && s.settled_before(image->cut) &&
         s.dead_in == 0)
       all.push_back(s);
   return all;
@@ -246,6 +243,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
     pool_.space.set_live(s.name.generation, static_cast<int64_t>(live.blocks),
                          static_cast<int64_t>(live.homes));
   }
+  pool_.space.count_saved();
 }
 
 Task<Result<>> Reclaimer::round(Wanted wanted) {

@@ -71,9 +71,9 @@ TierSize Space::size_of(size_t tier) const {
   return size;
 }
 
-uint32_t Space::largest_segment_blocks() const {
+uint32_t Space::largest_address_blocks() const {
   uint32_t largest = 0;
-  for (const auto& blob : blobs_) largest = std::max(largest, blob->segment_blocks());
+  for (const auto& blob : blobs_) largest = std::max(largest, blob->address_blocks());
   return largest;
 }
 
@@ -120,10 +120,30 @@ uint64_t Space::available(Claim claim, size_t tier) const {
 }
 
 uint64_t Space::live_of(size_t tier) const {
-  int64_t live = 0;
+  uint64_t live = 0;
   for (const size_t at : tiers_[tier].blobs)
-    for (const Segment& s : rows_[at]) live += s.live_blocks;
-  return static_cast<uint64_t>(std::max<int64_t>(0, live));
+    for (const Segment& s : rows_[at]) live += s.live_room();
+  return live;
+}
+
+void Space::count_saved() {
+  Lock lock(mutex_);
+  uint64_t saved = 0;
+  for (const Tier& tier : tiers_) {
+    if (tier.kind != BlobKind::compression) continue;
+    for (const size_t at : tier.blobs)
+      for (const Segment& s : rows_[at])
+        if (s.addressed > 0 && s.live_blocks > 0)
+          saved += static_cast<uint64_t>(s.live_blocks) -
+                   std::min(static_cast<uint64_t>(s.live_blocks), s.live_room());
+  }
+  saved_ = saved;
+}
+
+bool Space::is_compressed(Generation generation) const {
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  return segment && segment->kind == SegmentClass::frames;
 }
 
 uint64_t Space::live_in(size_t tier) const {
@@ -251,14 +271,24 @@ std::optional<SegmentName> Space::find(Generation generation) const {
   return segment->name;
 }
 
+std::optional<Segment> Space::segment(Generation generation) const {
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  if (!segment) return std::nullopt;
+  return *segment;
+}
+
 std::optional<Space::Location> Space::locate(Address address) const {
   Lock lock(mutex_);
   const auto found = by_generation_.find(raw(address.generation));
   if (found == by_generation_.end()) return std::nullopt;
   Blob* blob = blobs_[found->second.first].get();
   const Segment& segment = rows_[found->second.first][found->second.second];
-  if (address.block >= blob->segment_blocks()) return std::nullopt;
-  return Location{blob, segment.name, blob->offset(found->second.second, address.block)};
+  const bool frames = segment.kind == SegmentClass::frames;
+  if (address.block >= (frames ? blob->address_blocks() : blob->segment_blocks()))
+    return std::nullopt;
+  return Location{blob, segment.name, segment.kind,
+                  frames ? 0 : blob->offset(found->second.second, address.block)};
 }
 
 void Space::note_read(Generation generation, uint64_t blocks) {
@@ -272,21 +302,23 @@ void Space::forget_reads(size_t tier) {
     for (Segment& s : rows_[at]) s.reads /= 2;
 }
 
-void Space::seal(Generation generation, uint32_t used_blocks) {
+void Space::seal(Generation generation, uint32_t used_blocks, uint32_t addressed) {
   Lock lock(mutex_);
   Segment* segment = row(generation);
   // Sealed already: again, because the first time may not have come to the disk (A19).
   LAMINA_CHECK(segment && (segment->use == SegmentUse::open || segment->use == SegmentUse::sealed));
   segment->use = SegmentUse::sealed;
   segment->used_blocks = used_blocks;
+  segment->addressed = addressed;
 }
 
-void Space::seal_recovered(Generation generation, uint32_t used_blocks) {
+void Space::seal_recovered(Generation generation, uint32_t used_blocks, uint32_t addressed) {
   Lock lock(mutex_);
   Segment* segment = row(generation);
   LAMINA_CHECK(segment != nullptr);
   segment->use = SegmentUse::sealed;
   segment->used_blocks = used_blocks;
+  segment->addressed = addressed;
 }
 
 void Space::settle(Generation generation, Sequence settled) {

@@ -50,12 +50,24 @@ struct Segment {
   CheckpointNumber dead_in = 0;
   int64_t live_blocks = 0;          // hint: data blocks that maps refer to
   int64_t homes = 0;                // hint: zero, lost and alias extents whose home it is
-  uint32_t used_blocks = 0;         // payload blocks it was filled with
+  uint32_t used_blocks = 0;         // where its payload ends
+  uint32_t addressed = 0;           // of frames: blocks that they hold; 0 where blocks are plain
   bool prepared = false;            // free, and its space is allocated and written (files)
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
   uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
   // Whether every pointer into it that an image of that cut may lack is of no log to come (A5).
+  // Whether data lies in it, and facts.
+  bool holds_data() const {
+    return kind == SegmentClass::log || kind == SegmentClass::moved || kind == SegmentClass::frames;
+  }
+  // Blocks of the medium that so many of its data blocks take; the hint of those that are live.
+  uint64_t room_of(uint64_t blocks) const {
+    return addressed == 0 ? blocks : div_up(blocks * used_blocks, addressed);
+  }
+  uint64_t live_room() const {
+    return room_of(static_cast<uint64_t>(std::max<int64_t>(0, live_blocks)));
+  }
   bool settled_before(uint64_t cut) const {
     return settled != 0 && settled <= cut && shared <= cut;
   }
@@ -79,6 +91,10 @@ class Space final : public LiveCounts {
     std::vector<size_t> blobs;  // positions
   };
   const Tier& tier(size_t tier) const { return tiers_[tier]; }
+  // What class the segments are of that the mover fills in it.
+  SegmentClass moved_class(size_t tier) const {
+    return tiers_[tier].kind == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
+  }
   size_t tier_of(BlobId id) const { return tier_at_[position(id)]; }
 
   // The right to one free segment of a tier: nobody else gets the last ones that permits are out
@@ -120,10 +136,12 @@ class Space final : public LiveCounts {
   bool is_settled(Generation generation, Sequence cut) const;
   // What a generation is called and where its bytes are. Nothing: no segment has it.
   std::optional<SegmentName> find(Generation generation) const;
+  std::optional<Segment> segment(Generation generation) const;
   struct Location {
     Blob* blob = nullptr;
     SegmentName name{};
-    uint64_t offset = 0;  // bytes on the blob's disk
+    SegmentClass kind = SegmentClass::log;
+    uint64_t offset = 0;  // bytes on the blob's disk; of frames: 0, their index tells
   };
   std::optional<Location> locate(Address address) const;
   // Users read so many blocks of it.
@@ -133,9 +151,10 @@ class Space final : public LiveCounts {
   Blob& blob(BlobId id) const;
   const std::vector<std::unique_ptr<Blob>>& blobs() const { return blobs_; }
 
-  void seal(Generation generation, uint32_t used_blocks);
+  // `addressed`: of frames.
+  void seal(Generation generation, uint32_t used_blocks, uint32_t addressed = 0);
   // By recovery: it may have been sealed before the crash.
-  void seal_recovered(Generation generation, uint32_t used_blocks);
+  void seal_recovered(Generation generation, uint32_t used_blocks, uint32_t addressed = 0);
   void settle(Generation generation, Sequence settled);
   void set_oldest(Generation generation, Sequence oldest);
   // Whether all data in it is certainly of newer entries than that; of 0, whatever is not known.
@@ -189,8 +208,8 @@ class Space final : public LiveCounts {
   void set_node_bytes(uint64_t bytes);
   // The smallest of that tier.
   uint32_t segment_blocks(size_t tier = 0) const { return segment_blocks_[tier]; }
-  uint32_t largest_segment_blocks() const;
-  uint64_t total() const;  // segments of all tiers
+  uint32_t largest_address_blocks() const;  // of any segment
+  uint64_t total() const;                   // segments of all tiers
   uint64_t total_of(size_t tier) const;
   // Takes in the segments that blobs have now and had not before.
   void grow();
@@ -198,7 +217,12 @@ class Space final : public LiveCounts {
   // What users can ever store, blocks: the reserve is kept back (D5), never shown.
   uint64_t capacity_blocks() const { return capacity_; }
   uint64_t capacity_of(size_t tier) const;
-  uint64_t live_in(size_t tier) const;  // blocks, by the hints
+  uint64_t live_in(size_t tier) const;  // blocks of the medium, by the hints
+  // Blocks that the data in compressed segments does not take, by the hints.
+  uint64_t saved_blocks() const { return saved_; }
+  void count_saved();
+  // Whether overwriting what lies there gives back its room.
+  bool is_compressed(Generation generation) const;
   // Of that, what the maps may come to take.
   uint64_t metadata_blocks() const;
 
@@ -222,7 +246,7 @@ class Space final : public LiveCounts {
   std::vector<Tier> tiers_;
   std::vector<size_t> tier_at_;           // by blob position
   std::vector<uint32_t> segment_blocks_;  // by tier
-  std::atomic<uint64_t> capacity_{0};
+  std::atomic<uint64_t> capacity_{0}, saved_{0};
   mutable Mutex mutex_;
   std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index
   std::unordered_map<uint32_t, std::pair<uint16_t, uint32_t>> by_generation_ GUARDED_BY(mutex_);

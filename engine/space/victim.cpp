@@ -6,8 +6,10 @@
 
 #include "base/checksum.h"
 #include "base/endian.h"
+#include "blobs/frame.h"
 #include "blobs/segment.h"
 #include "blobs/summary.h"
+#include "engine/frame_reader.h"
 #include "engine/pool_state.h"
 #include "engine/space/read_summary.h"
 
@@ -34,10 +36,12 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
   Blob& blob = pool.space.blob(name->blob);
   auto victim = std::make_unique<Victim>();
   victim->generation_ = generation;
-  const uint32_t blocks = blob.segment_blocks();
-  const uint32_t sum_blocks = checksum_blocks(SegmentClass::log, blocks);
+  const Segment segment = pool.space.segment(generation).value_or(Segment{});
+  const bool frames = segment.kind == SegmentClass::frames;
+  const uint32_t blocks = frames ? 0 : blob.segment_blocks();
+  const uint32_t sum_blocks = array_blocks(segment.kind, blob.segment_blocks());
   Buffer sums(uint64_t{sum_blocks} * block_size);
-  if (payload == Payload::now) {
+  if (payload == Payload::now && !frames) {
     victim->memory_ = Buffer(blob.segment_bytes());
     LAMINA_CO_TRY(co_await read_run(blob, name->index, 0, victim->memory_.span()));
     std::memcpy(sums.data(), victim->memory_.data() + block_size, sums.size());
@@ -61,7 +65,35 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
                                static_cast<uint32_t>(entry.length.value)});
   std::sort(victim->data_.begin(), victim->data_.end(),
             [](const Row& a, const Row& b) { return a.offset < b.offset; });
+  if (frames) LAMINA_CO_TRY(co_await victim->load_frames(pool));
   co_return victim;
+}
+
+// What is compressed is read whole, and lies in memory by its addresses.
+Task<Result<>> Victim::load_frames(PoolState& pool) {
+  uint32_t end = 0;
+  FrameReader reader;
+  for (const Row& row : data_) {
+    end = std::max(end, row.offset + row.blocks);
+    for (uint32_t frame = row.offset / frame_blocks; frame * frame_blocks < row.offset + row.blocks;
+         ++frame)
+      reader.want(generation_, frame);
+  }
+  if (reader.empty()) co_return Result<>{};
+  LAMINA_CO_TRY(co_await reader.read(pool, false));
+  memory_ = Buffer(size_t{end} * block_size);
+  sums_.assign(end, 0);
+  for (uint32_t number = 0; number * frame_blocks < end; ++number) {
+    const Frame* frame = reader.frame(generation_, number);
+    if (!frame) continue;  // what is wanted of it will not match
+    for (uint32_t i = 0; i < frame->blocks() && number * frame_blocks + i < end; ++i) {
+      const uint32_t block = number * frame_blocks + i;
+      std::memcpy(memory_.data() + size_t{block} * block_size,
+                  frame->data.data() + size_t{i} * block_size, block_size);
+      sums_[block] = frame->good[i] ? frame->checksums[i] : ~frame->checksums[i];
+    }
+  }
+  co_return Result<>{};
 }
 
 Result<std::vector<MovedPiece>> Victim::pieces(uint32_t block, uint32_t end) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A segment that is being emptied: its summary, which knows the sequence numbers that the maps do
-// not keep, its checksums, and its bytes, at once or as they are wanted.
+// not keep, its checksums, and its bytes, at once or as they are wanted; what is compressed, at
+// once.
 // Thread-safety: one coroutine. Memory: the whole segment, or some 50 bytes a block.
 #pragma once
 
@@ -57,6 +58,8 @@ class Victim {
     MapId map = MapId::none;
     uint32_t offset = 0, blocks = 0;
   };
+  Task<Result<>> load_frames(PoolState& pool);
+
   Generation generation_{};
   Buffer memory_;
   std::vector<uint32_t> sums_;

@@ -23,7 +23,7 @@ Task<Result<WalkResult>> Walker::walk(ImagePtr image, std::set<Generation> wante
                                       bool figures) {
   const uint64_t began = pool_.settings.background->now_ns();
   WalkOptions options;
-  options.segment_blocks = pool_.space.largest_segment_blocks();
+  options.segment_blocks = pool_.space.largest_address_blocks();
   options.wanted = std::move(wanted);
   options.workers = pool_.settings.workers;
   options.progress = &progress_;

@@ -2,6 +2,7 @@
 #include "pool_machine.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/buffer.h"
 #include "base/check.h"
@@ -44,7 +45,12 @@ PoolOptions random_pool_options(std::mt19937_64& random) {
 }
 
 void add_tiers(PoolOptions& options, std::mt19937_64& random) {
-  options.lower.assign(1 + random() % 2, BlobKind::transparent);
+  constexpr std::array<std::array<BlobKind, 2>, 3> kinds{
+      {{BlobKind::transparent, BlobKind::compression},
+       {BlobKind::compression, BlobKind::transparent},
+       {BlobKind::transparent, BlobKind::transparent}}};
+  const auto& chosen = kinds[random() % kinds.size()];
+  options.lower.assign(chosen.begin(), chosen.begin() + 1 + static_cast<long>(random() % 2));
   for (unsigned tier = 0; tier < options.lower.size(); ++tier) {
     Settings::Aging aging;
     aging.keep_free_percent = static_cast<double>(20 + random() % 60);

@@ -171,8 +171,7 @@ LifeStatistics nearly_full_run(uint64_t seed, Report& report) {
   for (const Action action : {Action::copy, Action::create, Action::erase, Action::flush})
     work.weights[static_cast<size_t>(action)] = 0;
   work.weights[static_cast<size_t>(Action::create)] = 1;
-  work.weights[static_cast<size_t>(Action::checkpoint)] =
-      static_cast<unsigned>(small.random() % 3);
+  work.weights[static_cast<size_t>(Action::checkpoint)] = static_cast<unsigned>(small.random() % 3);
   return small.run(report);
 }
 

@@ -138,10 +138,10 @@ TEST(SegmentHeader, ComesBackInEveryStateAndClass) {
 }
 
 TEST(SegmentHeader, PayloadBeginsBehindTheChecksumsAndTheFrontSummary) {
-  EXPECT_EQ(checksum_blocks(SegmentClass::log, 2048), 2u);
-  EXPECT_EQ(checksum_blocks(SegmentClass::moved, 2049), 3u);
-  EXPECT_EQ(checksum_blocks(SegmentClass::log, 64), 1u);
-  EXPECT_EQ(checksum_blocks(SegmentClass::nodes, 2048), 0u);
+  EXPECT_EQ(array_blocks(SegmentClass::log, 2048), 2u);
+  EXPECT_EQ(array_blocks(SegmentClass::moved, 2049), 3u);
+  EXPECT_EQ(array_blocks(SegmentClass::log, 64), 1u);
+  EXPECT_EQ(array_blocks(SegmentClass::nodes, 2048), 0u);
   EXPECT_EQ(payload_begin(SegmentClass::log, 2048, 0), 3u);
   EXPECT_EQ(payload_begin(SegmentClass::moved, 2048, 5), 8u);
   EXPECT_EQ(payload_begin(SegmentClass::nodes, 2048, 2), 3u);

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/space/segment_payload.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "base/endian.h"
+#include "blobs/frame.h"
+
+namespace lamina {
+namespace {
+
+// Frames that are gathered before they are compressed together.
+constexpr size_t frames_at_once = 16;
+
+void store_words(std::span<const uint32_t> words, std::span<std::byte> into) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    le32 value;
+    value.store(words[i]);
+    std::memcpy(into.data() + i * sizeof value, &value, sizeof value);
+  }
+}
+
+// Block by block: an address is a block of the segment.
+class PlainPayload final : public SegmentPayload {
+ public:
+  void open(const MetadataPlace&, Buffer& memory, uint32_t begin) override {
+    memory_ = &memory;
+    next_ = begin;
+    sums_.assign(memory.size() / block_size, 0);
+  }
+  bool fits(uint32_t end) const override { return next_ <= end; }
+  uint32_t room(uint32_t end) const override { return end > next_ ? end - next_ : 0; }
+  Task<void> settle() override { co_return; }
+  uint32_t next_address() const override { return next_; }
+  void put(std::span<const std::byte> data, std::span<const uint32_t> checksums) override {
+    std::memcpy(memory_->data() + size_t{next_} * block_size, data.data(), data.size());
+    std::copy(checksums.begin(), checksums.end(), sums_.begin() + next_);
+    next_ += static_cast<uint32_t>(checksums.size());
+  }
+  void close() override { store_words(sums_, memory_->span().subspan(block_size)); }
+  uint32_t used_end() const override { return next_; }
+  uint32_t addressed() const override { return 0; }
+
+ private:
+  Buffer* memory_ = nullptr;
+  uint32_t next_ = 0;
+  std::vector<uint32_t> sums_;
+};
+
+// Compressed: an address is a block of a frame.
+class FramePayload final : public SegmentPayload {
+ public:
+  explicit FramePayload(const Options& options) : options_(options) {
+    for (size_t i = 0; i < Pieces::jobs(options.workers); ++i) codecs_.emplace_back(options.level);
+  }
+
+  void open(const MetadataPlace& place, Buffer& memory, uint32_t begin) override {
+    place_ = place;
+    memory_ = &memory;
+    end_ = size_t{begin} * block_size;
+    limit_ = static_cast<uint32_t>(memory.size() / block_size) * virtual_ratio;
+    index_ = {0, static_cast<uint32_t>(end_ / frame_grain)};
+    waiting_.clear();
+    next_ = frame_blocks;
+    held_ = 0;
+  }
+
+  bool fits(uint32_t end) const override { return taken() <= size_t{end} * block_size; }
+
+  uint32_t room(uint32_t end) const override {
+    const size_t bytes = size_t{end} * block_size;
+    size_t from = taken(), frames = waiting_.size();
+    uint32_t blocks = 0;
+    if (frames > 0 && waiting_.back().blocks() < frame_blocks) {
+      const uint32_t begun = waiting_.back().blocks();
+      from -= largest_frame(begun);
+      blocks = most_blocks(bytes, from);
+      if (blocks < frame_blocks) return std::min(blocks > begun ? blocks - begun : 0, left());
+      blocks -= begun;
+      from += largest_frame(frame_blocks);
+    }
+    for (; frames < frames_at_once; ++frames) {
+      const uint32_t more = most_blocks(bytes, from);
+      blocks += more;
+      if (more < frame_blocks) break;
+      from += largest_frame(frame_blocks);
+    }
+    return std::min(blocks, left());
+  }
+
+  Task<void> settle() override {
+    if (waiting_.empty()) co_return;
+    std::vector<std::vector<std::byte>> made(waiting_.size());
+    Pieces pieces;
+    pieces.start(options_.workers, waiting_.size(), [&](size_t at, size_t worker) {
+      const Waiting& frame = waiting_[at];
+      made[at] = codecs_[worker].encode(frame.data.span().first(frame.blocks() * block_size),
+                                        frame.checksums);
+    });
+    Completion& done = pieces.done();
+    co_await done;
+    for (std::vector<std::byte>& frame : made) {
+      MetadataPlace place = place_;
+      place.block = static_cast<uint32_t>(index_.size() - 1);
+      stamp_frame(frame, options_.secret, place);
+      LAMINA_CHECK(end_ + frame.size() <= memory_->size());
+      std::memcpy(memory_->data() + end_, frame.data(), frame.size());
+      end_ += frame.size();
+      index_.push_back(static_cast<uint32_t>(end_ / frame_grain));
+    }
+    // The next frame begins at a whole one.
+    next_ = static_cast<uint32_t>(index_.size() - 1) * frame_blocks;
+    waiting_.clear();
+  }
+
+  uint32_t next_address() const override { return next_; }
+
+  void put(std::span<const std::byte> data, std::span<const uint32_t> checksums) override {
+    for (size_t done = 0; done < checksums.size();) {
+      if (waiting_.empty() || waiting_.back().blocks() == frame_blocks) waiting_.emplace_back();
+      Waiting& frame = waiting_.back();
+      const size_t now = std::min<size_t>(checksums.size() - done, frame_blocks - frame.blocks());
+      std::memcpy(frame.data.data() + size_t{frame.blocks()} * block_size,
+                  data.data() + done * block_size, now * block_size);
+      frame.checksums.insert(frame.checksums.end(), checksums.begin() + static_cast<long>(done),
+                             checksums.begin() + static_cast<long>(done + now));
+      done += now;
+      next_ += static_cast<uint32_t>(now);
+      held_ += static_cast<uint32_t>(now);
+    }
+  }
+
+  void close() override {
+    store_words(index_, memory_->span().subspan(block_size));
+    const size_t end = size_t{used_end()} * block_size;
+    std::memset(memory_->data() + end_, 0, end - end_);
+  }
+  uint32_t used_end() const override { return static_cast<uint32_t>(div_up(end_, block_size)); }
+  uint32_t addressed() const override { return held_; }
+
+ private:
+  struct Waiting {
+    Buffer data{size_t{frame_blocks} * block_size};
+    std::vector<uint32_t> checksums;
+    uint32_t blocks() const { return static_cast<uint32_t>(checksums.size()); }
+  };
+  // Where everything ends if nothing that waits gets smaller, bytes.
+  size_t taken() const {
+    size_t taken = end_;
+    for (const Waiting& frame : waiting_) taken += largest_frame(frame.blocks());
+    return taken;
+  }
+  uint32_t left() const { return limit_ - next_; }  // addresses
+  // How many blocks a frame may have that begins there and ends before `end`, bytes.
+  static uint32_t most_blocks(size_t end, size_t from) {
+    const size_t left = end > from ? end - from : 0;
+    uint32_t blocks = frame_blocks;
+    while (blocks > 0 && largest_frame(blocks) > left) --blocks;
+    return blocks;
+  }
+
+  const Options options_;
+  std::vector<FrameCodec> codecs_;  // one a worker
+  MetadataPlace place_;
+  Buffer* memory_ = nullptr;
+  size_t end_ = 0;                 // bytes: where the next frame will lie
+  uint32_t limit_ = 0, next_ = 0;  // addresses
+  uint32_t held_ = 0;              // blocks
+  std::vector<uint32_t> index_;    // where frames begin, and the last one ends, in grains
+  std::vector<Waiting> waiting_;   // not compressed yet
+};
+
+}  // namespace
+
+std::unique_ptr<SegmentPayload> SegmentPayload::make(const Blob& blob, const Options& options) {
+  if (blob.kind() == BlobKind::compression) return std::make_unique<FramePayload>(options);
+  return std::make_unique<PlainPayload>();
+}
+
+}  // namespace lamina
