@@ -67,8 +67,9 @@ struct BlobStatus {
   std::string path;
   BlobKind kind = BlobKind::journal;
   uint32_t tier = 0;
-  uint64_t size = 0, used = 0, free = 0;  // in segments
-  uint64_t disk_size = 0;                 // all of it
+  uint64_t size = 0, used = 0, free = 0;     // in segments
+  uint64_t disk_size = 0;                    // all of it
+  uint64_t data_bytes = 0, saved_bytes = 0;  // that live in it; of them, what compression spares
   uint32_t segment_bytes = 0;
   uint32_t segments_free = 0, segments_total = 0;
   DiskTraits traits;
@@ -138,6 +139,7 @@ struct MappedRange {
   RangeState state = RangeState::hole;
   BlobId blob = BlobId::none;  // data
   Address address{};           // data: of the first block
+  uint64_t stored_blocks = 0;  // data: what it takes on the medium, its part of what is compressed
 };
 
 class PoolState;  // the parts; engine/pool_state.h

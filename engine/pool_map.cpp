@@ -46,7 +46,10 @@ Task<Result<std::vector<MappedRange>>> Pool::map(DeviceId id, DeviceBlock begin,
     MappedRange mapped{extent.range(), state_of(extent, looked->reserves), BlobId::none, {}};
     if (extent.kind == ExtentKind::data) {
       mapped.address = extent.address;
-      if (const auto name = s.space.find(extent.address.generation)) mapped.blob = name->blob;
+      if (const auto segment = s.space.segment(extent.address.generation)) {
+        mapped.blob = segment->name.blob;
+        mapped.stored_blocks = segment->room_of(extent.length().value);
+      }
     }
     out.push_back(mapped);
     at = extent.end;

@@ -16,8 +16,14 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.segments_total = blob.segment_count();
   status.traits = blob.disk().traits();
   uint64_t taken = 0;
-  for (const Segment& segment : used)
-    if (segment.name.blob == blob.id()) ++taken;
+  for (const Segment& segment : used) {
+    if (segment.name.blob != blob.id()) continue;
+    ++taken;
+    if (!segment.holds_data()) continue;
+    const auto live = static_cast<uint64_t>(std::max<int64_t>(0, segment.live_blocks));
+    status.data_bytes += live * block_size;
+    status.saved_bytes += (live - std::min(live, segment.live_room())) * block_size;
+  }
   status.segments_free = static_cast<uint32_t>(blob.segment_count() - taken);
   status.disk_size = blob.superblock().size;
   status.size = uint64_t{blob.segment_count()} * blob.segment_bytes();

@@ -103,7 +103,13 @@ Task<Result<std::string>> FileSystem::get_control(Inode inode, std::string name)
 }
 
 Task<Result<std::string>> FileSystem::get_device_control(DeviceInfo info, std::string key) {
-  if (key.empty()) co_return device_json(info);
+  if (key.empty()) {
+    const std::vector<BlobStatus> blobs = pool_.status().blobs;
+    Task<Result<Placement>> placing = placement_of(info, blobs);
+    const Result<Placement> placed = co_await placing;
+    if (!placed) co_return fail(placed.error().code);
+    co_return device_json(info, placed->stored);
+  }
   const auto getter = std::ranges::find(getters, key, &Getter::key);
   if (getter != getters.end()) co_return getter->value(info);
   if (std::ranges::count(device_actions, key) != 0) co_return fail(Code::not_found);
@@ -118,28 +124,41 @@ Task<Result<std::string>> FileSystem::get_device_control(DeviceInfo info, std::s
   co_return fail(Code::invalid);
 }
 
+// Where all blobs are alike nobody has to look.
+Task<Result<FileSystem::Placement>> FileSystem::placement_of(DeviceInfo info,
+                                                             const std::vector<BlobStatus>& blobs) {
+  Placement placed;
+  placed.bytes.resize(blobs.size());
+  if (blobs.size() == 1) {
+    placed.bytes[0] = placed.stored = info.mapped_bytes;
+    co_return placed;
+  }
+  DeviceBlock at{0};
+  for (bool more = true; more;) {
+    Task<Result<std::vector<MappedRange>>> mapping = pool_.map(info.id, at, ranges_per_step);
+    const Result<std::vector<MappedRange>> ranges = co_await mapping;
+    if (!ranges) co_return fail(ranges.error().code);
+    for (const MappedRange& mapped : *ranges) {
+      if (mapped.state != RangeState::data || raw(mapped.blob) >= blobs.size()) continue;
+      placed.bytes[raw(mapped.blob)] += mapped.range.length().bytes();
+      placed.stored += mapped.stored_blocks * block_size;
+    }
+    more = ranges->size() == ranges_per_step;
+    if (more) {
+      at = ranges->back().range.end;
+      co_await Yield{};
+    }
+  }
+  co_return placed;
+}
+
 // "fast=1048576 bulk=4096": the blobs that hold data of the device, and how much.
 Task<Result<std::string>> FileSystem::tiers_of(DeviceInfo info) {
   const std::vector<BlobStatus> blobs = pool_.status().blobs;
-  std::vector<uint64_t> bytes(blobs.size());
-  if (blobs.size() == 1) {
-    bytes[0] = info.mapped_bytes;
-  } else {
-    DeviceBlock at{0};
-    for (bool more = true; more;) {
-      Task<Result<std::vector<MappedRange>>> mapping = pool_.map(info.id, at, ranges_per_step);
-      const Result<std::vector<MappedRange>> ranges = co_await mapping;
-      if (!ranges) co_return fail(ranges.error().code);
-      for (const MappedRange& mapped : *ranges)
-        if (mapped.state == RangeState::data && raw(mapped.blob) < bytes.size())
-          bytes[raw(mapped.blob)] += mapped.range.length().bytes();
-      more = ranges->size() == ranges_per_step;
-      if (more) {
-        at = ranges->back().range.end;
-        co_await Yield{};
-      }
-    }
-  }
+  Task<Result<Placement>> placing = placement_of(std::move(info), blobs);
+  const Result<Placement> placed = co_await placing;
+  if (!placed) co_return fail(placed.error().code);
+  const std::vector<uint64_t>& bytes = placed->bytes;
   std::string text;
   for (size_t i = 0; i < blobs.size(); ++i) {
     if (bytes[i] == 0) continue;

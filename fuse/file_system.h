@@ -100,6 +100,11 @@ class FileSystem {
   Result<std::vector<Pool::Fork>> forks_of_some(const std::string& value);
   Task<Result<>> fork(std::vector<Pool::Fork> forks, bool read_only);
   Task<Result<std::string>> get_device_control(DeviceInfo info, std::string key);
+  struct Placement {
+    std::vector<uint64_t> bytes;  // of its data, by blob
+    uint64_t stored = 0;          // bytes that they take
+  };
+  Task<Result<Placement>> placement_of(DeviceInfo info, const std::vector<BlobStatus>& blobs);
   Task<Result<std::string>> tiers_of(DeviceInfo info);
   Task<Result<std::string>> map_of(DeviceInfo info, std::string offset);
   // virtual_files.cpp

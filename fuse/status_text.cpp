@@ -17,7 +17,6 @@ std::string dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
-
 std::string_view state_name(RangeState state) {
   switch (state) {
     case RangeState::data:
@@ -34,6 +33,13 @@ std::string_view state_name(RangeState state) {
   return "unknown";
 }
 
+// How many times what it takes the data is; what is not compressed takes what it is.
+double ratio_of(const BlobStatus& blob) {
+  const uint64_t taken = blob.data_bytes - blob.saved_bytes;
+  if (taken == 0) return 1;
+  return static_cast<double>(blob.data_bytes * 100 / taken) / 100;
+}
+
 Json blob_json(const BlobStatus& blob) {
   return {{"name", blob.name},
           {"kind", name_of(blob.kind)},
@@ -42,6 +48,9 @@ Json blob_json(const BlobStatus& blob) {
           {"size", blob.size},
           {"used", blob.used},
           {"free", blob.free},
+          {"data_bytes", blob.data_bytes},
+          {"saved_bytes", blob.saved_bytes},
+          {"ratio", ratio_of(blob)},
           {"health", blob.health},
           {"disk_size", blob.disk_size},
           {"segment_bytes", blob.segment_bytes},
@@ -246,6 +255,11 @@ std::string metrics_text(const PoolStatus& status) {
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
   m.head("blob_free_bytes", "gauge", "Free space of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_free_bytes", blob.name, blob.free);
+  m.head("blob_data_bytes", "gauge", "Data that lives in a blob");
+  for (const BlobStatus& blob : status.blobs) m.blob("blob_data_bytes", blob.name, blob.data_bytes);
+  m.head("blob_saved_bytes", "gauge", "Of it, what compression spares");
+  for (const BlobStatus& blob : status.blobs)
+    m.blob("blob_saved_bytes", blob.name, blob.saved_bytes);
   m.head("blob_healthy", "gauge", "1 while the blob's disk works");
   for (const BlobStatus& blob : status.blobs)
     m.blob("blob_healthy", blob.name, blob.health == "ok" ? 1 : 0);
@@ -261,7 +275,7 @@ std::string lost_text(const std::vector<LostRange>& ranges) {
   return text;
 }
 
-std::string device_json(const DeviceInfo& info) {
+std::string device_json(const DeviceInfo& info, uint64_t stored) {
   const Json json = {
       {"name", info.name},
       {"id", raw(info.id)},
@@ -272,8 +286,8 @@ std::string device_json(const DeviceInfo& info) {
       {"shared", info.share ? Json(info.share->shared_bytes) : Json()},
       {"exclusive_age_s", info.share ? age(info.share->age_ns) : Json()},
       {"reserved", info.reserved_bytes},
-      {"stored", info.mapped_bytes},  // nothing is compressed
-      {"ratio", 1.0},
+      {"stored", stored},
+      {"ratio", stored == 0 ? 1.0 : static_cast<double>(info.mapped_bytes * 100 / stored) / 100},
       {"extents", info.extents},
       {"origin", info.origin_name},
       {"created", rfc3339(info.created_ns)},

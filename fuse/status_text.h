@@ -18,7 +18,8 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
 std::string metrics_text(const PoolStatus& status);
 // "offset length device-id name" a line, bytes.
 std::string lost_text(const std::vector<LostRange>& ranges);
-std::string device_json(const DeviceInfo& info);
+// `stored`: what its data takes on the medium, bytes.
+std::string device_json(const DeviceInfo& info, uint64_t stored);
 // {ranges: [{begin, length, state, blob}], next}: `next` is the byte where to go on, null at the
 // end.
 std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<BlobStatus>& blobs,

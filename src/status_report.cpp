@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "status_report.h"
 
+#include <cstdio>
+
 #include "config/quantity.h"
 #include "lamina_path.h"
 #include "mount_table.h"
@@ -42,6 +44,12 @@ Error explain_use(const PoolConfig& config, Error error) {
   return error;
 }
 
+static std::string ratio(const nlohmann::ordered_json& blob) {
+  char text[16];
+  return {text,
+          static_cast<size_t>(std::snprintf(text, sizeof text, "%.2f", blob.value("ratio", 1.0)))};
+}
+
 std::string blob_table(const nlohmann::ordered_json& blobs) {
   using Align = TextTable::Align;
   TextTable table({{"BLOB"},
@@ -50,13 +58,15 @@ std::string blob_table(const nlohmann::ordered_json& blobs) {
                    {"SIZE", Align::right},
                    {"USED", Align::right},
                    {"FREE", Align::right},
+                   {"DATA", Align::right},
+                   {"RATIO", Align::right},
                    {"HEALTH"},
                    {"PATH"}});
   for (const auto& blob : blobs) {
     const auto size = [&](const char* key) { return format_size(blob.value(key, uint64_t{0})); };
     table.row({blob.value("name", ""), blob.value("kind", ""),
                std::to_string(blob.value("tier", 0)), size("size"), size("used"), size("free"),
-               blob.value("health", ""), blob.value("path", "")});
+               size("data_bytes"), ratio(blob), blob.value("health", ""), blob.value("path", "")});
   }
   return table.text();
 }

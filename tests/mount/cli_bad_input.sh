@@ -59,8 +59,14 @@ refuses "pool.yaml:2:.*journal" "$lamina" format "$config"
 write_config <<<'pool: p
 blobs:
   - {name: a, kind: journal, path: disk.img}
-  - {name: b, kind: compression, path: disk2.img, tier: 1}'
-refuses "compression are not available" "$lamina" format "$config"
+  - {name: b, kind: compression, path: disk2.img, tier: 0}'
+refuses "pool.yaml:4:.*blobs of one tier are of one kind" "$lamina" format "$config"
+write_config <<<'pool: p
+blobs:
+  - {name: a, kind: journal, path: disk.img}
+aging:
+  b: {idle: 1h}'
+refuses "pool.yaml:5:.*no blob has that name" "$lamina" format "$config"
 [ "$(stat -c %b "$work/disk.img")" = 0 ] || fail "something was written"
 
 step "targets that are missing, too small or hold something"

@@ -244,7 +244,8 @@ Result<> read_changed(const Structure& structure, Change change) {
 TEST(SegmentHeader, ValuesOutOfRangeAreRefusedUnderAGoodChecksum) {
   const Structure s = segment_structure();
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.kind = 0);
-  EXPECT_REFUSED(s, SegmentHeaderFormat, f.kind = 5);
+  EXPECT_REFUSED(s, SegmentHeaderFormat, f.kind = 6);
+  EXPECT_REFUSED(s, SegmentHeaderFormat, f.addressed.store(1));  // not of frames
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.state = 0);
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.state = 4);
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.state = 1);  // open, but used

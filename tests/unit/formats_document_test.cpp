@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "blobs/entry_format.h"
+#include "blobs/frame_format.h"
 #include "blobs/layout.h"
 #include "blobs/record_format.h"
 #include "blobs/segment_format.h"
@@ -86,7 +87,12 @@ const std::map<std::string, Struct>& structs() {
         {FIELD(SG, magic), FIELD(SG, version), FIELD(SG, index), FIELD(SG, pool), FIELD(SG, secret),
          FIELD(SG, generation), FIELD(SG, epoch), FIELD(SG, blocks), FIELD(SG, front_blocks),
          FIELD(SG, used_end), FIELD(SG, blob), FIELD(SG, kind), FIELD(SG, state),
-         FIELD(SG, wall_ns), FIELD(SG, reserved), FIELD(SG, checksum)}}},
+         FIELD(SG, wall_ns), FIELD(SG, addressed), FIELD(SG, reserved), FIELD(SG, checksum)}}},
+      {"FrameFormat",
+       {sizeof(FrameFormat),
+        {FIELD(FrameFormat, magic), FIELD(FrameFormat, frame), FIELD(FrameFormat, bytes),
+         FIELD(FrameFormat, blocks), FIELD(FrameFormat, method), FIELD(FrameFormat, reserved),
+         FIELD(FrameFormat, checksum)}}},
       {"SummaryFormat",
        {sizeof(SM),
         {FIELD(SM, magic), FIELD(SM, version), FIELD(SM, epoch), FIELD(SM, index),

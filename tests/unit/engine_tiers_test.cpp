@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiers: what ages and what stays, and that it is all there afterwards, compressed or not.
+#include <gtest/gtest.h>
+
+#include "engine/pool.h"
+#include "engine/space/aging.h"
+#include "engine/space/claims.h"
+#include "engine/space/written_times.h"
+#include "engine_pool_fixture.h"
+
+namespace lamina {
+namespace {
+
+Segment segment(uint32_t generation, int64_t live, Sequence age, uint64_t reads = 0) {
+  Segment s;
+  s.name.generation = Generation{generation};
+  s.live_blocks = live;
+  s.settled = age;
+  s.reads = reads;
+  return s;
+}
+
+std::set<uint32_t> chosen(const std::vector<Segment>& rows, const AgingNeed& need) {
+  std::set<uint32_t> out;
+  for (const Generation g : choose_oldest(rows, need)) out.insert(raw(g));
+  return out;
+}
+
+TEST(Aging, TheOldestGoFirstUntilThereIsRoom) {
+  const std::vector<Segment> rows{segment(1, 50, 300), segment(2, 50, 100), segment(3, 50, 200)};
+  EXPECT_EQ(chosen(rows, {.over = 60, .room = 1000}), (std::set<uint32_t>{2, 3}));
+  EXPECT_EQ(chosen(rows, {.over = 0, .room = 1000}), (std::set<uint32_t>{}));
+}
+
+TEST(Aging, WhatIsIdleGoesHoweverMuchRoomThereIs) {
+  const std::vector<Segment> rows{segment(1, 50, 300), segment(2, 50, 100), segment(3, 50, 200)};
+  EXPECT_EQ(chosen(rows, {.idle_before = 200, .room = 1000}), (std::set<uint32_t>{2, 3}));
+}
+
+TEST(Aging, WhatIsReadAgainGetsASecondChance) {
+  const std::vector<Segment> rows{segment(1, 40, 300), segment(2, 40, 100, 30),
+                                  segment(3, 40, 200)};
+  EXPECT_EQ(chosen(rows, {.over = 40, .room = 1000}), (std::set<uint32_t>{3}));
+  EXPECT_EQ(chosen(rows, {.idle_before = 250, .room = 1000}), (std::set<uint32_t>{3}));
+  EXPECT_EQ(chosen(rows, {.over = 120, .room = 1000}), (std::set<uint32_t>{1, 2, 3}));
+}
+
+TEST(Aging, TheNextTierIsNotFilledBeyondItsRoom) {
+  const std::vector<Segment> rows{segment(1, 50, 300), segment(2, 50, 100), segment(3, 50, 200)};
+  EXPECT_EQ(chosen(rows, {.over = 1000, .room = 99}), (std::set<uint32_t>{2}));
+}
+
+TEST(WrittenTimes, SayNothingIsOlderThanItIs) {
+  WrittenTimes times;
+  for (uint64_t i = 1; i <= 2000; ++i) times.note(10 * i, 1000 * i);
+  EXPECT_EQ(times.by(500), 0u);
+  EXPECT_EQ(times.by(2'000'000), 20'000u);
+  for (uint64_t wall = 1000; wall < 2'000'000; wall += 777)
+    EXPECT_LE(times.by(wall), wall / 1000 * 10);
+  EXPECT_GT(times.by(1'990'000), 18'000u);
+}
+
+TEST(WrittenTimes, AClockThatIsSetBackMakesNothingOlder) {
+  WrittenTimes times;
+  times.note(10, 5000);
+  times.note(20, 3000);
+  EXPECT_EQ(times.by(4000), 0u);
+  EXPECT_EQ(times.by(5000), 20u);
+}
+
+// D5, D9: a tier below the first keeps what its own cleaning needs from what ages into it.
+TEST(Claims, ATierBelowTheFirstKeepsItsOwnCleaningAble) {
+  const TierSize below{.first = false, .segments = 200, .segment_blocks = 64, .data_blocks = 12000};
+  EXPECT_EQ(set_aside_above(Claim::mover, below, gib), 0u);
+  EXPECT_GT(set_aside_above(Claim::user, below, gib), kept_for_last_batches);
+  EXPECT_LT(capacity_blocks(below, 0), below.data_blocks);
+}
+
+// A pool of a journal blob and one of another kind.
+class TieredPool : public testing::TestWithParam<BlobKind> {
+ protected:
+  static constexpr uint64_t device_bytes = 12 * mib;
+
+  template <class T>
+  T wait(Task<T> task) {
+    T out{};
+    EXPECT_TRUE(executor_->run_until(std::move(task), out));
+    return out;
+  }
+  void SetUp() override {
+    auto blobs = blobs_on(fast_, *executor_, true);
+    std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
+    Superblock below = blobs[0]->superblock();
+    below.blob = BlobId{1};
+    below.blob_uuid[0] = std::byte{1};
+    below.blob_name = "below";
+    below.kind = GetParam();
+    below.tier = 1;
+    blobs.push_back(std::make_unique<Blob>(disk, below));
+    auto made = wait(Pool::format(blobs, {}));
+    ASSERT_TRUE(made) << made.error().message;
+    open();
+    auto created = wait(pool_->create("disk", device_bytes, {}));
+    ASSERT_TRUE(created);
+    device_ = created->id;
+  }
+  void open() {
+    auto blobs = blobs_on(fast_, *executor_, false);
+    std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
+    Result<Blob::Found> found;
+    ASSERT_TRUE(executor_->run_until(Blob::find(*disk), found));
+    blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
+    auto opened = wait(Pool::open(std::move(blobs), {}));
+    ASSERT_TRUE(opened) << opened.error().message;
+    pool_ = std::move(*opened);
+  }
+  void remount() {
+    ASSERT_TRUE(wait(pool_->close()));
+    pool_.reset();
+    open();
+  }
+  // Halves when it is compressed.
+  std::vector<std::byte> content(uint64_t block, uint8_t version) {
+    std::mt19937_64 random(block * 256 + version);
+    std::vector<std::byte> data(block_size);
+    for (size_t i = 0; i < block_size / 2; ++i) data[i] = static_cast<std::byte>(random());
+    return data;
+  }
+  void put(uint64_t block, uint8_t version) {
+    auto written = wait(pool_->write(device_, block * block_size, content(block, version)));
+    ASSERT_TRUE(written) << written.error().message;
+    versions_[block] = version;
+  }
+  void expect_all(DeviceId device, const std::map<uint64_t, uint8_t>& versions) {
+    std::vector<std::byte> got(block_size);
+    for (const auto& [block, version] : versions) {
+      auto read = wait(pool_->read(device, block * block_size, got));
+      ASSERT_TRUE(read) << block << ": " << read.error().message;
+      ASSERT_EQ(got, content(block, version)) << block;
+    }
+  }
+  static Task<Result<>> ask_aging(Pool& pool) { co_return pool.ask_aging(); }
+  void age() {
+    ASSERT_TRUE(wait(ask_aging(*pool_)));
+    const uint64_t asked = pool_->status().aging_asked;
+    while (pool_->status().aging_answered < asked)
+      ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
+  }
+  uint64_t extents() { return pool_->info(device_)->extents; }
+
+  std::unique_ptr<SimExecutor> executor_ = std::make_unique<SimExecutor>(1);
+  SimMedium fast_{"fast", pool_bytes}, slow_{"slow", pool_bytes};
+  std::unique_ptr<Pool> pool_;
+  DeviceId device_ = DeviceId::none;
+  std::map<uint64_t, uint8_t> versions_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, TieredPool,
+                         testing::Values(BlobKind::transparent, BlobKind::compression),
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
+
+TEST_P(TieredPool, WhatWasWrittenAtRandomAgesIntoOrder) {
+  std::vector<uint64_t> order(device_bytes / block_size);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(7));
+  for (const uint64_t block : order) put(block, 1);
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  const uint64_t before = extents();
+  age();
+  EXPECT_GT(before, 10 * extents());
+  const PoolStatus status = pool_->status();
+  EXPECT_NEAR(static_cast<double>(status.blobs[1].data_bytes), device_bytes, device_bytes / 50.0);
+  EXPECT_GT(status.aged_bytes, device_bytes * 9 / 10);
+  if (GetParam() == BlobKind::compression) {
+    EXPECT_LT(status.blobs[1].used, device_bytes * 7 / 10);
+    EXPECT_LT(status.used, device_bytes * 7 / 10);
+    EXPECT_GT(status.blobs[1].saved_bytes, device_bytes * 4 / 10);
+  }
+  EXPECT_LT(status.blobs[0].used, 4 * mib);
+  expect_all(device_, versions_);
+  remount();
+  expect_all(device_, versions_);
+}
+
+TEST_P(TieredPool, SnapshotsBeforeAndAfterAgingAreWhatTheyWere) {
+  for (uint64_t block = 0; block < 800; ++block) put(block, 1);
+  std::vector<Pool::Fork> forks;
+  forks.push_back({device_, "before"});
+  auto before = wait(pool_->fork(std::move(forks), true));
+  ASSERT_TRUE(before);
+  const auto old = versions_;
+  for (uint64_t block = 0; block < 800; block += 3) put(block, 2);
+  age();
+  expect_all(before->front().id, old);
+  expect_all(device_, versions_);
+  for (uint64_t block = 0; block < 800; block += 5) put(block, 3);  // what has aged diverges
+  age();
+  remount();
+  expect_all(before->front().id, old);
+  expect_all(device_, versions_);
+}
+
+TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
+  const Abandons abandons;
+  for (uint64_t block = 0; block < 1500; ++block) put(block, 1);
+  ASSERT_TRUE(wait(pool_->flush(device_)));
+  for (const uint64_t steps : {20, 60, 150, 300, 600}) {
+    ASSERT_TRUE(wait(ask_aging(*pool_)));
+    executor_->crash_after(steps);
+    const bool survived =
+        executor_->run_until([]() -> Task<void> { co_await Sleep{10'000'000'000}; }());
+    if (survived) {
+      ASSERT_TRUE(wait(pool_->close()));
+    }
+    pool_.reset();
+    fast_.power_cut(executor_->random());
+    slow_.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(steps);
+    open();
+    expect_all(device_, versions_);
+  }
+}
+
+TEST_P(TieredPool, APoolOfOneTierOnlyHasNothingToAgeTo) {
+  SimExecutor executor(3);
+  SimMedium alone("alone", pool_bytes);
+  auto blobs = blobs_on(alone, executor, true);
+  Result<> made;
+  ASSERT_TRUE(executor.run_until(Pool::format(blobs, {}), made));
+  blobs = blobs_on(alone, executor, false);
+  Result<std::unique_ptr<Pool>> pool;
+  ASSERT_TRUE(executor.run_until(Pool::open(std::move(blobs), {}), pool));
+  EXPECT_EQ((*pool)->ask_aging().error().code, Code::unsupported);
+  Result<> closed;
+  ASSERT_TRUE(executor.run_until((*pool)->close(), closed));
+}
+
+}  // namespace
+}  // namespace lamina
