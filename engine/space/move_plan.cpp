@@ -74,7 +74,7 @@ MovePlan to_age_all(PoolState& pool, const std::vector<Segment>& rows, size_t ti
 
 MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
                 const MoveNeed& asked) {
-  Space& space = pool.space;
+  const Space& space = pool.space;
   const Settings::Aging policy = pool.aging_of(tier);
   const uint64_t capacity = space.capacity_of(tier);
   const auto most =
@@ -84,10 +84,8 @@ MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
   if (live > most) need.over = (live - most + capacity / batch_part) * asked.widened;
   need.idle_before = pool.written_before(policy.idle_ns);
   need.room = std::min(room_in(pool, tier + 1, asked), batch_blocks);
-  MovePlan plan{MovePolicy::aging, tier, tier + 1, choose_oldest(rows, need),
-                space.available(Claim::user, tier + 1)};
-  if (!plan.empty()) space.forget_reads(tier);
-  return plan;
+  return {MovePolicy::aging, tier, tier + 1, choose_oldest(rows, need),
+          space.available(Claim::user, tier + 1)};
 }
 
 }  // namespace

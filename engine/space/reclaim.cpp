@@ -219,15 +219,14 @@ Task<Result<>> Reclaimer::age_all() {
 
 bool Reclaimer::would_move() const {
   const ImagePtr image = pool_.newest_image();
-  return !Mover(pool_, image->cut).plan(candidates(), {}).empty();
+  return !Mover(pool_, image->cut).plan(candidates(*image), {}).empty();
 }
 
 // What may be emptied: nobody will publish a first pointer into it, and no layer refers to it.
-std::vector<Segment> Reclaimer::candidates() const {
-  const ImagePtr image = pool_.newest_image();
+std::vector<Segment> Reclaimer::candidates(const Image& image) const {
   std::vector<Segment> all;
   for (const Segment& s : pool_.space.segments())
-    if (s.use == SegmentUse::sealed && s.holds_data() && s.settled_before(image->cut) &&
+    if (s.use == SegmentUse::sealed && s.holds_data() && s.settled_before(image.cut) &&
         s.dead_in == 0)
       all.push_back(s);
   return all;
@@ -252,7 +251,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   pool_.checkpointer.watch_new_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
-  const std::vector<Segment> candidates = this->candidates();
+  const std::vector<Segment> candidates = this->candidates(*image);
   uint64_t hinted_dead = 0;
   for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
@@ -293,6 +292,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
     co_return Result<>{};
   }
   widened_ = 1;
+  if (plan.policy == MovePolicy::aging) pool_.space.forget_reads(plan.from);
   const uint64_t emptied = batch->plan.victims.size();
   {
     Lock lock(mutex_);

@@ -66,7 +66,7 @@ class Reclaimer {
   };
   bool known(Wanted wanted, At image) const;
   Task<void> be_busy();
-  std::vector<Segment> candidates() const;
+  std::vector<Segment> candidates(const Image& image) const;
   Task<Result<>> make_room_alone(Claim claim);
   Task<Result<>> take_round(Wanted wanted);
   Task<Result<>> round(Wanted wanted);
