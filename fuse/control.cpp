@@ -208,6 +208,7 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
     co_return co_await setting;
   }
   if (key.starts_with("rollback")) {
+    LAMINA_CO_TRY(check_device_name(value));
     const Result<DeviceInfo> source = pool_.find(value);
     if (!source) co_return fail(Code::not_found);
     Task<Result<>> rolling = pool_.roll_back(device, source->id, key == "rollback_force");
@@ -260,6 +261,7 @@ Result<std::vector<Pool::Fork>> FileSystem::forks_of_some(const std::string& val
   for (size_t at = first + 1; at < value.size();) {
     const size_t end = std::min(value.find('\n', at), value.size());
     const std::string name = value.substr(at, end - at);
+    LAMINA_TRY(check_device_name(name));
     const Result<DeviceInfo> info = pool_.find(name);
     if (!info) return fail(Code::not_found);
     forks.push_back({info->id, name + suffix});

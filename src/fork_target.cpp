@@ -5,6 +5,8 @@ namespace lamina {
 
 Result<std::string> name_beside(const LaminaPath& device, const std::string& typed,
                                 const std::string& what) {
+  if (typed.empty())
+    return fail(Code::invalid, "cannot " + what + " " + device.path() + ": no name is given");
   const bool is_path = typed.find('/') != std::string::npos;
   auto named = find_device(is_path ? typed : device.mount + "/" + typed, false);
   if (!named) return forward_error(named);

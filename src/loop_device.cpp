@@ -19,7 +19,6 @@
 
 #include "file_handle.h"
 #include "lamina_path.h"
-#include "mount_table.h"
 
 namespace lamina {
 namespace {
@@ -98,22 +97,48 @@ void add_swaps(const LoopDevice& loop, std::vector<std::string>& users) {
       users.push_back("swap on " + line.substr(0, line.find(' ')));
 }
 
-// The loop itself and its partitions, by name.
-std::vector<std::pair<std::string, dev_t>> parts_of(const LoopDevice& loop) {
-  const std::string whole = "loop" + std::to_string(loop.number);
-  std::vector<std::pair<std::string, dev_t>> parts;
-  const auto add = [&](const std::string& name, const std::string& sysfs) {
-    unsigned major_number = 0, minor_number = 0;
-    if (std::sscanf(first_line(sysfs + "/dev").c_str(), "%u:%u", &major_number, &minor_number) == 2)
-      parts.emplace_back(name, makedev(major_number, minor_number));
-  };
-  add(whole, sysfs_of(loop));
+std::string sysfs_of(const BlockDevice& device) {
+  return "/sys/class/block/" + device.name;
+}
+
+std::vector<std::string> entries_of(const std::string& folder) {
+  std::vector<std::string> names;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(sysfs_of(loop), ignored)) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with(whole + "p")) add(name, entry.path());
-  }
-  return parts;
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> holders_of(const BlockDevice& device) {
+  return entries_of(sysfs_of(device) + "/holders");
+}
+
+std::vector<std::string> partitions_of(const BlockDevice& device) {
+  std::vector<std::string> names = entries_of(sysfs_of(device));
+  std::erase_if(names, [&](const std::string& name) { return !name.starts_with(device.name); });
+  return names;
+}
+
+// A device with two below it comes once.
+void add_block_device(const std::string& name, std::vector<BlockDevice>& devices) {
+  const auto has_name = [&](const BlockDevice& device) { return device.name == name; };
+  BlockDevice device{name};
+  unsigned major_number = 0, minor_number = 0;
+  if (std::any_of(devices.begin(), devices.end(), has_name) ||
+      std::sscanf(first_line(sysfs_of(device) + "/dev").c_str(), "%u:%u", &major_number,
+                  &minor_number) != 2)
+    return;
+  device.number = makedev(major_number, minor_number);
+  devices.push_back(std::move(device));
+}
+
+// A file system over several disks has a number of its own; its source is one of them.
+bool is_mounted_from(const MountEntry& mount, const BlockDevice& device) {
+  if (mount.device == device.number) return true;
+  struct stat source {};
+  return mount.source.starts_with("/dev/") && stat(mount.source.c_str(), &source) == 0 &&
+         S_ISBLK(source.st_mode) && source.st_rdev == device.number;
 }
 
 }  // namespace
@@ -193,18 +218,33 @@ Result<> refresh_loop_size(const LoopDevice& loop) {
   return {};
 }
 
+std::vector<BlockDevice> devices_of_loop(const LoopDevice& loop) {
+  std::vector<BlockDevice> devices;
+  add_block_device("loop" + std::to_string(loop.number), devices);
+  for (size_t at = 0; at < devices.size(); ++at) {
+    const BlockDevice below = devices[at];
+    for (const std::string& name : partitions_of(below)) add_block_device(name, devices);
+    for (const std::string& name : holders_of(below)) add_block_device(name, devices);
+  }
+  return devices;
+}
+
+std::vector<LoopMount> mounts_of_loop(const LoopDevice& loop) {
+  std::vector<LoopMount> mounts;
+  const auto table = read_mount_table();
+  for (const BlockDevice& device : devices_of_loop(loop))
+    for (const MountEntry& mount : table)
+      if (is_mounted_from(mount, device)) mounts.push_back({device.path(), mount});
+  return mounts;
+}
+
 std::vector<std::string> users_of_loop(const LoopDevice& loop) {
   std::vector<std::string> users;
-  const auto mounts = read_mount_table();
-  for (const auto& [name, device] : parts_of(loop)) {
-    for (const MountEntry& mount : mounts)
-      if (mount.device == device || mount.source == "/dev/" + name)
-        users.push_back("/dev/" + name + " is mounted at " + mount.point);
-    std::error_code ignored;
-    for (const auto& holder :
-         fs::directory_iterator("/sys/class/block/" + name + "/holders", ignored))
-      users.push_back("/dev/" + name + " is held by /dev/" + holder.path().filename().string());
-  }
+  for (const LoopMount& mounted : mounts_of_loop(loop))
+    users.push_back(mounted.from + " is mounted at " + mounted.mount.point);
+  for (const BlockDevice& device : devices_of_loop(loop))
+    for (const std::string& holder : holders_of(device))
+      users.push_back(device.path() + " is held by /dev/" + holder);
   add_swaps(loop, users);
   std::sort(users.begin(), users.end());
   users.erase(std::unique(users.begin(), users.end()), users.end());

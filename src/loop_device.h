@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "mount_table.h"
 
 namespace lamina {
 
@@ -48,8 +49,24 @@ Result<> detach_loop(const LoopDevice& loop);
 // Makes the loop as large as its file has become.
 Result<> refresh_loop_size(const LoopDevice& loop);
 
-// What is mounted from the loop or a partition of it, swaps on it or holds it (dm, md): a line
-// each, empty: nothing.
+struct BlockDevice {
+  std::string name;  // "loop0p1"
+  dev_t number = 0;  // st_rdev of its node
+  std::string path() const { return "/dev/" + name; }
+};
+// The loop itself, its partitions, and what is made of them (dm, md), however deep: each has
+// buffers of its own, and can be mounted. What lies on another comes behind it.
+std::vector<BlockDevice> devices_of_loop(const LoopDevice& loop);
+
+struct LoopMount {
+  std::string from;  // "/dev/loop0p1"
+  MountEntry mount;
+};
+// What is mounted from any of them.
+std::vector<LoopMount> mounts_of_loop(const LoopDevice& loop);
+
+// What is mounted from any of them, swaps on it or holds it (dm, md): a line each, empty: nothing.
+// Processes that have one open are no part of it: open_files.h finds them.
 std::vector<std::string> users_of_loop(const LoopDevice& loop);
 
 }  // namespace lamina

@@ -30,9 +30,8 @@ std::vector<fs::path> links_of(const fs::path& process) {
   return links;
 }
 
-}  // namespace
-
-std::vector<FileUser> users_of_files(dev_t device, std::optional<ino_t> inode) {
+template <class Wanted>
+std::vector<FileUser> users_where(Wanted wanted) {
   std::vector<FileUser> users;
   std::error_code error;
   for (fs::directory_iterator process("/proc", error), end; !error && process != end;
@@ -41,8 +40,7 @@ std::vector<FileUser> users_of_files(dev_t device, std::optional<ino_t> inode) {
     if (!is_number(number) || std::stol(number) == getpid()) continue;
     for (const fs::path& link : links_of(process->path())) {
       struct stat status {};
-      if (stat(link.c_str(), &status) != 0 || status.st_dev != device) continue;
-      if (inode && status.st_ino != *inode) continue;
+      if (stat(link.c_str(), &status) != 0 || !wanted(status)) continue;
       std::error_code ignored;
       FileUser user{static_cast<pid_t>(std::stol(number)), "", fs::read_symlink(link, ignored)};
       std::ifstream(process->path() / "comm") >> user.command;
@@ -51,6 +49,20 @@ std::vector<FileUser> users_of_files(dev_t device, std::optional<ino_t> inode) {
     }
   }
   return users;
+}
+
+}  // namespace
+
+std::vector<FileUser> users_of_files(dev_t device, std::optional<ino_t> inode) {
+  return users_where([&](const struct stat& status) {
+    return status.st_dev == device && (!inode || status.st_ino == *inode);
+  });
+}
+
+std::vector<FileUser> users_of_block_device(dev_t number) {
+  return users_where([&](const struct stat& status) {
+    return S_ISBLK(status.st_mode) && status.st_rdev == number;
+  });
 }
 
 }  // namespace lamina

@@ -20,5 +20,7 @@ struct FileUser {
 
 // Users of anything on the file system `device`, or of its file `inode` alone.
 std::vector<FileUser> users_of_files(dev_t device, std::optional<ino_t> inode = std::nullopt);
+// Who has the block device of this number open, by whichever node.
+std::vector<FileUser> users_of_block_device(dev_t number);
 
 }  // namespace lamina

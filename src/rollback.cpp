@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -21,25 +22,62 @@ struct RollbackOptions {
   bool force = false;
 };
 
-// Writes back and forgets what the kernel keeps of the loop's content.
+Result<> drop_buffers_of(const BlockDevice& device) {
+  const FileHandle handle(open(device.path().c_str(), O_RDONLY | O_CLOEXEC));
+  if (!handle) return system_error("cannot open", device.path(), errno);
+  if (ioctl(handle.get(), BLKFLSBUF, 0) != 0)
+    return system_error("cannot drop the buffers of", device.path(), errno);
+  return {};
+}
+
+// Writes back and forgets what the kernel keeps of the loops' content: for the whole, for each
+// partition and for what is made of them, what lies above first.
 Result<> drop_buffers(const std::vector<LoopDevice>& loops) {
   for (const LoopDevice& loop : loops) {
-    const FileHandle device(open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
-    if (!device) return system_error("cannot open", loop.path(), errno);
-    if (ioctl(device.get(), BLKFLSBUF, 0) != 0)
-      return system_error("cannot drop the buffers of", loop.path(), errno);
+    std::vector<BlockDevice> devices = devices_of_loop(loop);
+    std::reverse(devices.begin(), devices.end());
+    for (const BlockDevice& device : devices) LAMINA_TRY(drop_buffers_of(device));
   }
   return {};
+}
+
+// Who has a view of the loop's content that knows nothing of a rollback: a line each.
+std::vector<std::string> users_above(const LoopDevice& loop) {
+  std::vector<std::string> users = users_of_loop(loop);
+  for (const BlockDevice& device : devices_of_loop(loop))
+    for (const FileUser& user : users_of_block_device(device.number))
+      users.push_back("process " + std::to_string(user.process) + " (" + user.command + ") has " +
+                      device.path() + " open");
+  return users;
 }
 
 std::unexpected<Error> busy(const LaminaPath& device, const struct stat& status,
                             const std::vector<LoopDevice>& loops) {
   std::string users;
-  for (const LoopDevice& loop : loops) users += "\n  " + loop.path() + " is attached to it";
+  for (const LoopDevice& loop : loops) {
+    users += "\n  " + loop.path() + " is attached to it";
+    for (const std::string& user : users_above(loop)) users += "\n    " + user;
+  }
   for (const FileUser& user : users_of_files(status.st_dev, status.st_ino))
     users += "\n  process " + std::to_string(user.process) + " (" + user.command + ") has it open";
   return fail(Code::busy, "cannot roll back " + device.path() + " while it is open:" + users +
-                              "\nend that first, or add --force");
+                              "\nend that first; or add --force, and what is still mounted then "
+                              "writes over what was rolled back");
+}
+
+// No system call makes a file system forget what it has to write.
+void warn_of_users(const std::vector<LoopDevice>& loops) {
+  bool any = false;
+  for (const LoopDevice& loop : loops)
+    for (const std::string& user : users_above(loop)) {
+      std::printf("%s: %s\n", loop.path().c_str(), user.c_str());
+      any = true;
+    }
+  if (any)
+    std::printf(
+        "these know nothing of the rollback, and what they still write, as a file system does when "
+        "it is unmounted, goes over what was rolled back: unmount and close them, then roll back "
+        "again\n");
 }
 
 Result<ExitCode> roll_back(const RollbackOptions& options) {
@@ -52,6 +90,7 @@ Result<ExitCode> roll_back(const RollbackOptions& options) {
   auto status = stat_device(*device);
   if (!status) return forward_error(status);
   const auto loops = loops_over(status->st_dev, status->st_ino);
+  // What is dirty belongs to the old content: none of it may be written after the rollback.
   if (options.force) LAMINA_TRY(drop_buffers(loops));
   auto done = set_control(*device, options.force ? "rollback_force" : "rollback", *snapshot);
   if (!done && done.error().code == Code::busy) return busy(*device, *status, loops);
@@ -60,14 +99,8 @@ Result<ExitCode> roll_back(const RollbackOptions& options) {
                                    ": the one is no snapshot of the other");
   if (!done) return forward_error(done);
   LAMINA_TRY(drop_buffers(loops));
-  for (const LoopDevice& loop : loops) {
-    LAMINA_TRY(refresh_loop_size(loop));
-    for (const std::string& user : users_of_loop(loop))
-      std::printf(
-          "%s: %s; it knows nothing of the rollback: unmount it, without syncing what it "
-          "has, before you use it again\n",
-          loop.path().c_str(), user.c_str());
-  }
+  for (const LoopDevice& loop : loops) LAMINA_TRY(refresh_loop_size(loop));
+  warn_of_users(loops);
   return ExitCode::done;
 }
 

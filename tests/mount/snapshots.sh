@@ -60,6 +60,16 @@ P
 [ "$(errno_of "$mnt/a" snapshot "$(printf 'n%.0s' {1..256})")" = ENAMETOOLONG ] || fail "a long name"
 [ "$(errno_of "$mnt/a" snapshot a/b)" = EINVAL ] || fail "a name with a slash"
 [ "$(errno_of "$mnt/a" rollback gone)" = ENOENT ] || fail "rollback to what is not there"
+for key in rollback rollback_force; do
+  [ "$(errno_of "$mnt/a" $key "")" = EINVAL ] || fail "$key to no name"
+  [ "$(errno_of "$mnt/a" $key .lamina)" = EINVAL ] || fail "$key to a reserved name"
+  [ "$(errno_of "$mnt/a" $key "$(printf 'n%.0s' {1..256})")" = ENAMETOOLONG ] || fail "$key to a long name"
+done
+[ "$(errno_of "$mnt" snapshot_some $'@t\n')" = EINVAL ] || fail "snapshots of no name"
+[ "$(errno_of "$mnt" snapshot_some $'@t\n.lamina')" = EINVAL ] || fail "snapshots of a reserved name"
+refuses "255 bytes" "$lamina" rollback "$mnt/a" "$(printf 'n%.0s' {1..256})"
+refuses "reserved" "$lamina" rollback "$mnt/a" .lamina
+refuses "no name" "$lamina" rollback "$mnt/a" ""
 "$lamina" create "$mnt/other" 1M
 [ "$(errno_of "$mnt/a" rollback other)" = EINVAL ] || fail "rollback across unrelated devices"
 [ "$(errno_of "$mnt/a" snapshot .lamina-x)" = EINVAL ] || fail "a reserved name"
@@ -130,6 +140,20 @@ step "several at one moment, and all"
 setfattr -n user.lamina.snapshot_all -v @all "$mnt"
 [ "$(has a@t@all origin)" = a@t ] || fail "snapshot_all"
 refuses "none was made" "$lamina" snapshot "$mnt" --suffix @all
+refuses "named twice" "$lamina" snapshot "$mnt/a" "$mnt/copy" "$mnt/a" --suffix @u
+for what in "$mnt/a" "$mnt"; do # all in it
+  refuses 'the suffix "/x" .*slash.*none was made$' "$lamina" snapshot "$what" --suffix /x
+  refuses 'the suffix "@\?" .*control.*none was made$' "$lamina" snapshot "$what" --suffix $'@\n'
+  refuses 'the suffix "n{255}" .*255 bytes.*none was made' "$lamina" snapshot "$what" --suffix "$(printf 'n%.0s' {1..255})"
+done
+refuses 'the suffix "n{254}" .*255 bytes.*shorter' "$lamina" snapshot "$mnt" --suffix "$(printf 'n%.0s' {1..254})"
+refuses 'the suffix "n{252}" .*255 bytes.*shorter' "$lamina" snapshot "$mnt/a" "$mnt/copy" --suffix "$(printf 'n%.0s' {1..252})"
+long_name=$(printf 'n%.0s' {1..220})
+python3 -c 'import os, sys
+for i in range(300): os.setxattr(sys.argv[1] + "/a", "user.lamina.snapshot", b"%s%d" % (sys.argv[2].encode(), i))' "$mnt" "$long_name"
+refuses "names of these 300 devices.*64 KiB.*name the mount $mnt" "$lamina" snapshot "$mnt/$long_name"* --suffix @u
+"$lamina" snapshot "$mnt" --suffix @many
+rm "$mnt/$long_name"*
 
 step "they outlive a crash"
 kill_daemon
@@ -226,7 +250,7 @@ fi
 
 step "rollback under a mounted file system"
 refuses "$loop" "$lamina" rollback "$mnt/vm" vm@2
-"$lamina" rollback "$mnt/vm" vm@2 --force | grep -q "unmount it" || fail "it does not say what to unmount"
+"$lamina" rollback "$mnt/vm" vm@2 --force | grep -q "unmount and close them" || fail "it does not say what to unmount"
 umount "$work/vm"
 "$lamina" detach "$loop"
 "$lamina" rollback "$mnt/vm" vm@4
