@@ -50,7 +50,7 @@ class Job:
 
     def __init__(self, paths, rw, bs="4k", depth=32, size=None, amount=None, seconds=None,
                  fsync=False, end_fsync=False, seed=1, refill=False, each_file_a_job=False,
-                 words=False, endless=False, skew=None, with_repeats=False):
+                 words=False, endless=False, skew=None, with_repeats=False, halves=False):
         # At depth 1 a program that waits for each operation is what people have.
         engine = "psync" if depth == 1 else "io_uring"
         self._command = ["fio", "--output-format=json", "--direct=1", "--thread",
@@ -69,6 +69,9 @@ class Job:
             # Each block is its offset over and over; what is read is held against that.
             self._command += ["--verify=pattern", "--verify_pattern=%o", "--do_verify=0",
                               "--verify_state_save=0"]
+        if halves:  # when it is compressed, each block by itself and all together
+            self._command += ["--buffer_compress_percentage=50", "--buffer_compress_chunk=4096",
+                              "--refill_buffers=1"]
         if with_repeats:  # else each block once, before any a second time
             self._command.append("--norandommap=1")
         if skew:
