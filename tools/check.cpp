@@ -20,6 +20,14 @@ std::string place_in(const DeviceInfo& device, uint64_t begin, uint64_t end) {
          std::to_string(begin) + " to " + std::to_string(end);
 }
 
+// The first generation that may be newer than what the slot's checkpoint knows: where the log goes
+// on. None is, where it was left clean.
+Generation first_after(const Slot& slot) {
+  if (slot.clean) return Generation{UINT32_MAX};
+  const Generation open = slot.log_segment.generation;
+  return open == Generation::none ? slot.log_next.front().generation : open;
+}
+
 // What the engine says of the maps when it opens the pool and is asked for everything.
 class MapCheck {
  public:
@@ -99,7 +107,7 @@ class MapCheck {
           "is mapped to generation " + std::to_string(raw(generation)) + ", which no segment has";
     else if (found->second.state == SegmentState::retired)
       what = "is mapped to generation " + std::to_string(raw(generation)) + ", which was retired";
-    else if (range.address.block + range.range.length().value > found->second.blocks)
+    else if (range.address.block + range.range.length().value > found->second.addresses)
       what = "is mapped past the end of its segment";
     else
       return;
@@ -189,7 +197,7 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   Settings settings = engine_settings(config);
   settings.read_only = true;
   Task<void> maps = check_maps(std::move(*opened), std::move(settings), segments,
-                               newest->log_segment.generation, options, report);
+                               first_after(*newest), options, report);
   co_await maps;
   co_return report;
 }

@@ -185,7 +185,9 @@ Task<void> check_segments(Blob& blob, const Slot& newest, const CheckOptions& op
     const auto header = unpack_segment_header(block.span());
     if (!header || !is_ours(*header, blob, index)) continue;
     ++report.segments;
-    const SegmentPlace place{blob.id(), index, header->blocks, header->state};
+    const bool frames = header->kind == SegmentClass::frames;
+    const SegmentPlace place{blob.id(), index, header->blocks * (frames ? virtual_ratio : 1),
+                             header->state};
     if (!segments.emplace(raw(header->generation), place).second)
       report.findings.push_back({"A3", at(blob, blob.offset(index, 0)),
                                  "generation " + std::to_string(raw(header->generation)) +

@@ -18,7 +18,8 @@ namespace lamina {
 // The segments that have a header of this pool, by generation.
 struct SegmentPlace {
   BlobId blob = BlobId::none;
-  uint32_t index = 0, blocks = 0;
+  uint32_t index = 0;
+  uint32_t addresses = 0;  // of payload
   SegmentState state = SegmentState::open;
 };
 using SegmentIndex = std::unordered_map<uint32_t, SegmentPlace>;
