@@ -24,13 +24,18 @@ FrameCodec& codec_of_thread() {
 
 }  // namespace
 
-// A frame's bytes, from the block that it begins in to the one that it ends in.
-struct FrameReader::Raw {
-  Name name;
-  MetadataPlace place;
+// Frames that lie one behind the other, and are read together.
+struct FrameReader::Run {
+  struct Part {
+    Name name;
+    MetadataPlace place;
+    size_t offset = 0, bytes = 0;  // in `blocks`
+    FramePtr* into = nullptr;
+  };
+  uint64_t begin = 0, end = 0;  // bytes in the segment
+  Space::Location at;
+  std::vector<Part> parts;
   Buffer blocks;
-  size_t skipped = 0, bytes = 0;
-  FramePtr* into = nullptr;
 };
 
 // Pages of the indexes that are not cached yet.
@@ -66,51 +71,67 @@ Task<Result<>> FrameReader::read(PoolState& pool, bool cached) {
     if (cached) frame = pool.frames.find(name.first, name.second);
   }
   LAMINA_CO_TRY(co_await read_indexes(pool, cached));
-  std::list<Raw> raws;
+  auto runs = find_runs(pool);
+  if (!runs) co_return forward_error(runs);
+  if (runs->empty()) co_return Result<>{};
   IoBatch batch;
+  for (Run& run : *runs) {
+    const uint64_t first = run.begin / block_size;
+    run.blocks = Buffer((div_up(run.end, block_size) - first) * block_size);
+    for (Run::Part& part : run.parts) part.offset -= first * block_size;
+    batch.read(run.at.blob->disk(),
+               run.at.blob->offset(run.at.name.index, static_cast<uint32_t>(first)),
+               run.blocks.span());
+  }
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  std::vector<std::pair<const Run*, const Run::Part*>> all;
+  for (const Run& run : *runs)
+    for (const Run::Part& part : run.parts) all.emplace_back(&run, &part);
+  Pieces pieces;
+  Workers* const workers = all.size() >= worth_workers ? pool.settings.readers : nullptr;
+  const Secret& secret = pool.identity.secret;
+  pieces.start(workers, all.size(), [&](size_t at, size_t) {
+    const auto [run, part] = all[at];
+    auto frame = codec_of_thread().decode(run->blocks.span().subspan(part->offset, part->bytes),
+                                          secret, part->place);
+    if (frame) *part->into = std::make_shared<const Frame>(std::move(*frame));
+  });
+  Completion& done = pieces.done();
+  co_await done;
+  for (const auto& [run, part] : all)
+    if (*part->into) pool.frames.put(part->name.first, part->name.second, *part->into);
+  co_return Result<>{};
+}
+
+// Those that are not cached, by their places, which the indexes say.
+Result<std::list<FrameReader::Run>> FrameReader::find_runs(PoolState& pool) {
+  std::list<Run> runs;
   for (auto& [name, frame] : wanted_) {
     if (frame) continue;
     const auto& [generation, number] = name;
     const auto at = pool.space.locate({generation, number * frame_blocks});
-    if (!at) co_return fail(Code::io, "a map points at a segment that is not there (A14)");
+    if (!at) return fail(Code::io, "a map points at a segment that is not there (A14)");
     std::array<uint32_t, 2> ends{};
     if (!pool.sums.get({generation, number}, ends))
-      co_return fail(Code::io, "a frame's place was not at hand");  // the second try has it
+      return fail(Code::io, "a frame's place was not at hand");  // the second try has it
     const uint64_t begin = uint64_t{ends[0]} * frame_grain, end = uint64_t{ends[1]} * frame_grain;
     // What an index says is believed as far as the frame itself says the same.
     if (begin >= end || end > at->blob->segment_bytes() ||
         end - begin > largest_frame(frame_blocks))
       continue;
-    Raw& raw = raws.emplace_back();
-    raw.name = name;
-    raw.place = {at->name.blob, at->name.index, generation, number};
-    raw.into = &frame;
-    const uint64_t first = begin / block_size;
-    raw.skipped = begin % block_size;
-    raw.bytes = end - begin;
-    raw.blocks = Buffer((div_up(end, block_size) - first) * block_size);
-    batch.read(at->blob->disk(), at->blob->offset(at->name.index, static_cast<uint32_t>(first)),
-               raw.blocks.span());
+    const bool goes_on =
+        !runs.empty() && runs.back().end == begin && runs.back().at.name == at->name;
+    if (!goes_on) {
+      runs.emplace_back();
+      runs.back().begin = begin;
+      runs.back().at = *at;
+    }
+    runs.back().end = end;
+    runs.back().parts.push_back(
+        {name, {at->name.blob, at->name.index, generation, number}, begin, end - begin, &frame});
   }
-  if (raws.empty()) co_return Result<>{};
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  std::vector<Raw*> all;
-  for (Raw& raw : raws) all.push_back(&raw);
-  Pieces pieces;
-  Workers* const workers = all.size() >= worth_workers ? pool.settings.workers : nullptr;
-  const Secret& secret = pool.identity.secret;
-  pieces.start(workers, all.size(), [&](size_t at, size_t) {
-    const Raw& raw = *all[at];
-    auto frame = codec_of_thread().decode(raw.blocks.span().subspan(raw.skipped, raw.bytes), secret,
-                                          raw.place);
-    if (frame) *raw.into = std::make_shared<const Frame>(std::move(*frame));
-  });
-  Completion& done = pieces.done();
-  co_await done;
-  for (const Raw& raw : raws)
-    if (*raw.into) pool.frames.put(raw.name.first, raw.name.second, *raw.into);
-  co_return Result<>{};
+  return runs;
 }
 
 }  // namespace lamina

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads frames: where they lie from the segment's index, their bytes in one submission, then
-// decompressed, several at a time by the workers.
+// Reads frames: where they lie from the segment's index, their bytes in one submission, neighbours
+// together, then decompressed, many of them by several threads.
 // Thread-safety: one coroutine. Memory: the frames that are wanted.
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <map>
 #include <utility>
 
@@ -29,7 +30,8 @@ class FrameReader {
   }
 
  private:
-  struct Raw;
+  struct Run;
+  Result<std::list<Run>> find_runs(PoolState& pool);
   Task<Result<>> read_indexes(PoolState& pool, bool cached);
 
   std::map<Name, FramePtr> wanted_;

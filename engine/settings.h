@@ -41,8 +41,11 @@ struct Settings {
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must
   // outlive the pool.
   Executor* background = nullptr;
-  // What walks are made by beside it; null: by itself. Outlive the pool too.
+  // What walks are made and what is aged is compressed by beside it; null: by itself. Outlive the
+  // pool too.
   Workers* workers = nullptr;
+  // What large reads of users are decompressed by, for which they wait; null: by who reads.
+  Workers* readers = nullptr;
   // Tells of things a person should see: a damaged superblock copy, a failure that was survived, a
   // pool that turned read-only.
   enum class Severity : uint8_t { info, warning, error };

@@ -129,7 +129,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   if (!loop) return forward_error(loop);
   auto background = BackgroundLoop::start();
   if (!background) return forward_error(background);
-  ArenaWorkers workers(workers_of(options), make_nice);
+  ArenaWorkers workers(workers_of(options), make_nice), readers(workers_of(options), [] {});
   auto opened = (*loop)->run_until(open_blobs(config, options.read_only, open_disk));
   if (!opened) return std::unexpected(explain_use(config, opened.error()));
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
@@ -140,6 +140,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   settings.force = options.force;
   settings.background = &(*background)->executor();
   settings.workers = &workers;
+  settings.readers = &readers;
   settings.log = [&log](Severity severity, const std::string& message) {
     log.write(severity, message);
   };

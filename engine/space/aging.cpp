@@ -36,7 +36,7 @@ std::set<Generation> choose_oldest(const std::vector<Segment>& candidates, const
     if (!idle && chosen >= need.over) continue;
     const auto blocks = static_cast<uint64_t>(std::max<int64_t>(0, s->live_blocks) +
                                               std::max<int64_t>(0, s->homes));
-    if (chosen + blocks > need.room) break;
+    if (need.room == 0 || (!victims.empty() && chosen + blocks > need.room)) break;
     chosen += blocks;
     victims.insert(s->name.generation);
   }

@@ -16,7 +16,7 @@ namespace lamina {
 struct AgingNeed {
   uint64_t over = 0;         // live blocks that are more than the tier is to hold
   Sequence idle_before = 0;  // whatever is not newer than this is to go, however much room there is
-  uint64_t room = 0;         // blocks that the next tier may take
+  uint64_t room = 0;         // blocks that the next tier may take; one segment is tried with any
 };
 
 // How old the newest data in it may be.

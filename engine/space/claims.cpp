@@ -60,6 +60,11 @@ uint64_t set_aside_above(Claim claim, const TierSize& tier, uint64_t node_bytes)
   return 0;
 }
 
+uint64_t most_targets(uint64_t available, bool users_wait) {
+  if (available > kept_for_last_batches) return available - kept_for_last_batches;
+  return users_wait ? std::min<uint64_t>(available, 1) : 0;
+}
+
 uint64_t capacity_blocks(const TierSize& tier, double kept_back_percent) {
   const uint64_t never =
       (tier.first ? never_users : never_users_below) * uint64_t{tier.segment_blocks};

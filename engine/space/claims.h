@@ -28,6 +28,8 @@ uint64_t set_aside_above(Claim claim, const TierSize& tier, uint64_t node_bytes)
 // batches that fill one, and only while users wait: then nothing else goes on that could spoil
 // them.
 inline constexpr uint64_t kept_for_last_batches = 2;
+// How many segments a batch of cleaning may fill of those that are available to the mover.
+uint64_t most_targets(uint64_t available, bool users_wait);
 
 // What users can ever store in it, blocks: the reserve is not in it (D5). `kept_back_percent`: of
 // what data can lie in, at least that.

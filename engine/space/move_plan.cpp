@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t batch_part = 32;  // of what the tier can store
 // What is sorted at once takes memory.
 constexpr uint64_t batch_blocks = 2 * gib / block_size;
+constexpr uint64_t least_batch_blocks = 64 * mib / block_size;
 
 std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>& candidates,
                               size_t tier) {
@@ -23,12 +24,6 @@ std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>&
     if (pool.space.tier_of(s.name.blob) == tier && s.not_before <= pool.checkpointer.number())
       rows.push_back(s);
   return rows;
-}
-
-// How many segments a batch of cleaning may fill (kept_for_last_batches).
-uint64_t most_targets(uint64_t available, bool users_wait) {
-  if (available > kept_for_last_batches) return available - kept_for_last_batches;
-  return users_wait ? std::min<uint64_t>(available, 1) : 0;
 }
 
 MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
@@ -83,7 +78,10 @@ MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
   AgingNeed need;
   if (live > most) need.over = (live - most + capacity / batch_part) * asked.widened;
   need.idle_before = pool.written_before(policy.idle_ns);
-  need.room = std::min(room_in(pool, tier + 1, asked), batch_blocks);
+  // Users fill the tier meanwhile: what they have free lasts until the batch is through.
+  const uint64_t free = space.available(Claim::user, tier) * space.segment_blocks(tier);
+  need.room = std::min(room_in(pool, tier + 1, asked),
+                       std::clamp(free / 2, least_batch_blocks, batch_blocks));
   return {MovePolicy::aging, tier, tier + 1, choose_oldest(rows, need),
           space.available(Claim::user, tier + 1)};
 }

@@ -11,8 +11,8 @@
 namespace lamina {
 namespace {
 
-constexpr uint32_t blocks = 2048;  // of a segment
-const MovedLayout layout(blocks);
+constexpr uint32_t of_segment = 2048;  // of a segment
+const MovedLayout layout(of_segment);
 
 Segment sealed(uint32_t generation, double live, int64_t homes = 0) {
   Segment s;
@@ -80,7 +80,7 @@ TEST(Cleaning, SegmentsOfFactsAloneAreCarriedFirst) {
 
 TEST(Cleaning, ManyFactsFillATargetWithoutAnyData) {
   const auto most = static_cast<int64_t>(layout.facts_alone());
-  EXPECT_GT(most, 8 * blocks);
+  EXPECT_GT(most, 8 * of_segment);
   CleaningBatch batch(layout);
   batch.add(sealed(1, 0, most));
   EXPECT_EQ(batch.targets(), 1U);
@@ -143,9 +143,9 @@ TEST(Cleaning, AsManyAreTakenAsAreMissing) {
 }
 
 TEST(Cleaning, NodesMayCostHalfOfWhatIsGained) {
-  EXPECT_TRUE(pays(1, blocks / 4, blocks));
-  EXPECT_FALSE(pays(1, blocks / 4 + 1, blocks));
-  EXPECT_TRUE(pays(2, blocks / 4 + 1, blocks));
+  EXPECT_TRUE(pays(1, of_segment / 4, of_segment));
+  EXPECT_FALSE(pays(1, of_segment / 4 + 1, of_segment));
+  EXPECT_TRUE(pays(2, of_segment / 4 + 1, of_segment));
 }
 
 }  // namespace

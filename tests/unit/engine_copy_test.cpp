@@ -247,6 +247,7 @@ TEST_F(WithCopies, WhatOnlyACopyStillHasStays) {
 // The new place is published while a copy names the old one: a walk of what was published finds
 // nothing there.
 TEST_F(WithCopies, WhatIsCopiedWhileItIsMovedStays) {
+  const Abandons abandons;  // what still churns at its end
   const auto data = pattern(2 * mib, 1);
   const DeviceId b = create("b", 0);
   write_worth_moving(data);

@@ -2,6 +2,7 @@
 // Tiers: what ages and what stays, and that it is all there afterwards, compressed or not.
 #include <gtest/gtest.h>
 
+#include "blobs/frame_format.h"
 #include "engine/pool.h"
 #include "engine/space/aging.h"
 #include "engine/space/claims.h"
@@ -48,6 +49,8 @@ TEST(Aging, WhatIsReadAgainGetsASecondChance) {
 TEST(Aging, TheNextTierIsNotFilledBeyondItsRoom) {
   const std::vector<Segment> rows{segment(1, 50, 300), segment(2, 50, 100), segment(3, 50, 200)};
   EXPECT_EQ(chosen(rows, {.over = 1000, .room = 99}), (std::set<uint32_t>{2}));
+  EXPECT_EQ(chosen(rows, {.over = 1000, .room = 10}), (std::set<uint32_t>{2}));
+  EXPECT_EQ(chosen(rows, {.over = 1000, .room = 0}), (std::set<uint32_t>{}));
 }
 
 TEST(WrittenTimes, SayNothingIsOlderThanItIs) {
@@ -74,6 +77,18 @@ TEST(Claims, ATierBelowTheFirstKeepsItsOwnCleaningAble) {
   EXPECT_EQ(set_aside_above(Claim::mover, below, gib), 0u);
   EXPECT_GT(set_aside_above(Claim::user, below, gib), kept_for_last_batches);
   EXPECT_LT(capacity_blocks(below, 0), below.data_blocks);
+}
+
+// Promise 4: whatever batches have come to nothing, one that fills a segment can begin where users
+// wait, and twice.
+TEST(Claims, BatchesThatGainedNothingLeaveRoomForOneThatDoes) {
+  uint64_t available =
+      set_aside_above(Claim::log, {.first = true, .segments = 255, .segment_blocks = 1024}, 0) -
+      set_aside_above(Claim::mover, {.first = true, .segments = 255, .segment_blocks = 1024}, 0);
+  while (const uint64_t filled = most_targets(available, false)) available -= filled;
+  EXPECT_EQ(available, kept_for_last_batches);
+  EXPECT_EQ(most_targets(available, true), 1u);
+  EXPECT_EQ(most_targets(available - 1, true), 1u);
 }
 
 // A pool of a journal blob and one of another kind.
@@ -145,6 +160,25 @@ class TieredPool : public testing::TestWithParam<BlobKind> {
     const uint64_t asked = pool_->status().aging_asked;
     while (pool_->status().aging_answered < asked)
       ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
+  }
+  // A block of payload below, or a byte of a frame.
+  void damage_something() {
+    std::vector<std::byte> found(block_size);
+    const auto wanted = content(500, 1);
+    int frames = 0;
+    for (uint64_t at = mib; at < slow_.size() - mib; at += block_size) {
+      slow_.read(at, found);
+      if (found == wanted) {
+        found[7] ^= std::byte{1};
+        return slow_.damage(at, found);
+      }
+      for (size_t i = 0; i + 256 < block_size; i += frame_grain)
+        if (std::memcmp(found.data() + i, frame_magic.data(), 4) == 0 && ++frames == 5) {
+          found[i + 200] ^= std::byte{1};
+          return slow_.damage(at, found);
+        }
+    }
+    FAIL() << "nothing to damage";
   }
   uint64_t extents() { return pool_->info(device_)->extents; }
 
@@ -219,6 +253,46 @@ TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
     open();
     expect_all(device_, versions_);
   }
+}
+
+// B6: EIO for what was damaged, a block, or a frame where it is compressed; listed, the rest
+// served.
+TEST_P(TieredPool, DamageBelowCostsABlockOrAFrame) {
+  for (uint64_t block = 0; block < 1000; ++block) put(block, 1);
+  age();
+  remount();
+  damage_something();
+  const size_t most = GetParam() == BlobKind::compression ? frame_blocks : 1;
+  std::vector<std::byte> got(block_size);
+  size_t lost = 0;
+  for (const auto& [block, version] : versions_) {
+    auto read = wait(pool_->read(device_, block * block_size, got));
+    if (!read) {
+      EXPECT_EQ(read.error().code, Code::io);
+      ++lost;
+    } else {
+      ASSERT_EQ(got, content(block, version)) << block;
+    }
+  }
+  EXPECT_GE(lost, 1u);
+  EXPECT_LE(lost, most);
+  EXPECT_EQ(pool_->lost().size(), lost);
+  age();  // nor does moving make anything of it
+  EXPECT_TRUE(wait(pool_->checkpoint()));
+}
+
+// B4: the summary at the other end serves.
+TEST_P(TieredPool, ADamagedSummaryBelowKeepsNobodyFromMovingOn) {
+  for (uint64_t block = 0; block < 1000; ++block) put(block, 1);
+  age();
+  std::vector<std::byte> last(block_size, std::byte{0x5a});
+  const uint64_t segment = pool_->status().blobs[1].segment_bytes;
+  for (uint64_t at = mib; at + segment <= slow_.size() - mib; at += segment)
+    slow_.damage(at + segment - block_size, last);  // where back summaries have their headers
+  for (uint64_t block = 0; block < 1000; block += 2) put(block, 2);
+  age();
+  remount();
+  expect_all(device_, versions_);
 }
 
 TEST_P(TieredPool, APoolOfOneTierOnlyHasNothingToAgeTo) {

@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 const Secret secret{std::byte{1}, std::byte{2}};
-const MetadataPlace place{BlobId{1}, 7, Generation{99}, 12};
+const MetadataPlace node_place{BlobId{1}, 7, Generation{99}, 12};
 
 Node leaf_of(std::vector<Extent> extents) {
   Node node;
@@ -25,7 +25,7 @@ Node leaf_of(std::vector<Extent> extents) {
 Buffer packed(const Node& node) {
   Buffer block(block_size);
   pack_node(node, block.span());
-  stamp_node(block.span(), secret, place);
+  stamp_node(block.span(), secret, node_place);
   return block;
 }
 
@@ -57,7 +57,7 @@ TEST(Node, UnpacksToWhatWasPacked) {
     const Node node = leaf_of({extents.begin(), extents.begin() + static_cast<ptrdiff_t>(fitting)});
     ASSERT_TRUE(fits(node));
     const Buffer block = packed(node);
-    const auto verified = verify_node(block.span(), secret, place);
+    const auto verified = verify_node(block.span(), secret, node_place);
     ASSERT_TRUE(verified) << verified.error().message;
     const auto unpacked = unpack_node(block.span());
     ASSERT_TRUE(unpacked) << unpacked.error().message;
@@ -134,7 +134,7 @@ TEST(Node, AnInnerNodeHoldsFourHundredChildrenAndFindsThem) {
     node.children = children;
     ASSERT_TRUE(fits(node));
     const Buffer block = packed(node);
-    ASSERT_TRUE(verify_node(block.span(), secret, place));
+    ASSERT_TRUE(verify_node(block.span(), secret, node_place));
     const auto unpacked = unpack_node(block.span());
     ASSERT_TRUE(unpacked);
     ASSERT_EQ(unpacked->children, children);
@@ -153,16 +153,16 @@ TEST(Node, AnInnerNodeHoldsFourHundredChildrenAndFindsThem) {
 
 TEST(Node, IsRefusedAtAnotherPlaceWithAnotherSecretOrWithOneBitChanged) {
   const Buffer good = packed(leaf_of({data_extent(3, 4, 5, 6), zero_extent(20, 30, 2)}));
-  ASSERT_TRUE(verify_node(good.span(), secret, place));
-  MetadataPlace other = place;
+  ASSERT_TRUE(verify_node(good.span(), secret, node_place));
+  MetadataPlace other = node_place;
   other.block = 13;
   EXPECT_FALSE(verify_node(good.span(), secret, other));
-  EXPECT_FALSE(verify_node(good.span(), Secret{}, place));
+  EXPECT_FALSE(verify_node(good.span(), Secret{}, node_place));
   for (size_t bit = 0; bit < block_size * 8; bit += 37) {
     Buffer bad(block_size);
     std::memcpy(bad.data(), good.data(), block_size);
     bad.data()[bit / 8] ^= std::byte{1} << (bit % 8);
-    const auto result = verify_node(bad.span(), secret, place);
+    const auto result = verify_node(bad.span(), secret, node_place);
     ASSERT_FALSE(result);
     ASSERT_EQ(result.error().code, Code::corrupt);
   }
@@ -192,7 +192,7 @@ TEST(Node, NonsenseWithAGoodChecksumIsRefusedOrReadsAsAValidNode) {
     for (size_t n = 1 + random() % 6; n > 0; --n)
       block.data()[random() % reach] =
           random() % 3 == 0 ? std::byte{0xff} : static_cast<std::byte>(random());
-    stamp_node(block.span(), secret, place);
+    stamp_node(block.span(), secret, node_place);
     const NodeView view(block.span());
     const BlockRange range{{random() % 100000}, {random() % (uint64_t{1} << (random() % 60))}};
     std::vector<Extent> found;
@@ -201,7 +201,7 @@ TEST(Node, NonsenseWithAGoodChecksumIsRefusedOrReadsAsAValidNode) {
       answered = view.lookup(range, found);
     else
       view.child_for(range.begin);
-    if (!verify_node(block.span(), secret, place)) continue;
+    if (!verify_node(block.span(), secret, node_place)) continue;
     const auto node = unpack_node(block.span());
     if (!node) {
       ASSERT_EQ(node.error().code, Code::corrupt);
