@@ -49,8 +49,8 @@ class FrameCodec {
   FrameCodec(FrameCodec&&) noexcept;
   ~FrameCodec();
 
-  // Appends nothing: the result is a frame, padded to whole grains. `data` is whole blocks, as many
-  // as `checksums`, 1 to 32. Its header is not stamped yet, since nobody knows where it will lie.
+  // A frame, padded to whole grains. `data` is whole blocks, as many as `checksums`, 1 to 32. Its
+  // header is not stamped yet, since nobody knows where it will lie.
   std::vector<std::byte> encode(std::span<const std::byte> data,
                                 std::span<const uint32_t> checksums);
   // Error corrupt: it is no frame of that place, or does not decompress.

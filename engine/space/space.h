@@ -56,7 +56,6 @@ struct Segment {
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
   uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
-  // Whether every pointer into it that an image of that cut may lack is of no log to come (A5).
   // Whether data lies in it, and facts.
   bool holds_data() const {
     return kind == SegmentClass::log || kind == SegmentClass::moved || kind == SegmentClass::frames;
@@ -68,6 +67,7 @@ struct Segment {
   uint64_t live_room() const {
     return room_of(static_cast<uint64_t>(std::max<int64_t>(0, live_blocks)));
   }
+  // Whether every pointer into it that an image of that cut may lack is of no log to come (A5).
   bool settled_before(uint64_t cut) const {
     return settled != 0 && settled <= cut && shared <= cut;
   }

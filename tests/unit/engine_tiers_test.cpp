@@ -92,18 +92,12 @@ TEST(Claims, BatchesThatGainedNothingLeaveRoomForOneThatDoes) {
 }
 
 // A pool of a journal blob and one of another kind.
-class TieredPool : public testing::TestWithParam<BlobKind> {
+class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterface<BlobKind> {
  protected:
   static constexpr uint64_t device_bytes = 12 * mib;
 
-  template <class T>
-  T wait(Task<T> task) {
-    T out{};
-    EXPECT_TRUE(executor_->run_until(std::move(task), out));
-    return out;
-  }
   void SetUp() override {
-    auto blobs = blobs_on(fast_, *executor_, true);
+    auto blobs = blobs_on(medium_, *executor_, true);
     std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
     Superblock below = blobs[0]->superblock();
     below.blob = BlobId{1};
@@ -120,7 +114,7 @@ class TieredPool : public testing::TestWithParam<BlobKind> {
     device_ = created->id;
   }
   void open() {
-    auto blobs = blobs_on(fast_, *executor_, false);
+    auto blobs = blobs_on(medium_, *executor_, false);
     std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
     Result<Blob::Found> found;
     ASSERT_TRUE(executor_->run_until(Blob::find(*disk), found));
@@ -182,9 +176,7 @@ class TieredPool : public testing::TestWithParam<BlobKind> {
   }
   uint64_t extents() { return pool_->info(device_)->extents; }
 
-  std::unique_ptr<SimExecutor> executor_ = std::make_unique<SimExecutor>(1);
-  SimMedium fast_{"fast", pool_bytes}, slow_{"slow", pool_bytes};
-  std::unique_ptr<Pool> pool_;
+  SimMedium slow_{"slow", pool_bytes};
   DeviceId device_ = DeviceId::none;
   std::map<uint64_t, uint8_t> versions_;
 };
@@ -247,7 +239,7 @@ TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
       ASSERT_TRUE(wait(pool_->close()));
     }
     pool_.reset();
-    fast_.power_cut(executor_->random());
+    medium_.power_cut(executor_->random());
     slow_.power_cut(executor_->random());
     executor_ = std::make_unique<SimExecutor>(steps);
     open();
