@@ -2,11 +2,11 @@
 #include "engine/checkpoint.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "base/check.h"
 #include "engine/checkpoint_parts.h"
-#include "engine/mutation.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -113,10 +113,24 @@ void Checkpointer::add_moves(PendingMoves moves) {
   moves_ = std::move(moves);
 }
 
-void Checkpointer::watch_new_leaves() {
+void Checkpointer::watch_leaves() {
   Lock lock(mutex_);
   watching_ = true;
-  new_leaves_.clear();
+  reshaped_.clear();
+}
+
+void PendingMoves::follow(const std::vector<ReshapedLeaf>& reshaped) {
+  std::set<NodeId> listed;
+  for (const MovedLeaf& moved : leaves) listed.insert(moved.leaf);
+  for (const auto& [leaf, sources] : reshaped) {
+    bool follows = false;
+    for (const NodeId source : sources) {
+      if (!listed.contains(source)) continue;
+      relocations.follow(source, leaf.leaf);
+      follows = true;
+    }
+    if (follows && listed.insert(leaf.leaf).second) leaves.push_back(leaf);
+  }
 }
 
 bool Checkpointer::has_moves() const {
@@ -198,8 +212,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   cut.moves = std::exchange(moves_, {});
   if (!cut.moves.empty()) {
     watching_ = false;
-    for (const MovedLeaf& leaf : std::exchange(new_leaves_, {}))
-      if (!mutated(Mutation::forget_new_leaves)) cut.moves.leaves.push_back(leaf);
+    cut.reshaped = std::exchange(reshaped_, {});
   }
   moves_taken_ = !cut.moves.empty();
   if (cut.moves.epoch != t.epoch) {
@@ -338,8 +351,7 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
     {
       Lock lock(mutex_);
       becoming.added_blocks = added_blocks_ + made.added_blocks();
-      if (watching_)
-        new_leaves_.insert(new_leaves_.end(), made.new_leaves.begin(), made.new_leaves.end());
+      if (watching_) std::ranges::move(made.reshaped, std::back_inserter(reshaped_));
     }
     pool_.devices.set_image(shared);
     // A map that was forked since the cut has what it was forked from; one that was made since

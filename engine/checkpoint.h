@@ -52,6 +52,9 @@ struct PendingMoves {
   std::set<Generation> victims;
   Sequence walked = 0;  // the cut of the image whose referrers are followed
   bool empty() const { return relocations.empty() && targets.empty(); }
+  // These leaves were made since the walk, in that order: what they have of one that is listed,
+  // be it over others of them, follows as well.
+  void follow(const std::vector<ReshapedLeaf>& reshaped);
 };
 
 class Checkpointer {
@@ -70,9 +73,9 @@ class Checkpointer {
   // To be published with the next checkpoint. One batch at a time: not while has_moves(), which is
   // so until they have been published, whatever becomes of a checkpoint that took them.
   void add_moves(PendingMoves moves);
-  // Before somebody walks the newest image to move something: leaves that are made from now on are
-  // looked at as well when it is published, since what they were made of may be in the walk's list.
-  void watch_new_leaves();
+  // Before somebody walks the newest image to move something: leaves that are made of others from
+  // now on are looked at as well when it is published, if those are in the walk's list.
+  void watch_leaves();
   bool has_moves() const;
   // A walk found that the maps of that image refer to so many blocks of data, not counting any
   // twice.
@@ -135,8 +138,8 @@ class Checkpointer {
   Waiters ended_ GUARDED_BY(mutex_);
   PendingMoves moves_ GUARDED_BY(mutex_);
   bool watching_ GUARDED_BY(mutex_) = false;
-  std::vector<MovedLeaf> new_leaves_ GUARDED_BY(mutex_);  // while watching
-  bool moves_taken_ GUARDED_BY(mutex_) = false;           // by the checkpoint under way
+  std::vector<ReshapedLeaf> reshaped_ GUARDED_BY(mutex_);  // while watching
+  bool moves_taken_ GUARDED_BY(mutex_) = false;            // by the checkpoint under way
   std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
   CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <unordered_map>
+#include <utility>
 
 #include "engine/checkpoint_parts.h"
 #include "engine/pool_state.h"
@@ -19,7 +20,7 @@ constexpr uint64_t postponed_checkpoints = 32;
 
 }  // namespace
 
-Task<Result<>> Checkpointer::Made::put(const Node& node) {
+Task<Result<>> Checkpointer::Made::put(const Node& node, std::vector<NodeId> sources) {
   Entry line;
   line.kind = EntryKind::node;
   line.node = node.header.id;
@@ -42,8 +43,8 @@ Task<Result<>> Checkpointer::Made::put(const Node& node) {
       std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
   nodes.set(node.header.id, entry);
   ++nodes_put;
-  if (node.header.level == 0 && raw(node.header.id) >= first_new_node)
-    new_leaves.push_back({node.header.id, node.header.map});
+  std::erase(sources, node.header.id);
+  if (!sources.empty()) reshaped.push_back({{node.header.id, node.header.map}, std::move(sources)});
   pool.nodes.put(entry, std::move(block));
   co_return Result<>{};
 }
@@ -53,6 +54,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   std::vector<MergeWork> work;
   for (size_t i = 0; i < rows.size(); ++i)
     work.push_back({rows[i].map, rows[i].last_fork, rows[i].last_share, cut.stacks[i]});
+  cut.moves.follow(std::exchange(cut.reshaped, {}));
   LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves));
   if (!made.merges.unmoved().empty()) postpone(cut, made);
   uint64_t mapped = 0;
@@ -126,7 +128,7 @@ Task<Result<>> Checkpointer::rewrite_sparse_nodes(Made& made) {
     auto node = unpack_node((*block)->span());
     if (!node) co_return forward_error(node);
     node->header.checkpoint = made.number;
-    LAMINA_CO_TRY(co_await made.put(*node));
+    LAMINA_CO_TRY(co_await made.put(*node, {}));
   }
   co_return Result<>{};
 }

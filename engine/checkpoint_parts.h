@@ -21,6 +21,7 @@ struct Checkpointer::Cut {
   LogPosition log;
   std::vector<MapStack> stacks;  // of `tables.devices`, in the same order
   PendingMoves moves;
+  std::vector<ReshapedLeaf> reshaped;  // since the walk that they are of
   std::vector<NodeId> unreachable;
   CheckpointNumber unreachable_in = 0;
   Tables tables;
@@ -64,21 +65,19 @@ struct Checkpointer::Made final : NodeSink {
        uint64_t the_next_node)
       : pool(the_pool),
         number(the_number),
-        first_new_node(the_next_node),
         next_node(the_next_node),
         merges(the_pool, nodes, *this, counts, cut, epoch, the_number) {}
 
   NodeId allocate() override { return NodeId{next_node++}; }
-  Task<Result<>> put(const Node& node) override;
+  Task<Result<>> put(const Node& node, std::vector<NodeId> sources) override;
   void erase(NodeId id) override { nodes.erase(id); }
 
   PoolState& pool;
   const CheckpointNumber number;
-  const uint64_t first_new_node;
   uint64_t next_node;
   NodeTable nodes;
   uint64_t nodes_put = 0;
-  std::vector<MovedLeaf> new_leaves;
+  std::vector<ReshapedLeaf> reshaped;
   ChangedCounts counts;
   MapMerges merges;
   uint64_t left_behind = 0;  // blocks that copies keep where they were

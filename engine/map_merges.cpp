@@ -235,7 +235,7 @@ Task<Result<>> MapMerges::rewrite_moved(const std::vector<MovedLeaf>& leaves) {
     moved_extents_[moved.map] +=
         static_cast<int64_t>(node->extents.size()) - static_cast<int64_t>(before);
     node->header.checkpoint = number_;
-    LAMINA_CO_TRY(co_await sink_.put(*node));
+    LAMINA_CO_TRY(co_await sink_.put(*node, {}));
   }
   co_return Result<>{};
 }

@@ -38,6 +38,12 @@ struct MovedLeaf {
   MapId map = MapId::none;
 };
 
+// A leaf that has been given what others had.
+struct ReshapedLeaf {
+  MovedLeaf leaf;
+  std::vector<NodeId> sources;  // the others
+};
+
 class MapMerges {
  public:
   // `table` is the one that `sink` edits; `counts` are of what lives in the segments. Nothing of it

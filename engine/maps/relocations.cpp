@@ -30,6 +30,14 @@ void Relocations::add_home(NodeId leaf, BlockRange range, Generation from, Gener
   homes_[leaf].push_back({range, from, to});
 }
 
+void Relocations::follow(NodeId from, NodeId to) {
+  const auto known = homes_.find(from);
+  if (known == homes_.end()) return;
+  const std::vector<Home> homes = known->second;
+  std::vector<Home>& also = homes_[to];
+  also.insert(also.end(), homes.begin(), homes.end());
+}
+
 void Relocations::sort() {
   std::sort(data_.begin(), data_.end(),
             [](const Data& a, const Data& b) { return a.from < b.from; });

@@ -22,6 +22,8 @@ class Relocations {
   void add_data(Address from, uint32_t blocks, Address to);
   // In that leaf, zero, lost and alias extents of the range whose home is `from` now have `to`.
   void add_home(NodeId leaf, BlockRange range, Generation from, Generation to);
+  // What was said of the homes in leaf `from` holds in `to` as well, which has some of its extents.
+  void follow(NodeId from, NodeId to);
   // After the last add_data().
   void sort();
 

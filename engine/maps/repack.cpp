@@ -92,6 +92,7 @@ void RepackWindow<Item>::combine(Content<Item> next) {
   Content<Item>& held = *held_;
   held.range.end = next.range.end;
   held.owned.insert(held.owned.end(), next.owned.begin(), next.owned.end());
+  held.sources.insert(held.sources.end(), next.sources.begin(), next.sources.end());
   held.unchanged = NodeId::none;
   held.appended = next.appended;
   join(held.items, next.items, context_);
@@ -174,6 +175,8 @@ Task<Result<>> RepackWindow<Item>::spill() {
     if (bits < 3 * node_bits_) bits = bits_of(left);
   }
   held.items.erase(held.items.begin(), held.items.begin() + static_cast<ptrdiff_t>(taken));
+  std::erase_if(held.sources,
+                [&](const Source& source) { return source.range.end <= held.range.begin; });
   held_bits_ = bits;
   co_return Result<>{};
 }
@@ -190,12 +193,21 @@ Task<Result<>> RepackWindow<Item>::emit_held() {
   }
   held_ = Content<Item>{};  // emit takes ids from there
   held_->owned = std::move(content.owned);
+  held_->sources = std::move(content.sources);
   Task<Result<>> emitting = emit(content.range, std::move(content.items));
   Result<> result = co_await emitting;
   if (!result) co_return result;
   for (const Owned& owned : held_->owned) context_.sink.erase(owned.id);
   held_.reset();
   co_return Result<>{};
+}
+
+template <class Item>
+std::vector<NodeId> RepackWindow<Item>::sources_of(BlockRange range) const {
+  std::vector<NodeId> leaves;
+  for (const Source& source : held_->sources)
+    if (source.range.overlaps(range)) leaves.push_back(source.leaf);
+  return leaves;
 }
 
 template <class Item>
@@ -216,7 +228,7 @@ Task<Result<>> RepackWindow<Item>::emit(BlockRange range, std::vector<Item> item
   node.header.level = level_;
   for (const Item& item : items) node.header.mapped_blocks += mapped_of(item);
   fill(node, std::move(items), context_);
-  Task<Result<>> putting = context_.sink.put(node);
+  Task<Result<>> putting = context_.sink.put(node, sources_of(range));
   Result<> result = co_await putting;
   if (!result) co_return result;
   ++context_.output.nodes_written;

@@ -45,7 +45,13 @@ struct Content {
   };
   std::vector<Owned> owned;
   NodeId unchanged = NodeId::none;  // the node that says all this already
-  bool appended = false;            // it grew at its end: nodes are filled from the left
+  // Of extents: which leaf they were in, by range, in order.
+  struct Source {
+    BlockRange range;
+    NodeId leaf;
+  };
+  std::vector<Source> sources;
+  bool appended = false;  // it grew at its end: nodes are filled from the left
 };
 
 template <class Item>
@@ -64,6 +70,7 @@ class RepackWindow {
 
  private:
   using Owned = typename Content<Item>::Owned;
+  using Source = typename Content<Item>::Source;
   void hold(Content<Item> content);
   void combine(Content<Item> next);
   // Cuts nodes off what is held until the rest fits one.
@@ -71,6 +78,7 @@ class RepackWindow {
   size_t cut(std::span<const Item> items, size_t bits) const;
   Task<Result<>> emit_held();
   Task<Result<>> emit(BlockRange range, std::vector<Item> items);
+  std::vector<NodeId> sources_of(BlockRange range) const;
 
   RepackContext& context_;
   const size_t node_bits_;  // what one node may take

@@ -46,8 +46,9 @@ class NodeSink {
   virtual ~NodeSink() = default;
   virtual NodeId allocate() = 0;
   // Places both copies of `node` (header complete but for nothing) and enters it into the new
-  // table. Waits only for memory.
-  virtual Task<Result<>> put(const Node& node) = 0;
+  // table. Waits only for memory. `sources`: the leaves that a leaf's extents were in before, as
+  // far as no layer brought them; nothing for a node that only changes its place.
+  virtual Task<Result<>> put(const Node& node, std::vector<NodeId> sources) = 0;
   virtual void erase(NodeId id) = 0;  // no longer part of any tree of this device
 };
 

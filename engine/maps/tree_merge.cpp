@@ -179,7 +179,10 @@ Content<Extent> Merger::merge_leaf(Node node, BlockRange range, bool change) {
   content.range = range;
   content.items = std::move(node.extents);
   if (!changed) content.unchanged = node.header.id;
-  if (node.header.id != NodeId::none) take_id(content, node.header);
+  if (node.header.id != NodeId::none) {
+    content.sources.push_back({range, node.header.id});
+    take_id(content, node.header);
+  }
   return content;
 }
 

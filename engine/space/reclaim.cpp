@@ -248,7 +248,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
 Task<Result<>> Reclaimer::round(Wanted wanted) {
   const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
-  pool_.checkpointer.watch_new_leaves();
+  pool_.checkpointer.watch_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
   const std::vector<Segment> candidates = this->candidates(*image);

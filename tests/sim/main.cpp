@@ -54,7 +54,7 @@ constexpr std::array<Kind, 9> kinds{{{"random", random_run},
                                      {"faults", faults_run},
                                      {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 24> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -78,7 +78,6 @@ constexpr std::array<std::pair<const char*, Mutation>, 24> mutations{{
     {"share_what_is_lost", Mutation::share_what_is_lost},
     {"forget_aliases", Mutation::forget_aliases},
     {"forget_last_copy", Mutation::forget_last_copy},
-    {"forget_new_leaves", Mutation::forget_new_leaves},
 }};
 
 // What the processes tell each other; lives in shared memory.

@@ -79,9 +79,10 @@ class TableSink final : public NodeSink {
   TableSink(MemoryMedium& the_medium, NodeStore* the_store = nullptr)
       : medium(the_medium), store(the_store) {}
   NodeId allocate() override { return NodeId{next++}; }
-  Task<Result<>> put(const Node& node) override {
+  Task<Result<>> put(const Node& node, std::vector<NodeId> sources) override {
     EXPECT_TRUE(fits(node));
     written.push_back(node.header);
+    sources_of[node.header.id] = std::move(sources);
     const NodeEntry entry = medium.write(node);
     table.set(node.header.id, entry);
     if (store) store->put(entry, medium.at(entry.copies[0]));
@@ -100,6 +101,7 @@ class TableSink final : public NodeSink {
   uint64_t next = 1;
   uint64_t fail_after = 0;
   std::vector<NodeHeader> written;
+  std::map<NodeId, std::vector<NodeId>> sources_of;
   std::vector<NodeId> erased;
 };
 
