@@ -33,7 +33,7 @@ bool valid_members(const std::vector<SlotMember>& members) {
   return members.size() <= slot_max_members &&
          std::all_of(members.begin(), members.end(), [](const SlotMember& member) {
            return member.blob != BlobId::none && member.kind >= BlobKind::journal &&
-                  member.kind <= BlobKind::compression;
+                  member.kind <= BlobKind::compression && member.use <= BlobUse::failed;
          });
 }
 
@@ -64,6 +64,7 @@ void pack_lists(const Slot& slot, SlotFormat& format) {
     member.segment_count.store(slot.members[i].segment_count);
     member.blob.store(raw(slot.members[i].blob));
     member.kind = raw(slot.members[i].kind);
+    member.use = raw(slot.members[i].use);
   }
   format.cut_count = static_cast<unsigned char>(slot.recent_cuts.size());
   for (size_t i = 0; i < slot.recent_cuts.size(); ++i) {
@@ -94,9 +95,8 @@ bool unpack_members(const SlotFormat& format, std::vector<SlotMember>& members) 
   if (count > slot_max_members || !unused_are_zero(format.members, count)) return false;
   for (size_t i = 0; i < count; ++i) {
     const SlotMemberFormat& member = format.members[i];
-    if (member.reserved != 0) return false;
     members.push_back({BlobId{member.blob.load()}, member.uuid, BlobKind{member.kind},
-                       member.tier.load(), member.segment_count.load()});
+                       member.tier.load(), member.segment_count.load(), BlobUse{member.use}});
   }
   return true;
 }
@@ -124,6 +124,18 @@ bool unpack_places(const SlotFormat& format, Slot& slot) {
 }
 
 }  // namespace
+
+const char* name_of(BlobUse use) {
+  switch (use) {
+    case BlobUse::serves:
+      return "serves";
+    case BlobUse::leaving:
+      return "leaving";
+    case BlobUse::failed:
+      return "failed";
+  }
+  return "unknown";
+}
 
 void pack_slot(const Slot& slot, const Secret& secret, BlobId blob, uint32_t disk_block,
                std::span<std::byte> block) {

@@ -23,12 +23,25 @@ struct SlotExtent {
   friend bool operator==(const SlotExtent&, const SlotExtent&) = default;
 };
 
+// What a blob is to its pool.
+enum class BlobUse : uint8_t {
+  serves = 0,   // segments are taken from it
+  leaving = 1,  // what is in it goes elsewhere, and nothing is taken from it any more
+  failed = 2,   // its disk has failed: nothing is taken from it
+};
+constexpr uint8_t raw(BlobUse use) {
+  return static_cast<uint8_t>(use);
+}
+
+const char* name_of(BlobUse use);
+
 struct SlotMember {
   BlobId blob = BlobId::none;
   Uuid uuid{};
   BlobKind kind = BlobKind::journal;
   uint32_t tier = 0;
   uint32_t segment_count = 0;
+  BlobUse use = BlobUse::serves;
   friend bool operator==(const SlotMember&, const SlotMember&) = default;
 };
 

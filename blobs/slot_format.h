@@ -28,7 +28,7 @@ struct SlotMemberFormat {
   le32 segment_count;
   le16 blob;
   unsigned char kind;
-  unsigned char reserved;
+  unsigned char use;
 };
 static_assert(sizeof(SlotMemberFormat) == 28);
 static_assert(std::has_unique_object_representations_v<SlotMemberFormat>);
@@ -36,7 +36,7 @@ static_assert(offsetof(SlotMemberFormat, tier) == 16);
 static_assert(offsetof(SlotMemberFormat, segment_count) == 20);
 static_assert(offsetof(SlotMemberFormat, blob) == 24);
 static_assert(offsetof(SlotMemberFormat, kind) == 26);
-static_assert(offsetof(SlotMemberFormat, reserved) == 27);
+static_assert(offsetof(SlotMemberFormat, use) == 27);
 
 struct EpochCutFormat {
   le64 cut;

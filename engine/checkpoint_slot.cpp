@@ -59,7 +59,8 @@ Task<Result<>> Checkpointer::write_slot(const Slot& named) {
   Slot slot = named;
   for (const auto& blob : pool_.blobs)
     slot.members.push_back({blob->id(), blob->superblock().blob_uuid, blob->superblock().kind,
-                            blob->superblock().tier, blob->segment_count()});
+                            blob->superblock().tier, blob->segment_count(),
+                            pool_.space.use_of(blob->id())});
   slot.wall_ns = pool_.settings.background->wall_ns();
   std::vector<Buffer> blocks;
   IoBatch writes;

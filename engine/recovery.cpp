@@ -126,6 +126,9 @@ class Recovery {
 Result<> Recovery::load() {
   const Tables& tables = chosen_.tables;
   const Slot& slot = chosen_.slot;
+  for (const auto& blob : pool_.blobs)
+    for (const SlotMember& member : slot.members)
+      if (member.blob == blob->id()) pool_.space.set_use(member.blob, member.use);
   pool_.space.load(tables.segments);
   // Segments that the tables themselves went into may be newer than the table of segments in them.
   for (const auto& copy : slot.tables) {

@@ -46,6 +46,7 @@ Space::Space(const std::vector<std::unique_ptr<Blob>>& blobs, double reserve_per
 void Space::grow() {
   Lock lock(mutex_);
   rows_.resize(blobs_.size());
+  uses_.resize(blobs_.size());
   free_prepared_.resize(blobs_.size());
   free_fresh_.resize(blobs_.size());
   for (size_t at = 0; at < blobs_.size(); ++at) {
@@ -56,6 +57,10 @@ void Space::grow() {
       free_fresh_[at].insert(free_fresh_[at].end(), i);
     }
   }
+  count_capacity();
+}
+
+void Space::count_capacity() {
   uint64_t capacity = 0;
   for (size_t tier = 0; tier < tiers_.size(); ++tier)
     capacity += lamina::capacity_blocks(size_of(tier), kept_back_percent_);
@@ -65,6 +70,7 @@ void Space::grow() {
 TierSize Space::size_of(size_t tier) const {
   TierSize size{.first = tier == 0, .segment_blocks = segment_blocks_[tier]};
   for (const size_t at : tiers_[tier].blobs) {
+    if (!serves(at)) continue;
     size.segments += rows_[at].size();
     size.data_blocks += rows_[at].size() * MovedLayout(blobs_[at]->segment_blocks()).payload();
   }
@@ -88,6 +94,17 @@ Blob& Space::blob(BlobId id) const {
   return *blobs_[position(id)];
 }
 
+BlobUse Space::use_of(BlobId id) const {
+  Lock lock(mutex_);
+  return uses_[position(id)];
+}
+
+void Space::set_use(BlobId id, BlobUse use) {
+  Lock lock(mutex_);
+  uses_[position(id)] = use;
+  count_capacity();
+}
+
 Segment* Space::row(Generation generation) {
   const auto found = by_generation_.find(raw(generation));
   if (found == by_generation_.end()) return nullptr;
@@ -99,6 +116,7 @@ const Segment* Space::row(Generation generation) const {
 }
 
 uint64_t Space::free_on(size_t position) const {
+  if (!serves(position)) return 0;
   return free_prepared_[position].size() + free_fresh_[position].size();
 }
 
@@ -122,7 +140,8 @@ uint64_t Space::available(Claim claim, size_t tier) const {
 uint64_t Space::live_of(size_t tier) const {
   uint64_t live = 0;
   for (const size_t at : tiers_[tier].blobs)
-    for (const Segment& s : rows_[at]) live += s.live_room();
+    if (serves(at))
+      for (const Segment& s : rows_[at]) live += s.live_room();
   return live;
 }
 
@@ -161,14 +180,10 @@ uint64_t Space::capacity_of(size_t tier) const {
   return lamina::capacity_blocks(size_of(tier), kept_back_percent_);
 }
 
-uint64_t Space::total_of(size_t tier) const {
-  Lock lock(mutex_);
-  return size_of(tier).segments;
-}
-
 uint64_t Space::total() const {
+  Lock lock(mutex_);
   uint64_t total = 0;
-  for (size_t tier = 0; tier < tiers_.size(); ++tier) total += total_of(tier);
+  for (const auto& rows : rows_) total += rows.size();
   return total;
 }
 
@@ -177,6 +192,7 @@ bool Space::may_take(Claim claim, size_t tier) const {
 }
 
 std::optional<uint32_t> Space::pick_free(size_t position) {
+  if (!serves(position)) return std::nullopt;
   for (auto* set : {&free_prepared_[position], &free_fresh_[position]}) {
     if (set->empty()) continue;
     const uint32_t index = *set->begin();
@@ -429,7 +445,8 @@ std::optional<SegmentName> Space::borrow_unprepared() {
   Lock lock(mutex_);
   if (left_for(Claim::user, 0) == 0) return std::nullopt;
   for (const size_t at : tiers_[0].blobs) {
-    if (free_fresh_[at].empty() || blobs_[at]->disk().traits().block_device) continue;
+    if (!serves(at) || free_fresh_[at].empty() || blobs_[at]->disk().traits().block_device)
+      continue;
     const uint32_t index = *free_fresh_[at].begin();
     free_fresh_[at].erase(free_fresh_[at].begin());
     return SegmentName{blobs_[at]->id(), index, Generation::none};
@@ -447,7 +464,8 @@ void Space::return_borrowed(const SegmentName& name, bool prepared) {
 size_t Space::prepared() const {
   Lock lock(mutex_);
   size_t count = 0;
-  for (const size_t at : tiers_[0].blobs) count += free_prepared_[at].size();
+  for (const size_t at : tiers_[0].blobs)
+    if (serves(at)) count += free_prepared_[at].size();
   return count;
 }
 

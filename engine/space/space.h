@@ -5,8 +5,10 @@
 // A tier is a number here, 0 the first: the blobs of one rank, which are of one kind, and over
 // which segments are striped. The first has the log and the nodes; the others have what the mover
 // brings, and, so that both copies of a node are not on one disk, the second copies where the first
-// tier is one blob. Thread-safety: all methods from any thread. Counts of live blocks and homes are
-// hints: a wrong one may cost space, never data; only a walk frees (A4).
+// tier is one blob. Nothing is taken from a blob that does not serve, and it is no room either:
+// claims, capacity and low marks are of those that do. Thread-safety: all methods from any thread.
+// Counts of live blocks and homes are hints: a wrong one may cost space, never data; only a walk
+// frees (A4).
 #pragma once
 
 #include <algorithm>
@@ -149,6 +151,10 @@ class Space final : public LiveCounts {
   // What was read before counts half from now on.
   void forget_reads(size_t tier);
   Blob& blob(BlobId id) const;
+  BlobUse use_of(BlobId id) const;
+  // Of what is free in it nothing is taken from now on, or all may be again. Permits that are out
+  // may be for more than is left then: that is for the caller to see to.
+  void set_use(BlobId id, BlobUse use);
   const std::vector<std::unique_ptr<Blob>>& blobs() const { return blobs_; }
 
   // `addressed`: of frames.
@@ -209,8 +215,7 @@ class Space final : public LiveCounts {
   // The smallest of that tier.
   uint32_t segment_blocks(size_t tier = 0) const { return segment_blocks_[tier]; }
   uint32_t largest_address_blocks() const;  // of any segment
-  uint64_t total() const;                   // segments of all tiers
-  uint64_t total_of(size_t tier) const;
+  uint64_t total() const;                   // segments of all blobs, whether they serve or not
   // Takes in the segments that blobs have now and had not before.
   void grow();
 
@@ -229,6 +234,9 @@ class Space final : public LiveCounts {
  private:
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);
+  bool serves(size_t position) const REQUIRES(mutex_) { return uses_[position] == BlobUse::serves; }
+  void count_capacity() REQUIRES(mutex_);
+  // That may be taken.
   uint64_t free_on(size_t position) const REQUIRES(mutex_);
   uint64_t free_in(size_t tier) const REQUIRES(mutex_);
   // available(), under the lock.
@@ -249,6 +257,7 @@ class Space final : public LiveCounts {
   std::atomic<uint64_t> capacity_{0}, saved_{0};
   mutable Mutex mutex_;
   std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index
+  std::vector<BlobUse> uses_ GUARDED_BY(mutex_);               // by blob position
   std::unordered_map<uint32_t, std::pair<uint16_t, uint32_t>> by_generation_ GUARDED_BY(mutex_);
   // Per blob: free segments, prepared ones apart; the lowest index first, so that a pool in a
   // file touches no more of it than it must.

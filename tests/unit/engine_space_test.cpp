@@ -38,6 +38,27 @@ TEST_F(SpaceTest, WhatOneIsPermittedNobodyElseTakes) {
   EXPECT_EQ(0u, space_.counts().free);
 }
 
+TEST_F(SpaceTest, NothingIsTakenOfABlobThatDoesNotServe) {
+  const uint64_t capacity = space_.capacity_blocks(), free = space_.counts().free;
+  const auto before = space_.take(SegmentClass::log, Claim::user);
+  ASSERT_TRUE(before);
+  for (const BlobUse use : {BlobUse::leaving, BlobUse::failed}) {
+    space_.set_use(blobs_[0]->id(), use);
+    EXPECT_FALSE(space_.may_take(Claim::checkpoint));
+    EXPECT_FALSE(space_.take(SegmentClass::nodes, Claim::checkpoint));
+    EXPECT_FALSE(space_.take_elsewhere(SegmentClass::nodes, Claim::checkpoint, BlobId::none));
+    EXPECT_FALSE(space_.borrow_unprepared());
+    EXPECT_EQ(0u, space_.counts().free);
+    EXPECT_EQ(0u, space_.capacity_blocks());
+  }
+  // What comes back meanwhile is there when it serves again.
+  space_.release(before->generation);
+  space_.set_use(blobs_[0]->id(), BlobUse::serves);
+  EXPECT_EQ(free, space_.counts().free);
+  EXPECT_EQ(capacity, space_.capacity_blocks());
+  EXPECT_TRUE(space_.take(SegmentClass::log, Claim::user));
+}
+
 // Checkpoints and the mover take segments without the log's lock: also between has_room() and
 // begin(), which then goes on in another segment. The daemon ended where there was none.
 TEST_F(SpaceTest, TheLogHasTheSegmentThatItFoundRoomIn) {

@@ -306,7 +306,7 @@ TEST(Slot, ValuesOutOfRangeAreRefusedUnderAGoodChecksum) {
   EXPECT_REFUSED(s, SlotFormat, f.tables[0][0].segment.generation.store(0));
   EXPECT_REFUSED(s, SlotFormat, f.tables_bytes.store(5 * block_size + 1));
   EXPECT_REFUSED(s, SlotFormat, f.members[0].kind = 9);
-  EXPECT_REFUSED(s, SlotFormat, f.members[0].reserved = 1);
+  EXPECT_REFUSED(s, SlotFormat, f.members[0].use = 3);
   EXPECT_REFUSED(s, SlotFormat, f.disk_block.store(18));
   EXPECT_REFUSED(s, SlotFormat, f.version.store(2));
 }

@@ -75,7 +75,7 @@ const std::map<std::string, Struct>& structs() {
        {sizeof(SlotMemberFormat),
         {FIELD(SlotMemberFormat, uuid), FIELD(SlotMemberFormat, tier),
          FIELD(SlotMemberFormat, segment_count), FIELD(SlotMemberFormat, blob),
-         FIELD(SlotMemberFormat, kind), FIELD(SlotMemberFormat, reserved)}}},
+         FIELD(SlotMemberFormat, kind), FIELD(SlotMemberFormat, use)}}},
       {"EpochCutFormat",
        {sizeof(EpochCutFormat), {FIELD(EpochCutFormat, cut), FIELD(EpochCutFormat, epoch)}}},
       {"SegmentNameFormat",
