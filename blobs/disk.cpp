@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/executor.h"
 
 namespace lamina {
 namespace {
@@ -42,6 +43,8 @@ void DiskOperation::complete(int error_number) {
   IoBatch* const owner = batch;
   if (owner == nullptr) return;
   owner->zeroed_ += zeroed;
+  const bool wrote = kind == Kind::write || kind == Kind::write_through || kind == Kind::flush;
+  if (error_number != 0 && wrote) disk->note_failure();
   if (error_number != 0 && owner->first_error_ == 0) {
     owner->first_error_ = error_number;
     owner->failed_kind_ = kind;
@@ -76,13 +79,26 @@ DiskOperation& IoBatch::start(Disk& disk, DiskOperation::Kind kind, uint64_t off
   operation->data = data;
   operation->batch = this;
   operation->disk = &disk;
+  if (kind != DiskOperation::Kind::read && disk.given_up()) {
+    dropped_ = true;
+    return *operation;
+  }
   ++pending_;
   disk.submit(*operation);
   return *operation;
 }
 
+// Never at once: who starts something counts on it not to have ended yet.
+void IoBatch::await_suspend(std::coroutine_handle<> handle) {
+  if (pending_ > 0)
+    waiter_ = handle;
+  else
+    Executor::current().post(handle);
+}
+
 void IoBatch::await_resume() {
   waiter_ = nullptr;
+  dropped_ = false;
   // The results stay readable; the places are taken again by the next operations.
   used_ = 0;
 }

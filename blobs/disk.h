@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -70,8 +71,21 @@ class Disk {
   virtual const std::string& name() const = 0;  // for messages: the path
   virtual void submit(DiskOperation& operation) = 0;
 
+  // A disk that fails is given up: nothing is placed on it any more, so what is written to it all
+  // the same, flushed, discarded or prepared from now on need not reach it, and ends at once as if
+  // it had (IoBatch). What lies there is still read. For good: a disk is opened anew.
+  void give_up() { given_up_.store(true, std::memory_order_release); }
+  bool given_up() const { return given_up_.load(std::memory_order_acquire); }
+  // Writes and flushes that have failed since it was opened.
+  uint64_t failures() const { return failures_.load(std::memory_order_relaxed); }
+  void note_failure() { failures_.fetch_add(1, std::memory_order_relaxed); }
+
   // Adopts a size that has grown behind our back (a file or device made larger); the new size.
   virtual Result<uint64_t> refresh_size() = 0;
+
+ private:
+  std::atomic<bool> given_up_{false};
+  std::atomic<uint64_t> failures_{0};
 };
 
 // Several operations, submitted at once and awaited together:
@@ -95,8 +109,8 @@ class IoBatch {
   DiskOperation& discard(Disk& disk, uint64_t offset, uint64_t length);
   DiskOperation& prepare(Disk& disk, uint64_t offset, uint64_t length);
 
-  bool await_ready() const { return pending_ == 0; }
-  void await_suspend(std::coroutine_handle<> handle) { waiter_ = handle; }
+  bool await_ready() const { return pending_ == 0 && !dropped_; }
+  void await_suspend(std::coroutine_handle<> handle);
   void await_resume();
 
   bool ok() const { return first_error_ == 0; }
@@ -117,6 +131,7 @@ class IoBatch {
   std::list<DiskOperation> more_;  // addresses must stay
   uint32_t used_ = 0;              // operations since the last await
   uint32_t pending_ = 0;
+  bool dropped_ = false;  // something that was meant for a disk that was given up
   int first_error_ = 0;
   uint64_t zeroed_ = 0;
   DiskOperation::Kind failed_kind_ = DiskOperation::Kind::read;

@@ -76,12 +76,18 @@ Task<Result<std::vector<GrownBlob>>> grow_blobs(const std::vector<std::unique_pt
     const Superblock& old = blob->superblock();
     if (!name.empty() && old.blob_name != name) continue;
     known = true;
+    if (blob->disk().given_up()) {
+      if (name.empty()) continue;
+      co_return fail(Code::io,
+                     blob->disk().name() + " has failed: it takes no superblock any more");
+    }
     auto larger = blob->larger();
     if (!larger) co_return forward_error(larger);
     if (!*larger) continue;
     Task<Result<>> growing = grow(*blob, std::move(**larger));
     LAMINA_CO_TRY(co_await growing);
     const Superblock& now = blob->superblock();
+    if (now.size == old.size) continue;  // its disk has failed meanwhile
     all.push_back({now.blob_name, blob->disk().name(), old.size, now.size, old.segment_count,
                    now.segment_count});
   }

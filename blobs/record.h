@@ -24,9 +24,9 @@ struct SegmentName {
   friend bool operator==(const SegmentName&, const SegmentName&) = default;
 };
 
-// How many segments a header names that the log will use after its own. Writing never runs past
-// the last but one of what the newest durable header names; recovery goes on in the last (A3). So
-// this also bounds how far the log may run ahead of a flush.
+// How many segments a header names that the log will use after its own. The last of what the newest
+// durable header names are never written; recovery goes on in one of them (A3, engine/log/chain.h).
+// So this also bounds how far the log may run ahead of a flush.
 inline constexpr size_t chain_length = 4;
 using SegmentChain = std::array<SegmentName, chain_length>;
 

@@ -41,6 +41,10 @@ uint64_t SimMedium::size() const {
 void SimMedium::set_traits(const DiskTraits& traits) {
   state_->traits = traits;
 }
+void SimMedium::begin_life() {
+  state_->streams.opened();
+}
+
 const DiskTraits& SimMedium::traits() const {
   return state_->traits;
 }

@@ -38,6 +38,9 @@ class SimMedium {
   void set_traits(const DiskTraits& traits);
   const DiskTraits& traits() const;
 
+  // Who has it begins anew, as after a crash: what was written before may be repeated as it is.
+  void begin_life();
+
   // For tests that look or damage: what a read would find now, and right after a power cut that is
   // exactly what survived. Any alignment. Damage is durable at once.
   void read(uint64_t offset, std::span<std::byte> into) const;

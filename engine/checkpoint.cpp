@@ -115,6 +115,7 @@ void Checkpointer::add_moves(PendingMoves moves) {
 
 void Checkpointer::watch_leaves() {
   Lock lock(mutex_);
+  if (!moves_.empty()) return;  // they have been watched for since before their walk
   watching_ = true;
   reshaped_.clear();
 }

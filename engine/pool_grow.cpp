@@ -3,6 +3,13 @@
 #include "engine/pool_state.h"
 
 namespace lamina {
+namespace {
+
+Task<Result<>> nothing() {
+  co_return Result<>{};
+}
+
+}  // namespace
 
 Blob::Access PoolState::superblock_access(Epoch epoch) {
   return {.flush = [this, epoch] { return log.flush_all_disks(epoch); },
@@ -19,9 +26,11 @@ Task<Result<std::vector<GrownBlob>>> Pool::grow(std::string blob) {
   LAMINA_CO_TRY(s.writable());
   Task<Result<std::vector<GrownBlob>>> growing =
       grow_blobs(s.blobs, std::move(blob), [&s](Blob& one, Superblock larger) -> Task<Result<>> {
-        return s.checkpointer.between([&s, &one, larger = std::move(larger)](Epoch epoch) {
-          return one.grow_to(larger, s.superblock_access(epoch));
-        });
+        return s.checkpointer.between(
+            [&s, &one, larger = std::move(larger)](Epoch epoch) -> Task<Result<>> {
+              if (one.disk().given_up()) return nothing();
+              return one.grow_to(larger, s.superblock_access(epoch));
+            });
       });
   auto grown = co_await growing;
   if (!grown || grown->empty()) co_return grown;

@@ -27,6 +27,8 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
     if (result) co_return result;
     // Once more, past every cache: what was wrong on the way may be right on the medium.
     result = co_await plan.run_again(*this);
+    if (result) co_return result;
+    result = co_await plan.run_by_records(*this);
     if (!result) report_unreadable(map, plan.bad());
     co_return result;
   }

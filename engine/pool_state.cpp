@@ -47,6 +47,12 @@ PoolState::PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_
     // As after a crash, so that failures in a row do not add up (D10).
     start_checkpoint();
   };
+  log.on_given_up = [this](const Blob& blob, const Error& why) {
+    settings.log(Settings::Severity::error, "blob '" + blob.superblock().blob_name +
+                                                "' has failed: " + why.message +
+                                                "; nothing is written to " + blob.disk().name() +
+                                                " any more, what lies there is still read");
+  };
   log.on_failure = [this](const Error& why) {
     settings.log(Settings::Severity::error, "the pool is read-only from now on: " + why.message);
   };

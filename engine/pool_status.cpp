@@ -30,7 +30,10 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.used = taken * blob.segment_bytes();
   status.free = status.size - status.used;
   auto health = s.log.health();
-  status.health = health ? "ok" : health.error().message;
+  status.health = s.space.use_of(blob.id()) == BlobUse::failed
+                      ? "failed: nothing is written to it any more; what lies on it is still read"
+                  : health ? "ok"
+                           : health.error().message;
   return status;
 }
 

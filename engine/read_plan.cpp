@@ -2,11 +2,13 @@
 #include "engine/read_plan.h"
 
 #include <cstring>
+#include <set>
 
 #include "base/checksum.h"
 #include "base/endian.h"
 #include "blobs/segment.h"
 #include "engine/pool_state.h"
+#include "engine/space/read_summary.h"
 
 namespace lamina {
 
@@ -41,6 +43,23 @@ Task<Result<>> ReadPlan::run(PoolState& pool) {
 Task<Result<>> ReadPlan::run_again(PoolState& pool) {
   pages_.clear();
   return fetch(pool, false);
+}
+
+Task<Result<>> ReadPlan::run_by_records(PoolState& pool) {
+  pages_.clear();
+  std::set<Generation> generations;
+  for (const Piece& piece : pieces_)
+    if (!pool.sums.pinned(piece.address)) generations.insert(piece.address.generation);
+  bool any = false;
+  for (const Generation generation : generations) {
+    auto known = co_await read_log_sums(pool, generation);
+    any = any || known;
+  }
+  if (!any) co_return fail(Code::io, "a block does not match its checksum");
+  const BlockRange bad = bad_;
+  auto result = co_await fetch(pool, true);
+  if (!result && bad_.empty()) bad_ = bad;
+  co_return result;
 }
 
 Task<Result<>> ReadPlan::fetch(PoolState& pool, bool cached_sums) {

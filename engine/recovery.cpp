@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "base/check.h"
 #include "blobs/segment.h"
+#include "engine/log/chain.h"
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
 #include "engine/slots.h"
@@ -109,6 +111,7 @@ class Recovery {
   Task<std::vector<SegmentHeader>> read_headers(Blob& blob, std::vector<uint32_t> indexes);
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
+  std::optional<SegmentName> where_to_begin() const;
   Task<Result<>> write_again(const RollForward& forward);
   Task<Result<>> confirm_growth();
   Task<Result<>> find_orphans();
@@ -126,9 +129,14 @@ class Recovery {
 Result<> Recovery::load() {
   const Tables& tables = chosen_.tables;
   const Slot& slot = chosen_.slot;
-  for (const auto& blob : pool_.blobs)
+  for (const auto& blob : pool_.blobs) {
+    BlobUse use = BlobUse::serves;
     for (const SlotMember& member : slot.members)
-      if (member.blob == blob->id()) pool_.space.set_use(member.blob, member.use);
+      if (member.blob == blob->id()) use = member.use;
+    if (use == BlobUse::failed) blob->disk().give_up();
+    if (blob->disk().given_up()) use = BlobUse::failed;
+    pool_.space.set_use(blob->id(), use);
+  }
   pool_.space.load(tables.segments);
   // Segments that the tables themselves went into may be newer than the table of segments in them.
   for (const auto& copy : slot.tables) {
@@ -260,10 +268,13 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   pool_.space.set_next_generation(Generation{next});
   pool_.space.set_generation_mark(mark);
 
-  Blob& blob = pool_.space.blob(end_.next.back().blob);
+  const auto where = where_to_begin();
+  if (!where)
+    co_return fail(Code::io, "the log cannot go on: every disk that it could go on has failed");
+  Blob& blob = pool_.space.blob(where->blob);
   // An earlier recovery may have come this far and no further.
   IoBatch batch;
-  const uint64_t offset = blob.offset(end_.next.back().index, 0);
+  const uint64_t offset = blob.offset(where->index, 0);
   if (blob.disk().traits().block_device)
     batch.discard(blob.disk(), offset, blob.segment_bytes());
   else
@@ -273,7 +284,17 @@ Task<Result<>> Recovery::begin_epoch(RollForward& forward) {
   pool_.counters.add(Cause::zeroes, batch.zeroed());
   LAMINA_CO_TRY(batch.result());
   const BackedCheckpoints backed{slot.number, slot.oldest_backed};
-  co_return co_await pool_.log.start(end_.next.back(), end_.last, end_.last_checksum, backed);
+  co_return co_await pool_.log.start(*where, end_.last, end_.last_checksum, backed);
+}
+
+// A3: the last segment that was named and never written, or, where its disk has failed, one before.
+std::optional<SegmentName> Recovery::where_to_begin() const {
+  const size_t kept = kept_unwritten(end_.next);
+  for (size_t i = 1; i <= kept; ++i) {
+    const SegmentName& name = end_.next[end_.next.size() - i];
+    if (pool_.space.use_of(name.blob) != BlobUse::failed) return name;
+  }
+  return std::nullopt;
 }
 
 // What the crash left open. Log segments of the chain get their summaries from the records that
@@ -314,6 +335,11 @@ Task<Result<>> Recovery::seal_left_open() {
 }
 
 Task<Result<>> Recovery::write_again(const RollForward& forward) {
+  // A flush may have been answered by it: it is not given up with its disk.
+  for (const RollForward::Unproven& u : forward.unproven())
+    if (const Disk& disk = pool_.space.blob(u.segment->name.blob).disk(); disk.given_up())
+      co_return fail(Code::io, "what was written last lies on " + disk.name() +
+                                   " alone, which takes no writes; -o ro mounts the pool as it is");
   IoBatch batch;
   for (const RollForward::Unproven& u : forward.unproven()) {
     Blob& blob = pool_.space.blob(u.segment->name.blob);
@@ -443,6 +469,23 @@ Task<Result<>> Recovery::run() {
   co_return Result<>{};
 }
 
+// After a recovery that has failed, which is a crash like any other: whether there is a disk that
+// it can be tried again without, because another one can take the log (A19).
+bool give_up_failing(const std::vector<std::unique_ptr<Blob>>& blobs) {
+  const auto takes_log = [](const std::unique_ptr<Blob>& blob) {
+    return blob->kind() == BlobKind::journal && !blob->disk().given_up() &&
+           blob->disk().failures() == 0;
+  };
+  if (std::ranges::none_of(blobs, takes_log)) return false;
+  bool any = false;
+  for (const auto& blob : blobs) {
+    if (blob->disk().failures() == 0 || blob->disk().given_up()) continue;
+    blob->disk().give_up();
+    any = true;
+  }
+  return any;
+}
+
 }  // namespace
 
 Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blob>> blobs,
@@ -455,14 +498,24 @@ Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blo
   for (const auto& blob : blobs)
     if (blob->superblock().pool != identity.pool)
       co_return fail(Code::invalid, blob->disk().name() + " belongs to another pool");
-  auto chosen = co_await choose(blobs, identity.secret, settings);
-  if (!chosen) co_return forward_error(chosen);
-  std::string name = blobs[0]->superblock().pool_name;
-  auto pool =
-      std::make_unique<PoolState>(std::move(blobs), std::move(settings), identity, std::move(name));
-  Recovery recovery(*pool, std::move(*chosen));
-  LAMINA_CO_TRY(co_await recovery.run());
-  co_return pool;
+  const std::string name = blobs[0]->superblock().pool_name;
+  for (;;) {
+    auto chosen = co_await choose(blobs, identity.secret, settings);
+    if (!chosen) co_return forward_error(chosen);
+    auto pool = std::make_unique<PoolState>(std::move(blobs), settings, identity, name);
+    Result<> recovered;
+    {
+      Recovery recovery(*pool, std::move(*chosen));
+      recovered = co_await recovery.run();
+    }
+    if (recovered) co_return pool;
+    co_await pool->log.stop();
+    blobs = std::move(pool->blobs);
+    pool.reset();
+    if (!give_up_failing(blobs)) co_return forward_error(recovered);
+    settings.log(Settings::Severity::error,
+                 recovered.error().message + "; the pool opens without writing to that disk");
+  }
 }
 
 }  // namespace lamina

@@ -2,10 +2,12 @@
 #include "engine/roll_forward.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "blobs/fork_list.h"
 #include "blobs/segment.h"
+#include "engine/log/records.h"
 #include "engine/mutation.h"
 #include "engine/recovery_counters.h"
 
@@ -18,20 +20,12 @@ bool named(const SegmentName& name) {
   return name.generation != Generation::none;
 }
 
-}  // namespace
-
-void note_record(TailSegment& segment, const RecordHeader& header) {
-  uint32_t block = header.at.block + 1;
-  for (const uint32_t sum : header.body.checksums) (*segment.sums)[block++] = sum;
-  segment.next_block = block;
-  if (segment.first == 0) segment.first = header.body.first;
-  segment.last = header.last();
-  segment.epoch = header.epoch;
-  for (const Entry& entry : header.body.entries) {
-    segment.entry_bytes += packed_entry_size(entry, segment.first);
-    segment.entries.push_back(entry);
-  }
+std::unexpected<Error> cannot_reach(Sequence cut, Sequence last) {
+  return fail(Code::corrupt, "the log was cut at entry " + std::to_string(cut) + ", but only " +
+                                 std::to_string(last) + " can be read");
 }
+
+}  // namespace
 
 RollForward::RollForward(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
                          const Slot& slot)
@@ -63,45 +57,13 @@ Task<Result<std::shared_ptr<TailSegment>>> RollForward::load(const SegmentName& 
   co_return segment;
 }
 
-Result<UnpackedRecord> RollForward::record_at(TailSegment& segment, uint32_t block) const {
-  if (uint64_t{block} + 1 > segment.memory.size() / block_size)
-    return fail(Code::corrupt, "past the segment's end");
-  auto record = unpack_record(segment.memory.blocks(block, 1), secret_, segment.name, block);
-  if (!record) return record;
-  const uint64_t end = uint64_t{block} + 1 + record->header.payload_blocks();
-  if (end > segment.memory.size() / block_size)
-    return fail(Code::corrupt, "a record longer than its segment");
-  return record;
-}
-
 // The records of the cut's segment that lie before the cut are in the maps; what they say of the
-// segment is still needed, to seal it.
+// segment is still needed, to seal it. Where not even the record behind a lost one is left, its
+// payload has no checksums any more: reads of it say EIO.
 void RollForward::skip_to(uint32_t block) {
-  uint32_t at = current_->next_block;
-  while (at < block) {
-    auto record = record_at(*current_, at);
-    if (record) {
-      note_record(*current_, record->header);
-      at = current_->next_block;
-      continue;
-    }
-    // Its header is gone: the record after it repeats what it covered (B1).
-    const auto blocks = static_cast<uint32_t>(current_->memory.size() / block_size);
-    uint32_t after = at + 1;
-    for (; after < blocks; ++after) {
-      record = record_at(*current_, after);
-      if (record && record->header.previous_at == Address{current_->name.generation, at}) break;
-    }
-    count(RecoveryBranch::lost_below_durable);
-    // Where not even that is left, its payload has no checksums any more: reads of it say EIO.
-    if (after >= blocks) break;
-    RecordHeader lost;
-    lost.epoch = record->header.epoch;
-    lost.at = {current_->name.generation, at};
-    lost.body = record->header.previous;
-    note_record(*current_, lost);
-    at = after;
-  }
+  const auto all = [](const RecordHeader&) { return true; };
+  const uint32_t gone = note_records(*current_, secret_, block, all);
+  for (uint32_t i = 0; i < gone; ++i) count(RecoveryBranch::lost_below_durable);
   current_->next_block = block;
 }
 
@@ -121,7 +83,7 @@ Task<Result<>> RollForward::enter(const SegmentName& name, uint32_t from_block) 
 // Takes the headers that follow each other in the current segment.
 void RollForward::collect() {
   for (;;) {
-    auto record = record_at(*current_, block_);
+    auto record = record_at(*current_, secret_, block_);
     if (!record) {
       if (salvage()) continue;
       return;
@@ -144,8 +106,8 @@ void RollForward::collect() {
 // Whether the record at `at` or one that follows it in its segment knows that entry to be durable:
 // records that were written together know it of none of each other.
 bool RollForward::says_durable(uint32_t at, Sequence entry) const {
-  for (auto record = record_at(*current_, at); record && record->header.epoch == epoch_;
-       record = record_at(*current_, at)) {
+  for (auto record = record_at(*current_, secret_, at); record && record->header.epoch == epoch_;
+       record = record_at(*current_, secret_, at)) {
     if (record->header.durable_through >= entry) return true;
     at += 1 + record->header.payload_blocks();
   }
@@ -157,7 +119,7 @@ bool RollForward::says_durable(uint32_t at, Sequence entry) const {
 bool RollForward::salvage() {
   const uint64_t blocks = current_->memory.size() / block_size;
   for (uint32_t at = block_ + 1; at < blocks; ++at) {
-    auto later = record_at(*current_, at);
+    auto later = record_at(*current_, secret_, at);
     if (!later) continue;
     const RecordHeader& header = later->header;
     const bool repeats = header.epoch == epoch_ && header.previous.first == expected_ &&
@@ -184,6 +146,14 @@ void RollForward::take_repeated(const RecordHeader& later) {
   lost.checksum = 0;
   expected_ = lost.header.last() + 1;
   pending_.push_back({current_, std::move(lost)});
+}
+
+// The last record of an idle log says nothing but that what is before it is durable (B5). Where its
+// disk takes no writes it cannot be made durable itself, and need not be.
+bool RollForward::only_witnesses(const Pending& pending) const {
+  return pending_.size() == 1 && blob(pending.segment->name.blob)->disk().given_up() &&
+         std::ranges::all_of(pending.record.header.body.entries,
+                             [](const Entry& entry) { return entry.kind == EntryKind::nothing; });
 }
 
 bool RollForward::payload_matches(const Pending& pending) const {
@@ -227,7 +197,7 @@ Result<> RollForward::settle(bool at_end) {
     Pending& front = pending_.front();
     if (front.record.header.last() > durable_) {
       if (!at_end) return {};
-      if (!payload_matches(front)) {
+      if (!payload_matches(front) || only_witnesses(front)) {
         count(RecoveryBranch::payload_rejected);
         pending_.clear();
         return {};
@@ -246,35 +216,52 @@ Result<> RollForward::settle(bool at_end) {
   return {};
 }
 
-// Whether the epoch was cut in the segment that is being read: then the last segment that it
-// names begins the next epoch and says where.
+// Whether the epoch was cut in the segment that is being read: then one of the segments that it
+// names begins a newer epoch and says where: the last one, or, where that one's disk had failed,
+// one before it. If several do, all but the newest of them came to nothing.
 Task<Result<bool>> RollForward::follow_cut() {
-  if (!named(next_.back())) co_return false;
-  Blob* b = blob(next_.back().blob);
-  if (!b || next_.back().index >= b->segment_count()) co_return false;
-  const uint32_t begin = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
-  Buffer block(block_size);
+  Buffer blocks(next_.size() * block_size);
+  std::array<uint32_t, chain_length> begins{};
   IoBatch batch;
-  batch.read(b->disk(), b->offset(next_.back().index, begin), block.span());
+  for (size_t i = 0; i < next_.size(); ++i) {
+    Blob* b = blob(next_[i].blob);
+    if (!named(next_[i]) || !b || next_[i].index >= b->segment_count()) continue;
+    begins[i] = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
+    batch.read(b->disk(), b->offset(next_[i].index, begins[i]), blocks.blocks(i, 1));
+  }
   co_await batch;
   LAMINA_CO_TRY(batch.result());  // what cannot be read now may be there: no tail is cut for it
-  auto mark = unpack_record(block.span(), secret_, next_.back(), begin);
-  if (!mark || !mark->header.starts_epoch || mark->header.epoch <= epoch_) co_return false;
+  Epoch newest = epoch_;
+  Sequence cut = 0;
+  size_t where = 0;
+  for (size_t i = 0; i < next_.size(); ++i) {
+    if (begins[i] == 0) continue;
+    const auto mark = unpack_record(blocks.blocks(i, 1), secret_, next_[i], begins[i]);
+    if (!mark || !mark->header.starts_epoch || mark->header.epoch <= newest) continue;
+    newest = mark->header.epoch;
+    cut = mark->header.cut_sequence;
+    where = i;
+  }
+  if (newest == epoch_) co_return false;
+  const Sequence read = pending_.empty() ? end_.last : pending_.back().record.header.last();
+  if (read < cut) {
+    // Segments behind this one name it as well: the cut lies in one of those.
+    unreached_cut_ = cut;
+    co_return false;
+  }
+  unreached_cut_ = 0;
   // What was cut then stays cut, what was accepted then is accepted.
-  const Sequence cut = mark->header.cut_sequence;
   while (!pending_.empty() && pending_.back().record.header.last() > cut) pending_.pop_back();
   const Sequence last = pending_.empty() ? end_.last : pending_.back().record.header.last();
-  if (last != cut)
-    co_return fail(Code::corrupt, "the log was cut at entry " + std::to_string(cut) +
-                                      ", but only " + std::to_string(last) + " can be read");
+  if (last != cut) co_return cannot_reach(cut, last);
   durable_ = std::max(durable_, cut);
   LAMINA_CO_TRY(settle(false));
   count(RecoveryBranch::cut_record_followed);
   count(RecoveryBranch::second_segment_followed);
-  cuts_.push_back({epoch_, cut});
-  epoch_ = mark->header.epoch;
+  for (Epoch ended = epoch_; ended < newest; ++ended) cuts_.push_back({ended, cut});
+  epoch_ = end_.epoch = newest;
   expected_ = cut + 1;
-  const SegmentName name = next_.back();
+  const SegmentName name = next_[where];
   LAMINA_CO_TRY(co_await enter(name, 0));
   co_return true;
 }
@@ -324,6 +311,7 @@ Task<Result<>> RollForward::run(Apply apply) {
     if (!next) co_return forward_error(next);
     if (!*next) break;
   }
+  if (unreached_cut_ > 0) co_return cannot_reach(unreached_cut_, end_.last);
   const bool anything = !pending_.empty() || !end_.nothing_follows;
   LAMINA_CO_TRY(settle(true));
   if (slot_.clean && end_.nothing_follows)

@@ -31,7 +31,7 @@ class RollForward {
   struct End {
     Sequence last = 0;           // the last accepted entry
     uint64_t last_checksum = 0;  // of the last accepted record's header; 0: none
-    Epoch epoch = 0;             // in which it was written
+    Epoch epoch = 0;             // the newest that was met
     SegmentChain next{};
     bool nothing_follows = true;  // no record was accepted
   };
@@ -59,7 +59,6 @@ class RollForward {
   };
 
   Task<Result<std::shared_ptr<TailSegment>>> load(const SegmentName& name);
-  Result<UnpackedRecord> record_at(TailSegment& segment, uint32_t block) const;
   Task<Result<>> enter(const SegmentName& name, uint32_t from_block);
   void skip_to(uint32_t block);
   void collect();
@@ -70,6 +69,7 @@ class RollForward {
   void take_repeated(const RecordHeader& later);
   Result<> settle(bool at_end);
   Result<> accept(Pending& pending);
+  bool only_witnesses(const Pending& pending) const;
   bool payload_matches(const Pending& pending) const;
   Blob* blob(BlobId id) const;
 
@@ -84,6 +84,7 @@ class RollForward {
   uint64_t checksum_ = 0;  // of the header before it
   Epoch epoch_ = 0;
   SegmentChain next_{};
+  Sequence unreached_cut_ = 0;   // that a segment says, but what was read does not come to; 0: none
   Sequence durable_ = 0;         // the highest durable-through seen
   std::deque<Pending> pending_;  // read, not accepted yet
   End end_;
@@ -92,8 +93,5 @@ class RollForward {
   std::vector<Unproven> unproven_;
   uint64_t entries_ = 0, bytes_ = 0;
 };
-
-// Adds what one record says of a segment to the checksums and entries kept for its summary.
-void note_record(TailSegment& segment, const RecordHeader& header);
 
 }  // namespace lamina

@@ -95,7 +95,7 @@ Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Blob>
       return fail(Code::not_found, "blob " + std::to_string(raw(member.blob)) +
                                        " of the pool is missing: it was part of it when it was "
                                        "last open; name its disk in the pool file");
-    if (blob->segment_count() < member.segment_count)
+    if (blob->segment_count() < member.segment_count && member.use != BlobUse::failed)
       return fail(Code::invalid,
                   blob->disk().name() + " is smaller than it was when the pool was last open");
   }

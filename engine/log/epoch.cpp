@@ -8,10 +8,12 @@
 namespace lamina {
 
 Result<> Log::name_next() {
+  BlobId before = BlobId::none;
   for (SegmentName& next : next_) {
-    const auto taken = space_.take(SegmentClass::log, Claim::checkpoint);
+    const auto taken = space_.take(SegmentClass::log, Claim::checkpoint, 0, before);
     if (!taken) return fail(Code::no_space, "no free segment to start the log in (D5)");
     next = *taken;
+    before = next.blob;
   }
   return {};
 }
@@ -99,6 +101,7 @@ void Log::set_backed(BackedCheckpoints backed) {
   Lock lock(order_);
   backed_ = backed;
   survived_ = 0;
+  for (auto& [blob, trouble] : troubles_) trouble.times = 0;
 }
 
 Task<void> Log::stop() {

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "blobs/segment.h"
 #include "blobs/summary.h"
+#include "engine/log/chain.h"
 #include "engine/mutation.h"
 
 namespace lamina {
@@ -62,10 +63,27 @@ Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
   if (current_takes(record_body_limit, payload_blocks, false)) return Room::yes;
   const size_t kept_for_others = pace == Pace::streaming ? 1 : 0;
   if (held_.size() >= held_limit() - kept_for_others) return Room::after_flush;
-  // A3: what is written next must not be where a recovery would go on.
-  if (current_->ordinal + 1 - durable_ordinal_ >= chain_length - kept_for_others)
-    return Room::after_flush;
+  if (!may_run_ahead(kept_for_others)) return Room::after_flush;
   return may_switch(claim) ? Room::yes : Room::after_space;
+}
+
+// A3: what is written next must not be where a recovery would go on. One segment may always be
+// begun once all before it is durable.
+bool Log::may_run_ahead(size_t kept_for_others) const {
+  SegmentChain named;  // by the newest durable header
+  for (size_t i = 0; i < named.size(); ++i) named[i] = named_at(durable_ordinal_ + 1 + i);
+  const size_t kept = kept_unwritten(named) + kept_for_others;
+  const size_t ahead = current_->ordinal + 1 - durable_ordinal_;
+  return ahead <= std::max<size_t>(1, chain_length - kept);
+}
+
+// The log's segment of that number: one that is not durable yet, or will be used next.
+SegmentName Log::named_at(uint64_t ordinal) const {
+  if (ordinal > current_->ordinal) return next_[ordinal - current_->ordinal - 1];
+  const auto found =
+      std::ranges::find(held_, ordinal, [](const auto& segment) { return segment->ordinal; });
+  LAMINA_CHECK(found != held_.end());
+  return (*found)->name;
 }
 
 // What works beside the log takes segments too: the one that a step may go on in is promised to it
@@ -196,12 +214,15 @@ std::shared_ptr<TailSegment> Log::open_segment(const SegmentName& name) {
 
 void Log::switch_segment() {
   LAMINA_CHECK(permit_.has_value());
-  const SegmentName taken = space_.take(SegmentClass::log, *std::exchange(permit_, std::nullopt));
+  // On disks in turn: E8, and so that one of them may fail (A19).
+  const auto taken =
+      space_.take(SegmentClass::log, *std::exchange(permit_, std::nullopt), next_.back().blob);
+  LAMINA_CHECK(taken.has_value());  // what it was promised is not taken back while it works
   auto before = current_;
   before->full = true;
   current_ = open_segment(next_[0]);
   std::shift_left(next_.begin(), next_.end(), 1);
-  next_.back() = taken;
+  next_.back() = *taken;
   maybe_seal(before);
   if (on_segment) on_segment(current_->opened_ns - before->opened_ns);
 }

@@ -6,31 +6,33 @@
 // What must be durable before what:
 //   - durable() = n promises that every entry up to n is on the medium: all records up to it have
 //     been written, and then every disk that one of them went to has been flushed (A1).
-//   - The log runs at most chain_length - 1 segments ahead of the newest one with a durable record
-//     (A3): so the last segment that a durable header names was never written by this epoch, and
-//     recovery can go on there.
+//   - The log runs no further ahead of the newest segment with a durable record than leaves the
+//   last
+//     ones that its headers name unwritten (A3, engine/log/chain.h): so recovery can go on there.
 //   - A segment's memory is given up only when it is sealed and durable; what its seal was made of
 //     only when the seal is durable too (A19).
 //
 // A failed write or flush, of the log, a checkpoint or the mover, is a crash survived live (A19).
 // After it nothing is trusted that was not durable before, and no flush is tried again:
 //   1. users wait; what is under way ends, one way or the other;
-//   2. the epoch is cut at durable(), a boundary of records. The next one begins where a recovery
-//      would begin it: in the segment that the headers of the newest segment with a durable record
-//      name last (A3). Nobody has written there. A checkpoint under way, and what the mover has
-//      copied for the next one, come to nothing;
-//   3. its first record says the cut and holds the first step past it, and is made durable alone:
+//   2. a disk that fails still, or again, is given up where another one can take the log: nothing
+//      is placed on it any more, and nothing need reach it (Disk::give_up);
+//   3. the epoch is cut at durable(), a boundary of records. The next one begins where a recovery
+//      would begin it: in the last of the segments that the headers of the newest segment with a
+//      durable record name whose disk works (A3). Nobody has written there. A checkpoint under way,
+//      and what the mover has copied for the next one, come to nothing;
+//   4. its first record says the cut and holds the first step past it, and is made durable alone:
 //      so a recovery that does not find it has nothing else of that epoch to mistake for its own;
-//   4. then the rest of the tail is written again from memory: the same entries under the same
+//   5. then the rest of the tail is written again from memory: the same entries under the same
 //      numbers, in order, in the same steps. What waits for a flush is answered by a flush of the
 //      new epoch only;
-//   5. in one step under the order lock the layers are pointed at the new places, newest entry
+//   6. in one step under the order lock the layers are pointed at the new places, newest entry
 //      first: the old address is one entry's alone, and of several facts with one home the newest
 //      has its place already when an older one looks. Then users go on, and a checkpoint follows;
-//   6. what was durable of the old segments is sealed, without the entries that are void; seals
+//   7. what was durable of the old segments is sealed, without the entries that are void; seals
 //      that no flush covered are made again. Segments that hold only void entries, and those that
 //      were named and never written, are retired, stamped and free at once (D10).
-// A crash before 3 ends finds the old epoch as it was, with all that was durable; a later one finds
+// A crash before 4 ends finds the old epoch as it was, with all that was durable; a later one finds
 // the cut. Where it fails again meanwhile, or several times without a checkpoint in between, or
 // where no segment is left, the pool turns read-only; what was not durable stays readable.
 //
@@ -43,6 +45,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -219,6 +222,9 @@ class Log {
   std::function<bool(Sequence cut)> on_cut;
   std::function<void(std::span<const Rewritten>)> on_rewritten;
   std::function<void(const Error& why, uint64_t entries)> on_survived;
+  // Called with the lock held: the blob's disk has failed, and the pool goes on without writing to
+  // it. Must not wait. Set once before use.
+  std::function<void(const Blob& blob, const Error& why)> on_given_up;
 
  private:
   struct InFlight {
@@ -257,6 +263,8 @@ class Log {
       REQUIRES(order_);
   std::shared_ptr<TailSegment> open_segment(const SegmentName& name) REQUIRES(order_);
   Result<> name_next() REQUIRES(order_);
+  bool may_run_ahead(size_t kept_for_others) const REQUIRES(order_);
+  SegmentName named_at(uint64_t ordinal) const REQUIRES(order_);
   bool may_switch(Claim claim) REQUIRES(order_);
   void switch_segment() REQUIRES(order_);
   const Entry& put(Entry entry, std::span<const std::byte> payload, const uint32_t* sums)
@@ -290,6 +298,11 @@ class Log {
   Task<void> survive();
   Task<void> wait_until_idle();
   Task<Result<uint64_t>> begin_again();
+  Task<void> give_up_failing();
+  static Task<bool> still_works(Blob& blob, std::optional<SegmentName> unused);
+  size_t unwritten() const REQUIRES(order_);
+  bool can_do_without(BlobId id) const REQUIRES(order_);
+  std::optional<size_t> where_to_begin() const REQUIRES(order_);
   std::vector<LostStep> take_lost_steps() REQUIRES(order_);
   std::vector<std::shared_ptr<TailSegment>> end_segments() REQUIRES(order_);
   void cut_off(TailSegment& segment) REQUIRES(order_);
@@ -350,12 +363,18 @@ class Log {
   bool timer_runs_ GUARDED_BY(order_) = false;
   bool stopping_ GUARDED_BY(order_) = false;
   Phase phase_ GUARDED_BY(order_) = Phase::works;
-  Error why_ GUARDED_BY(order_);                // of the newest failure
-  bool serving_ GUARDED_BY(order_) = false;     // failures are survived
-  uint32_t survived_ GUARDED_BY(order_) = 0;    // since the newest checkpoint
-  uint32_t sealing_ GUARDED_BY(order_) = 0;     // segments
-  uint32_t background_ GUARDED_BY(order_) = 0;  // coroutines of this that nobody awaits
-  Waiters changed_ GUARDED_BY(order_);          // woken at every change that somebody may await
+  Error why_ GUARDED_BY(order_);              // of the newest failure
+  bool serving_ GUARDED_BY(order_) = false;   // failures are survived
+  uint32_t survived_ GUARDED_BY(order_) = 0;  // since the newest checkpoint
+  struct Trouble {
+    uint64_t failures = 0;  // of its disk, when it was last looked at
+    uint32_t times = 0;     // that some were survived since the newest checkpoint
+  };
+  std::map<BlobId, Trouble> troubles_ GUARDED_BY(order_);
+  std::set<BlobId> failing_ GUARDED_BY(order_);  // whose disks have made this epoch end
+  uint32_t sealing_ GUARDED_BY(order_) = 0;      // segments
+  uint32_t background_ GUARDED_BY(order_) = 0;   // coroutines of this that nobody awaits
+  Waiters changed_ GUARDED_BY(order_);           // woken at every change that somebody may await
 };
 
 }  // namespace lamina

@@ -16,6 +16,9 @@ namespace {
 constexpr uint32_t survivals_limit = 4;
 // Each uses up a checkpoint's number, whose place in the ring must not be K_new's or K_old's.
 static_assert(survivals_limit + 2 < slot_ring_length);
+// A disk that fails once may have had an accident; one that does so twice without a checkpoint in
+// between is one that nobody would put anything on, where there is another.
+constexpr uint32_t accidents = 1;
 // Steps written again under one hold of the order lock, so that readers get their turn.
 constexpr size_t steps_at_once = 64;
 
@@ -75,6 +78,7 @@ Task<void> Log::survive() {
   co_await background;
   co_await take_turn();  // no flush is under way, and none begins
   co_await wait_until_idle();
+  co_await give_up_failing();
   auto entries = co_await begin_again();
   Lock lock(order_);
   if (entries && phase_ != Phase::failed) {
@@ -104,6 +108,84 @@ Task<void> Log::wait_until_idle() {
   }
 }
 
+// Whether what is written to it now becomes durable. `unused`: a segment on it that nobody has
+// written to, or will.
+Task<bool> Log::still_works(Blob& blob, std::optional<SegmentName> unused) {
+  Buffer zero(block_size);
+  IoBatch batch;
+  if (unused) batch.write(blob.disk(), blob.offset(unused->index, 0), zero.span());
+  co_await batch;
+  if (batch.ok()) batch.flush(blob.disk());
+  co_await batch;
+  co_return batch.ok();
+}
+
+// How many of the next segments a durable header names: none of them has been written to.
+size_t Log::unwritten() const {
+  return durable_ordinal_ + chain_length - current_->ordinal;
+}
+
+// Those that have failed since the last time. Where the log can do without one, and it fails still,
+// or too often, nothing is taken from it any more, and what is written to it is lost on nobody.
+Task<void> Log::give_up_failing() {
+  struct Suspect {
+    Blob* blob;
+    std::optional<SegmentName> unused;
+    bool works = false;
+  };
+  std::vector<Suspect> suspects;
+  {
+    Lock lock(order_);
+    failing_.clear();
+    for (const auto& blob : space_.blobs()) {
+      Trouble& trouble = troubles_[blob->id()];
+      const uint64_t failures = blob->disk().failures();
+      if (std::exchange(trouble.failures, failures) == failures || blob->disk().given_up())
+        continue;
+      ++trouble.times;
+      failing_.insert(blob->id());
+      Suspect suspect{blob.get(), std::nullopt};
+      for (size_t i = 0; i < std::min(unwritten(), next_.size()); ++i)
+        if (next_[i].blob == blob->id()) suspect.unused = next_[i];
+      suspects.push_back(suspect);
+    }
+  }
+  for (Suspect& suspect : suspects) {
+    auto trying = still_works(*suspect.blob, suspect.unused);
+    suspect.works = co_await trying;
+  }
+  Lock lock(order_);
+  for (const Suspect& suspect : suspects) {
+    const BlobId id = suspect.blob->id();
+    Trouble& trouble = troubles_[id];
+    trouble.failures = suspect.blob->disk().failures();
+    if ((suspect.works && trouble.times <= accidents) || !can_do_without(id)) continue;
+    permit_.reset();
+    suspect.blob->disk().give_up();
+    space_.set_use(id, BlobUse::failed);
+    if (on_given_up) on_given_up(*suspect.blob, why_);
+  }
+}
+
+// Whether the next epoch can begin elsewhere.
+bool Log::can_do_without(BlobId id) const {
+  if (space_.tier_of(id) > 0) return true;
+  for (size_t i = 0; i < std::min(unwritten(), next_.size()); ++i)
+    if (next_[i].blob != id && space_.use_of(next_[i].blob) == BlobUse::serves) return true;
+  return false;
+}
+
+// A3: the last of those that a durable header names, on a disk that has not just failed, or at
+// least serves.
+std::optional<size_t> Log::where_to_begin() const {
+  for (const bool may_fail : {false, true})
+    for (size_t i = unwritten(); i-- > 0;)
+      if (space_.use_of(next_[i].blob) != BlobUse::failed &&
+          (may_fail || !failing_.contains(next_[i].blob)))
+        return i;
+  return std::nullopt;
+}
+
 // The result: how many entries were written again.
 Task<Result<uint64_t>> Log::begin_again() {
   std::vector<LostStep> steps;
@@ -114,11 +196,11 @@ Task<Result<uint64_t>> Log::begin_again() {
   {
     Lock lock(order_);
     if (phase_ == Phase::failed) co_return std::unexpected<Error>(why_);
-    // A3: the last one that a durable header names, which is never the one that is open.
-    const uint64_t ahead = durable_ordinal_ + chain_length - current_->ordinal;
-    if (ahead < 1 || ahead > chain_length)
+    if (unwritten() < 1 || unwritten() > chain_length)
       co_return fail(Code::corrupt, "the log ran past the segments that it had named (A3)");
-    const SegmentName where = next_[ahead - 1];
+    const auto begins = where_to_begin();
+    if (!begins) co_return fail(Code::io, why_.message);
+    const SegmentName where = next_[*begins];
     for (const SegmentName& name : next_)
       if (name != where) unused.push_back(name);
     count = last_ - durable_;
@@ -238,7 +320,7 @@ Task<Result<>> Log::write_again(std::vector<LostStep>& steps, std::vector<Rewrit
 Log::Room Log::room_again(const LostStep& step) {
   const size_t packed = std::max(step.packed_bytes, worst_step_bytes);
   if (current_takes(packed, step.payload_blocks, false)) return Room::yes;
-  if (current_->ordinal + 1 - durable_ordinal_ >= chain_length) return Room::after_flush;
+  if (!may_run_ahead(0)) return Room::after_flush;
   return may_switch(Claim::checkpoint) ? Room::yes : Room::after_space;
 }
 

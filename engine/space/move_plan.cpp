@@ -17,11 +17,16 @@ constexpr uint64_t batch_part = 32;  // of what the tier can store
 constexpr uint64_t batch_blocks = 2 * gib / block_size;
 constexpr uint64_t least_batch_blocks = 64 * mib / block_size;
 
+// What a disk that has failed has to give is no room for anybody.
+bool gives_room(const Space& space, const Segment& s, size_t tier) {
+  return space.tier_of(s.name.blob) == tier && space.use_of(s.name.blob) == BlobUse::serves;
+}
+
 std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>& candidates,
                               size_t tier) {
   std::vector<Segment> rows;
   for (const Segment& s : candidates)
-    if (pool.space.tier_of(s.name.blob) == tier && s.not_before <= pool.checkpointer.number())
+    if (gives_room(pool.space, s, tier) && s.not_before <= pool.checkpointer.number())
       rows.push_back(s);
   return rows;
 }
@@ -33,7 +38,7 @@ MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier
   const uint64_t free = space.available(Claim::user, tier), low_mark = space.low_mark(tier);
   uint64_t coming = free;
   for (const Segment& s : space.segments()) {
-    if (space.tier_of(s.name.blob) != tier) continue;
+    if (!gives_room(space, s, tier)) continue;
     const bool seems_dead = s.kind != SegmentClass::nodes && s.live_blocks <= 0 && s.homes <= 0;
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
   }

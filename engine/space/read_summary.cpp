@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/space/read_summary.h"
 
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
 #include "base/buffer.h"
+#include "base/checksum.h"
+#include "base/endian.h"
 #include "blobs/segment.h"
+#include "engine/log/records.h"
+#include "engine/log/seal.h"
 #include "engine/pool_state.h"
+#include "engine/rebuild_scan.h"
 
 namespace lamina {
 
 namespace {
+
+constexpr uint64_t read_bytes = mib;  // of one request, when a segment is read whole
 
 // The copy at that end. `edge`: where its header is.
 Task<Result<Summary>> read_copy(PoolState& pool, SegmentName name, uint32_t edge, bool back) {
@@ -33,17 +44,107 @@ Task<Result<Summary>> read_copy(PoolState& pool, SegmentName name, uint32_t edge
   co_return unpack_summary(all.span(), secret, place, back);
 }
 
+// B4: the one at the back, or, where there are two, the one at the front.
+Task<Result<Summary>> read_copies(PoolState& pool, const Segment& row) {
+  const uint32_t blocks = pool.space.blob(row.name.blob).segment_blocks();
+  auto summary = co_await read_copy(pool, row.name, blocks - 1, true);
+  if (summary || row.kind == SegmentClass::log) co_return summary;
+  const uint32_t front = 1 + array_blocks(row.kind, blocks);
+  co_return co_await read_copy(pool, row.name, front, false);
+}
+
+// A log segment's own records say all that its summary says (B4).
+Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row) {
+  Blob& blob = pool.space.blob(row.name.blob);
+  auto segment = std::make_shared<TailSegment>();
+  segment->name = row.name;
+  segment->memory = Buffer(blob.segment_bytes());
+  segment->sums = std::make_shared<std::vector<uint32_t>>(blob.segment_blocks());
+  segment->next_block = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
+  IoBatch batch;
+  for (uint64_t at = 0; at < segment->memory.size(); at += read_bytes)
+    batch.read(blob.disk(), blob.offset(row.name.index, static_cast<uint32_t>(at / block_size)),
+               segment->memory.span().subspan(at, std::min(read_bytes, blob.segment_bytes() - at)));
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  std::vector<EpochCut> cuts;
+  {
+    Lock order(pool.log.order());
+    cuts = pool.epochs;
+  }
+  note_records(
+      *segment, pool.identity.secret, row.used_blocks,
+      [&cuts](const RecordHeader& header) { return !is_void(cuts, header.epoch, header.last()); });
+  if (segment->entries.empty()) co_return fail(Code::corrupt, "a log segment has no record left");
+  co_return segment;
+}
+
+Contents contents_of(const TailSegment& segment) {
+  Contents contents;
+  contents.summary.epoch = segment.epoch;
+  contents.summary.smallest = segment.first;
+  contents.summary.largest = segment.last;
+  contents.summary.entries = segment.entries;
+  contents.sums = *segment.sums;
+  return contents;
+}
+
+// As they lie on the medium.
+Task<Result<Contents>> read_arrays(PoolState& pool, const Segment& row) {
+  Blob& blob = pool.space.blob(row.name.blob);
+  const uint32_t blocks = array_blocks(row.kind, blob.segment_blocks());
+  Buffer sums(uint64_t{blocks} * block_size);
+  IoBatch batch;
+  batch.read(blob.disk(), blob.offset(row.name.index, 1), sums.span());
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  auto summary = co_await read_copies(pool, row);
+  if (!summary) co_return forward_error(summary);
+  if (plain_checksum(sums.span()) != summary->checksums_sum)
+    co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
+  Contents contents;
+  contents.summary = std::move(*summary);
+  const bool frames = row.kind == SegmentClass::frames;
+  contents.sums.resize(frames ? 0 : blob.segment_blocks());
+  for (size_t i = 0; i < contents.sums.size(); ++i) {
+    le32 value;
+    std::memcpy(value.bytes.data(), sums.data() + i * 4, 4);
+    contents.sums[i] = value.load();
+  }
+  co_return contents;
+}
+
 }  // namespace
 
-// B4: the one at the back, or, where there are two, the one at the front.
 Task<Result<Summary>> read_summary(PoolState& pool, Generation generation) {
-  const auto segment = pool.space.segment(generation);
-  if (!segment) co_return fail(Code::not_found, "the segment is gone");
-  const uint32_t blocks = pool.space.blob(segment->name.blob).segment_blocks();
-  auto summary = co_await read_copy(pool, segment->name, blocks - 1, true);
-  if (summary || segment->kind == SegmentClass::log) co_return summary;
-  const uint32_t front = 1 + array_blocks(segment->kind, blocks);
-  co_return co_await read_copy(pool, segment->name, front, false);
+  const auto row = pool.space.segment(generation);
+  if (!row) co_return fail(Code::not_found, "the segment is gone");
+  auto summary = co_await read_copies(pool, *row);
+  if (summary || row->kind != SegmentClass::log) co_return summary;
+  auto segment = co_await read_by_records(pool, *row);
+  if (!segment) co_return summary;  // what is wrong with it says more
+  co_return contents_of(**segment).summary;
+}
+
+Task<Result<Contents>> read_contents(PoolState& pool, Generation generation) {
+  const auto row = pool.space.segment(generation);
+  if (!row) co_return fail(Code::not_found, "the segment is gone");
+  auto contents = co_await read_arrays(pool, *row);
+  if (contents || row->kind != SegmentClass::log) co_return contents;
+  auto segment = co_await read_by_records(pool, *row);
+  if (!segment) co_return contents;
+  co_return contents_of(**segment);
+}
+
+Task<Result<>> read_log_sums(PoolState& pool, Generation generation) {
+  const auto row = pool.space.segment(generation);
+  if (!row || row->kind != SegmentClass::log)
+    co_return fail(Code::not_found, "no segment of the log");
+  auto segment = co_await read_by_records(pool, *row);
+  if (!segment) co_return forward_error(segment);
+  pool.sums.forget(generation, pool.space.blob(row->name.blob).segment_blocks());
+  put_sums(pool.sums, **segment);
+  co_return Result<>{};
 }
 
 }  // namespace lamina

@@ -215,12 +215,12 @@ std::optional<Space::Permit> Space::permit(Claim claim, size_t tier) {
   return Permit(this, tier);
 }
 
-SegmentName Space::take(SegmentClass kind, Permit permit) {
+std::optional<SegmentName> Space::take(SegmentClass kind, Permit permit, BlobId avoid) {
   Lock lock(mutex_);
   LAMINA_CHECK(permit.space_ == this);
   permit.space_ = nullptr;
   --permits_[permit.tier_];
-  return take_free(kind, permit.tier_, BlobId::none);
+  return take_free(kind, permit.tier_, avoid);
 }
 
 std::optional<SegmentName> Space::take(SegmentClass kind, Claim claim, size_t tier, BlobId avoid) {
@@ -243,7 +243,7 @@ std::optional<SegmentName> Space::take_elsewhere(SegmentClass kind, Claim claim,
 }
 
 // Striped: the next blob in turn that has one; the one to avoid only if no other has.
-SegmentName Space::take_free(SegmentClass kind, size_t tier, BlobId avoid) {
+std::optional<SegmentName> Space::take_free(SegmentClass kind, size_t tier, BlobId avoid) {
   const std::vector<size_t>& blobs = tiers_[tier].blobs;
   for (const bool may_avoided : {false, true}) {
     for (size_t tried = 0; tried < blobs.size(); ++tried) {
@@ -252,11 +252,10 @@ SegmentName Space::take_free(SegmentClass kind, size_t tier, BlobId avoid) {
       const auto taken = take_on(kind, blobs[turn]);
       if (!taken) continue;
       next_blob_[tier] = turn + 1;
-      return *taken;
+      return taken;
     }
   }
-  LAMINA_CHECK(false && "a free segment was promised");
-  return {};
+  return std::nullopt;
 }
 
 std::optional<SegmentName> Space::take_on(SegmentClass kind, size_t position) {

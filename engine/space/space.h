@@ -121,9 +121,10 @@ class Space final : public LiveCounts {
   // For whoever must know, before it begins something, that it will get a segment in the midst of
   // it. Nothing if the claim may not have one.
   std::optional<Permit> permit(Claim claim, size_t tier = 0);
-  // A free segment under a new generation, marked open.
-  SegmentName take(SegmentClass kind, Permit permit);
-  // Nothing if the claim may not have one. `avoid`: another blob of the tier is preferred.
+  // A free segment under a new generation, marked open. `avoid`: another blob of the tier is
+  // preferred. Nothing: a blob has ceased to serve since.
+  std::optional<SegmentName> take(SegmentClass kind, Permit permit, BlobId avoid = BlobId::none);
+  // Nothing if the claim may not have one.
   std::optional<SegmentName> take(SegmentClass kind, Claim claim, size_t tier = 0,
                                   BlobId avoid = BlobId::none);
   // For a second copy: on another blob than that, in the first tier or else in one that has room;
@@ -241,7 +242,8 @@ class Space final : public LiveCounts {
   uint64_t free_in(size_t tier) const REQUIRES(mutex_);
   // available(), under the lock.
   uint64_t left_for(Claim claim, size_t tier) const REQUIRES(mutex_);
-  SegmentName take_free(SegmentClass kind, size_t tier, BlobId avoid) REQUIRES(mutex_);
+  std::optional<SegmentName> take_free(SegmentClass kind, size_t tier, BlobId avoid)
+      REQUIRES(mutex_);
   std::optional<SegmentName> take_on(SegmentClass kind, size_t position) REQUIRES(mutex_);
   TierSize size_of(size_t tier) const REQUIRES(mutex_);
   uint64_t live_of(size_t tier) const REQUIRES(mutex_);

@@ -5,10 +5,7 @@
 #include <cstring>
 
 #include "base/checksum.h"
-#include "base/endian.h"
 #include "blobs/frame.h"
-#include "blobs/segment.h"
-#include "blobs/summary.h"
 #include "engine/frame_reader.h"
 #include "engine/pool_state.h"
 #include "engine/space/read_summary.h"
@@ -38,28 +35,16 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
   victim->generation_ = generation;
   const Segment segment = pool.space.segment(generation).value_or(Segment{});
   const bool frames = segment.kind == SegmentClass::frames;
-  const uint32_t blocks = frames ? 0 : blob.segment_blocks();
-  const uint32_t sum_blocks = array_blocks(segment.kind, blob.segment_blocks());
-  Buffer sums(uint64_t{sum_blocks} * block_size);
   if (payload == Payload::now && !frames) {
     victim->memory_ = Buffer(blob.segment_bytes());
     LAMINA_CO_TRY(co_await read_run(blob, name->index, 0, victim->memory_.span()));
-    std::memcpy(sums.data(), victim->memory_.data() + block_size, sums.size());
-  } else {
-    LAMINA_CO_TRY(co_await read_run(blob, name->index, 1, sums.span()));
   }
-  auto summary = co_await read_summary(pool, generation);
-  if (!summary) co_return forward_error(summary);
-  if (plain_checksum(sums.span()) != summary->checksums_sum)
-    co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
-  victim->sums_.resize(blocks);
-  for (uint32_t i = 0; i < blocks; ++i) {
-    le32 value;
-    std::memcpy(value.bytes.data(), sums.data() + size_t{i} * 4, 4);
-    victim->sums_[i] = value.load();
-  }
-  victim->facts_ = Facts(summary->entries);
-  for (const Entry& entry : summary->entries)
+  auto contents = co_await read_contents(pool, generation);
+  if (!contents) co_return forward_error(contents);
+  victim->sums_ = std::move(contents->sums);
+  const std::vector<Entry>& entries = contents->summary.entries;
+  victim->facts_ = Facts(entries);
+  for (const Entry& entry : entries)
     if (entry.kind == EntryKind::write)
       victim->data_.push_back({entry.sequence, entry.begin, entry.map, entry.offset,
                                static_cast<uint32_t>(entry.length.value)});

@@ -44,15 +44,16 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 9> kinds{{{"random", random_run},
-                                     {"steady", steady_run},
-                                     {"forks", forks_run},
-                                     {"nearly_full", nearly_full_run},
-                                     {"tiers", tiers_run},
-                                     {"full", full_run},
-                                     {"damage", damage_run},
-                                     {"faults", faults_run},
-                                     {"exhaustive", exhaustive_run}}};
+constexpr std::array<Kind, 10> kinds{{{"random", random_run},
+                                      {"steady", steady_run},
+                                      {"forks", forks_run},
+                                      {"nearly_full", nearly_full_run},
+                                      {"tiers", tiers_run},
+                                      {"full", full_run},
+                                      {"damage", damage_run},
+                                      {"faults", faults_run},
+                                      {"lost_disk", lost_disk_run},
+                                      {"exhaustive", exhaustive_run}}};
 
 constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
@@ -250,11 +251,11 @@ bool mutate([[maybe_unused]] const char* name) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
-    std::fprintf(
-        stderr,
-        "usage: sim [--kind random|exhaustive|steady|forks|tiers|full|damage|faults] [--seed N | "
-        "--seeds A..B]\n"
-        "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
+    std::fprintf(stderr,
+                 "usage: sim [--kind "
+                 "random|exhaustive|steady|forks|tiers|full|damage|faults|lost_disk] [--seed N | "
+                 "--seeds A..B]\n"
+                 "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
     return 2;
   }
   const size_t bytes = sizeof(Totals) + options.jobs * sizeof(std::atomic<uint64_t>);

@@ -18,6 +18,8 @@ void randomise(Id& id, std::mt19937_64& random) {
   for (std::byte& byte : id) byte = static_cast<std::byte>(random());
 }
 
+constexpr SimFaults every_write_fails{.fail_write_every = 1, .fail_flush_every = 1};
+
 std::vector<std::unique_ptr<Blob>> open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
                                               const std::vector<Superblock>& superblocks,
                                               SimExecutor& executor) {
@@ -144,7 +146,21 @@ void PoolMachine::power_on(uint64_t seed) {
   executor_ = std::make_unique<SimExecutor>(seed, now_ns_);
 }
 
+// Where what was written last lies on a disk that takes no writes, a pool does not open until it
+// does.
 Task<Result<>> PoolMachine::open() {
+  auto opening = open_once(failed_.has_value());
+  auto opened = co_await opening;
+  if (opened || !failed_ || !opened.error().message.starts_with("what was written last"))
+    co_return opened;
+  for (const auto& medium : media_) medium->process_killed(executor_->random());
+  auto again = open_once(false);
+  opened = co_await again;
+  if (opened) set_faults(*disks_[*failed_], every_write_fails);
+  co_return opened;
+}
+
+Task<Result<>> PoolMachine::open_once(bool fails) {
   std::vector<std::unique_ptr<Blob>> blobs;
   disks_.clear();
   for (size_t i = 0; i < media_.size(); ++i) {
@@ -156,7 +172,15 @@ Task<Result<>> PoolMachine::open() {
     disks_.push_back(disk.get());
     blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
   }
-  auto task = Pool::open(std::move(blobs), options_.settings);
+  if (fails) set_faults(*disks_[*failed_], every_write_fails);
+  Settings settings = options_.settings;
+  settings.log = [this, told = settings.log](Settings::Severity severity, const std::string& what) {
+    // A recovery that is tried again without a disk is one more.
+    if (what.ends_with("the pool opens without writing to that disk"))
+      for (const auto& medium : media_) medium->begin_life();
+    told(severity, what);
+  };
+  auto task = Pool::open(std::move(blobs), std::move(settings));
   Result<std::unique_ptr<Pool>> pool = co_await task;
   if (!pool) co_return forward_error(pool);
   pool_ = std::move(*pool);
@@ -203,6 +227,8 @@ SimFaults PoolMachine::choose_faults(std::mt19937_64& random) const {
           break;
       }
       break;
+    case Failing::disk:
+      return every_write_fails;
     case Failing::often:
       faults.dead = random() % 8 == 0;
       faults.fail_write = static_cast<double>(random() % 8) / 100;
@@ -221,7 +247,9 @@ SimFaults PoolMachine::choose_faults(std::mt19937_64& random) const {
 void PoolMachine::arm_crash(std::mt19937_64& random) {
   uint64_t within = options_.crash_within;
   if (options_.fails != Failing::nothing) {
-    set_faults(*disks_[random() % disks_.size()], choose_faults(random));
+    const size_t disk = failed_.value_or(random() % disks_.size());
+    set_faults(*disks_[disk], choose_faults(random));
+    if (options_.fails == Failing::disk) failed_ = disk;
     // Now and then a crash finds the pool in the middle of what it makes of the failure, or soon
     // after.
     if (random() % 2) return;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace lamina::sim {
 enum class Failing : uint8_t {
   nothing,
   once,   // one write or flush fails, or one now and then: nobody need notice
+  disk,   // every write and flush of one disk, in all lives that follow: the others go on
   often,  // many do, or the disk is dead: the pool may turn read-only
   read,   // one read fails
   reads,  // many do
@@ -71,6 +73,7 @@ class PoolMachine final : public Machine {
  private:
   SimFaults choose_faults(std::mt19937_64& random) const;
   void format(uint64_t seed);
+  Task<Result<>> open_once(bool fails);
   Task<Result<>> grow();
   // What a disk's superblocks say now; its new segments are watched.
   void adopt(size_t disk, const Superblock& superblock);
@@ -81,7 +84,8 @@ class PoolMachine final : public Machine {
   std::vector<Superblock> superblocks_;
   std::vector<uint32_t> watched_;  // segments, by disk
   std::unique_ptr<SimExecutor> executor_;
-  std::vector<Disk*> disks_;  // the open pool's
+  std::vector<Disk*> disks_;      // the open pool's
+  std::optional<size_t> failed_;  // which of them, for good
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Store> store_;
   uint64_t now_ns_ = 0;

@@ -139,6 +139,25 @@ LifeStatistics faults_run(uint64_t seed, Report& report) {
   return live(machine, random(), options, rebuild_check(machine), report);
 }
 
+LifeStatistics lost_disk_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = random_pool_options(random);
+  pool.disks = 2;
+  if (random() % 3 == 0) add_tiers(pool, random);
+  pool.fails = Failing::disk;
+  LifeOptions options;
+  options.lives = 10;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  options.disks_fail = true;
+  options.count_space = true;
+  PoolMachine machine(pool, random(), report);
+  // A write that fails may tear the header by which a rebuild knows a segment.
+  const AfterRecovery versions = [&machine](const auto&, Report& told) {
+    check_node_versions(machine, told);
+  };
+  return live(machine, random(), options, versions, report);
+}
+
 LifeStatistics steady_run(uint64_t seed, Report& report) {
   SmallPool small(seed, Disks::one_or_two, report);
   small.options.lives = 6;

@@ -32,6 +32,9 @@ LifeStatistics damage_run(uint64_t seed, Report& report);
 // Disks fail reads, writes and flushes: what is answered stays true, and where a write or a flush
 // fails once nobody notices, now or after a crash at any later moment (A19).
 LifeStatistics faults_run(uint64_t seed, Report& report);
+// One of several disks fails every write and flush, from some moment on and in all lives after it:
+// nobody notices, and all that was on it is still read (A19).
+LifeStatistics lost_disk_run(uint64_t seed, Report& report);
 // The `seed`-th sequence of up to three operations, crashed at every disk operation of it, with
 // several choices of what survives.
 LifeStatistics exhaustive_run(uint64_t seed, Report& report);

@@ -31,7 +31,7 @@ TEST_F(SpaceTest, WhatOneIsPermittedNobodyElseTakes) {
   ASSERT_TRUE(kept && not_used);
   take_all();
   EXPECT_FALSE(space_.permit(Claim::checkpoint));
-  EXPECT_NE(Generation::none, space_.take(SegmentClass::log, *std::move(kept)).generation);
+  EXPECT_NE(Generation::none, space_.take(SegmentClass::log, *std::move(kept))->generation);
   EXPECT_FALSE(space_.take(SegmentClass::log, Claim::checkpoint));
   not_used.reset();
   EXPECT_TRUE(space_.take(SegmentClass::log, Claim::checkpoint));

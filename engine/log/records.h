@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the records of a log segment say of it, for whoever has its blocks in memory.
+// Thread-safety: pure functions on what they are given.
+#pragma once
+
+#include <functional>
+
+#include "base/result.h"
+#include "blobs/record.h"
+#include "engine/log/tail.h"
+
+namespace lamina {
+
+// The record whose header is in that block. Error corrupt: there is none, or it is longer than its
+// segment.
+Result<UnpackedRecord> record_at(const TailSegment& segment, const Secret& secret, uint32_t block);
+
+// Adds what one record says of a segment to the checksums and entries kept for its summary.
+void note_record(TailSegment& segment, const RecordHeader& header);
+
+// Notes the records from `segment.next_block` to block `until` for which `counts`, up to the first
+// for which not. A header that is gone is taken from the record behind it (B1); where that is gone
+// as well, what follows is not found. The result is how many headers were gone.
+uint32_t note_records(TailSegment& segment, const Secret& secret, uint32_t until,
+                      const std::function<bool(const RecordHeader&)>& counts);
+
+}  // namespace lamina
