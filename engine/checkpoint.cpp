@@ -272,7 +272,9 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     if (const NodeEntry* entry = made.nodes.find(id);
         entry && entry->checkpoint <= cut.unreachable_in)
       made.nodes.erase(id);
+  LAMINA_CO_TRY(co_await pool_.writer.leave_blobs());
   LAMINA_CO_TRY(co_await merge_all(cut, made));
+  LAMINA_CO_TRY(co_await rewrite_leaving_nodes(made));
   LAMINA_CO_TRY(co_await rewrite_sparse_nodes(made));
 
   // Everything that the tables and the slot name has to be on its disk, records first.

@@ -18,7 +18,7 @@ Task<Result<std::vector<GrownBlob>>> Pool::grow(std::string blob) {
   PoolState& s = *state_;
   LAMINA_CO_TRY(s.writable());
   Task<Result<std::vector<GrownBlob>>> growing =
-      grow_blobs(s.blobs, std::move(blob), [&s](Blob& one, Superblock larger) -> Task<Result<>> {
+      grow_blobs(s.blobs(), std::move(blob), [&s](Blob& one, Superblock larger) -> Task<Result<>> {
         return s.checkpointer.between([&s, &one, larger = std::move(larger)](Epoch epoch) {
           return one.grow_to(larger, s.superblock_access(epoch));
         });

@@ -70,17 +70,26 @@ struct Chosen {
   Slot slot;
   Tables tables;
   bool fell_back = false;
+  Blobs blobs;                      // the members, which the newest slot decides,
+  std::vector<SlotMember> members;  // as it names them
 };
 
-Task<Result<Chosen>> choose(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
-                            const Settings& settings) {
+Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Settings& settings) {
   auto slots = co_await find_slots(blobs, secret);
   if (!slots) co_return forward_error(slots);
   Chosen chosen;
+  chosen.members = slots->front().members;
+  chosen.blobs = members_of(slots->front(), blobs);
+  for (const auto& blob : blobs)
+    if (std::ranges::find(chosen.blobs, blob) == chosen.blobs.end())
+      settings.log(Settings::Severity::warning,
+                   blob->disk().name() + ": the blob \"" + blob->superblock().blob_name +
+                       "\" is not a member of this pool (any more), and is left alone; take it "
+                       "out of the pool file");
+  if (auto all = check_members(slots->front(), chosen.blobs); !all && !settings.force)
+    co_return forward_error(all);
   for (Slot& slot : *slots) {
-    if (auto members = check_members(slot, blobs); !members && !settings.force)
-      co_return forward_error(members);
-    auto tables = co_await read_tables(slot, blobs, secret);
+    auto tables = co_await read_tables(slot, chosen.blobs, secret);
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
@@ -126,8 +135,8 @@ class Recovery {
 Result<> Recovery::load() {
   const Tables& tables = chosen_.tables;
   const Slot& slot = chosen_.slot;
-  for (const auto& blob : pool_.blobs)
-    for (const SlotMember& member : slot.members)
+  for (const auto& blob : pool_.blobs())
+    for (const SlotMember& member : chosen_.members)
       if (member.blob == blob->id()) pool_.space.set_use(member.blob, member.use);
   pool_.space.load(tables.segments);
   // Segments that the tables themselves went into may be newer than the table of segments in them.
@@ -191,7 +200,7 @@ Task<Result<>> Recovery::settle_shared() {
 }
 
 Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     std::vector<uint32_t> all(blob->segment_count());
     std::iota(all.begin(), all.end(), 0);
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(all))) {
@@ -331,7 +340,7 @@ Task<Result<>> Recovery::write_again(const RollForward& forward) {
 // units written in order is told that whatever else lies in free segments is gone.
 Task<Result<>> Recovery::find_orphans() {
   const Generation known = chosen_.tables.next_generation;
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(free))) {
       if (header.generation < known || header.state == SegmentState::retired) continue;
@@ -385,7 +394,7 @@ Task<Result<>> Recovery::drop_unlinked() {
 // may have left in a cache: they are durable before a slot says how large the blob is (A19).
 Task<Result<>> Recovery::confirm_growth() {
   const Epoch epoch = pool_.identity.epoch;
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     const auto& members = chosen_.slot.members;
     const bool as_it_was = std::ranges::any_of(members, [&](const SlotMember& member) {
       return member.blob == blob->id() && member.segment_count == blob->segment_count();
@@ -399,7 +408,7 @@ Task<Result<>> Recovery::confirm_growth() {
 
 Task<Result<>> Recovery::run() {
   LAMINA_CO_TRY(load());
-  RollForward forward(pool_.blobs, pool_.identity.secret, chosen_.slot);
+  RollForward forward(pool_.blobs(), pool_.identity.secret, chosen_.slot);
   auto rolled = co_await forward.run([this](const Entry& entry, Generation generation,
                                             uint64_t wall_ns, std::span<const std::byte> payload) {
     return apply(entry, generation, wall_ns, payload);
@@ -445,8 +454,7 @@ Task<Result<>> Recovery::run() {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blob>> blobs,
-                                                 Settings settings) {
+Task<Result<std::unique_ptr<PoolState>>> recover(Blobs blobs, Settings settings) {
   if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
   if (!settings.background) settings.background = &Executor::current();
   PoolIdentity identity;
@@ -459,7 +467,7 @@ Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blo
   if (!chosen) co_return forward_error(chosen);
   std::string name = blobs[0]->superblock().pool_name;
   auto pool =
-      std::make_unique<PoolState>(std::move(blobs), std::move(settings), identity, std::move(name));
+      std::make_unique<PoolState>(chosen->blobs, std::move(settings), identity, std::move(name));
   Recovery recovery(*pool, std::move(*chosen));
   LAMINA_CO_TRY(co_await recovery.run());
   co_return pool;

@@ -123,13 +123,13 @@ Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root)
   MadePool made;
   made.name = config.name;
   made.uuid = identity->pool;
-  std::vector<std::unique_ptr<Blob>> blobs;
+  Blobs blobs;
   for (size_t i = 0; i < targets.size(); ++i) {
     auto superblock = superblock_for(config.blobs[i], i, targets[i], *identity);
     if (!superblock) co_return forward_error(superblock);
     Task<Result<>> wiping = wipe_edges(*targets[i].disk);
     LAMINA_CO_TRY(co_await wiping);
-    blobs.push_back(std::make_unique<Blob>(targets[i].disk, *superblock));
+    blobs.push_back(std::make_shared<Blob>(targets[i].disk, *superblock));
     made.blobs.push_back({config.blobs[i].name, kind_name(config.blobs[i].kind),
                           config.blobs[i].path, superblock->size, blobs.back()->segment_bytes(),
                           superblock->segment_count});

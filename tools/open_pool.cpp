@@ -136,7 +136,7 @@ Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk
   opened.pool = members.front().superblock.pool;
   for (Member& member : members)
     opened.blobs.push_back(
-        std::make_unique<Blob>(std::move(member.disk), std::move(member.superblock)));
+        std::make_shared<Blob>(std::move(member.disk), std::move(member.superblock)));
   co_return opened;
 }
 

@@ -18,12 +18,12 @@ void randomise(Id& id, std::mt19937_64& random) {
   for (std::byte& byte : id) byte = static_cast<std::byte>(random());
 }
 
-std::vector<std::unique_ptr<Blob>> open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
+Blobs open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
                                               const std::vector<Superblock>& superblocks,
                                               SimExecutor& executor) {
-  std::vector<std::unique_ptr<Blob>> blobs;
+  Blobs blobs;
   for (size_t i = 0; i < media.size(); ++i)
-    blobs.push_back(std::make_unique<Blob>(open_sim_disk(*media[i], executor), superblocks[i]));
+    blobs.push_back(std::make_shared<Blob>(open_sim_disk(*media[i], executor), superblocks[i]));
   return blobs;
 }
 
@@ -145,7 +145,7 @@ void PoolMachine::power_on(uint64_t seed) {
 }
 
 Task<Result<>> PoolMachine::open() {
-  std::vector<std::unique_ptr<Blob>> blobs;
+  Blobs blobs;
   disks_.clear();
   for (size_t i = 0; i < media_.size(); ++i) {
     std::shared_ptr<Disk> disk = open_sim_disk(*media_[i], *executor_);
@@ -154,7 +154,7 @@ Task<Result<>> PoolMachine::open() {
     if (!found) co_return forward_error(found);
     adopt(i, found->superblock);
     disks_.push_back(disk.get());
-    blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
+    blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
   }
   auto task = Pool::open(std::move(blobs), options_.settings);
   Result<std::unique_ptr<Pool>> pool = co_await task;
