@@ -27,24 +27,38 @@ std::string quoted(const Blob& blob) {
 }  // namespace
 
 Result<> Members::begin_change() {
-  LAMINA_TRY(pool_.writable());
+  Result<> may = pool_.writable();
   Lock lock(mutex_);
-  if (changing_)
-    return fail(Code::busy, "another blob is being added, evacuated or removed just now");
-  changing_ = true;
-  return {};
+  if (may && changing_)
+    may = fail(Code::busy, "another blob is being added, evacuated or removed just now");
+  if (may)
+    changing_ = true;
+  else
+    refused_ = may.error().message;
+  return may;
 }
 
-void Members::end_change() {
+void Members::end_change(const Result<>& result) {
   Lock lock(mutex_);
   changing_ = false;
+  refused_ = result ? "" : result.error().message;
+}
+
+void Members::set_refused(const Result<>& result) {
+  Lock lock(mutex_);
+  refused_ = result ? "" : result.error().message;
+}
+
+std::string Members::refused() const {
+  Lock lock(mutex_);
+  return refused_;
 }
 
 Task<Result<>> Members::alone(Change change, std::string name) {
   LAMINA_CO_TRY(begin_change());
   Task<Result<>> changing = (this->*change)(std::move(name));
   auto changed = co_await changing;
-  end_change();
+  end_change(changed);
   co_return changed;
 }
 
@@ -64,7 +78,7 @@ Task<Result<>> Members::add(std::shared_ptr<Disk> disk, NewBlob blob) {
   LAMINA_CO_TRY(begin_change());
   Task<Result<>> adding = add_alone(std::move(disk), std::move(blob));
   auto added = co_await adding;
-  end_change();
+  end_change(added);
   co_return added;
 }
 
@@ -97,7 +111,11 @@ Result<Superblock> Members::superblock_for(const Disk& disk, const NewBlob& blob
                                      "; all blobs of a tier are of one kind");
     id = std::max(id, static_cast<uint16_t>(raw(theirs.blob) + 1));
   }
-  auto geometry = Blob::plan(disk.size(), blob.segment_bytes, blob.erase_bytes);
+  // The log's steps are as large as its smallest segments allow, and some are on their way.
+  uint64_t segment_bytes = blob.segment_bytes;
+  if (blob.tier == superblock.tier)
+    segment_bytes = std::max(segment_bytes, uint64_t{pool_.space.segment_blocks()} * block_size);
+  auto geometry = Blob::plan(disk.size(), segment_bytes, blob.erase_bytes);
   if (!geometry) return fail(geometry.error().code, disk.name() + ": " + geometry.error().message);
   superblock.blob = BlobId{id};
   superblock.blob_uuid = blob.uuid;
@@ -263,7 +281,11 @@ void Members::end_emptying(BlobId id, const Result<>& result) {
 
 Task<void> Members::empty() {
   const auto id = pool_.space.leaving();
-  if (!id) co_return;
+  if (!id) {  // it is kept already
+    Lock lock(mutex_);
+    evacuation_ = {};
+    co_return;
+  }
   begin_emptying(pool_.space.blob(*id));
   Task<Result<>> emptying = empty(*id);
   const Result<> result = co_await emptying;
@@ -383,6 +405,10 @@ Task<Result<>> Members::remove_alone(std::string name) {
 
 Task<Result<>> Pool::add_blob(std::shared_ptr<Disk> disk, NewBlob blob) {
   return state_->members.add(std::move(disk), std::move(blob));
+}
+
+void Pool::note_refused(const Result<>& result) {
+  state_->members.set_refused(result);
 }
 
 Task<Result<>> Pool::evacuate(std::string blob) {

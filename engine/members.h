@@ -48,6 +48,9 @@ class Members {
   // Somebody has asked for it since that ended.
   bool to_be_emptied() const;
   EvacuationStatus evacuation() const;
+  // Why the newest change was refused or failed; empty: it was not.
+  std::string refused() const;
+  void set_refused(const Result<>& result);
 
  private:
   using Change = Task<Result<>> (Members::*)(std::string);
@@ -58,7 +61,7 @@ class Members {
   Task<Result<>> remove_alone(std::string name);
 
   Result<> begin_change();
-  void end_change();
+  void end_change(const Result<>& result);
   Result<std::shared_ptr<Blob>> find(const std::string& name) const;
   Result<Superblock> superblock_for(const Disk& disk, const NewBlob& blob) const;
   Result<> may_leave(const Blob& blob) const;
@@ -75,6 +78,7 @@ class Members {
   mutable Mutex mutex_;
   bool changing_ GUARDED_BY(mutex_) = false;
   EvacuationStatus evacuation_ GUARDED_BY(mutex_);
+  std::string refused_ GUARDED_BY(mutex_);
 };
 
 }  // namespace lamina

@@ -146,6 +146,7 @@ struct PoolStatus {
   uint64_t aging_asked = 0, aging_answered = 0;
   uint64_t evacuated_bytes = 0;  // of what was moved, what went out of blobs that are leaving
   EvacuationStatus evacuation;
+  std::string members_refused;  // why the newest change of members was refused or failed; empty
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -277,6 +278,8 @@ class Pool {
   // returns. Errors: exists, a blob has that name; invalid, the tier is before the first or has
   // another kind; no_space, too small; too_big, there are as many as there can be; io.
   Task<Result<>> add_blob(std::shared_ptr<Disk> disk, NewBlob blob);
+  // What became of it before the engine heard of it, for status().
+  void note_refused(const Result<>& result);
   // Everything on the blob goes anywhere else, in the background, while users go on, and in the
   // next life if need be: status() says how far it is. Nothing is taken from it from now on, so
   // there is less room. Errors, and nothing has changed: not_found; invalid, it is the only journal

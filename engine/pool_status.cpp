@@ -90,6 +90,7 @@ PoolStatus Pool::status() {
   status.aged_bytes = moved.aged;
   status.evacuated_bytes = moved.evacuated;
   status.evacuation = s.members.evacuation();
+  status.members_refused = s.members.refused();
   status.aging_asked = s.aging_asked;
   status.aging_answered = s.aging_answered;
   status.emptied_segments = moved.victims;

@@ -11,20 +11,24 @@ bool Log::goes_on_in(BlobId blob) const {
          std::ranges::any_of(next_, [blob](const SegmentName& next) { return next.blob == blob; });
 }
 
+// A step for which only another segment will do, whatever is in this one.
+uint32_t Log::whole_segment() const {
+  return static_cast<uint32_t>(current_->memory.size() / block_size);
+}
+
 Task<Result<>> Log::leave(BlobId blob) {
   for (;;) {
     uint32_t all = 0;
     {
       Lock lock(order_);
       if (!goes_on_in(blob)) co_return Result<>{};
-      // A step that no segment has room for beside anything else: only another one will do.
-      all = static_cast<uint32_t>(current_->memory.size() / block_size);
+      all = whole_segment();
     }
     LAMINA_CO_TRY(co_await wait_for_room(all, Claim::log));
     Sequence through = 0;
     {
       Lock lock(order_);
-      if (!has_room(all, Claim::log)) continue;
+      if (!has_room(whole_segment(), Claim::log)) continue;
       if (goes_on_in(blob)) {
         close_record();
         switch_segment();

@@ -258,6 +258,7 @@ class Log {
 
   size_t held_limit() const;
   bool goes_on_in(BlobId blob) const REQUIRES(order_);
+  uint32_t whole_segment() const REQUIRES(order_);
   const TailSegment* unsealed(Generation generation) const REQUIRES(order_);
   Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
   bool segment_to_make_durable() const REQUIRES(order_);
