@@ -17,7 +17,7 @@ namespace lamina {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::chrono::milliseconds first_look{20}, between_looks{500};
+constexpr std::chrono::milliseconds first_look{20}, between_looks{100};
 
 struct MemberOptions {
   std::string pool, blob;
