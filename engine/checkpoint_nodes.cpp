@@ -138,6 +138,7 @@ Task<Result<>> Checkpointer::rewrite_leaving_nodes(Made& made) {
   if (leaving.empty()) co_return Result<>{};
   std::vector<NodeId> moving;
   made.nodes.for_each([&](NodeId id, const NodeEntry& entry) {
+    if (entry.checkpoint == made.number) return;  // it began to leave in the midst of this one
     const bool leaves = std::ranges::any_of(
         entry.copies, [&](const Address& copy) { return leaving.contains(raw(copy.generation)); });
     if (leaves && moving.size() < leaving_nodes_at_once) moving.push_back(id);

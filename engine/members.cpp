@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -38,9 +39,31 @@ Result<> Members::begin_change() {
   return may;
 }
 
+Task<void> Members::take_turn() {
+  for (;;) {
+    Completion completion;
+    {
+      Lock lock(mutex_);
+      if (!changing_) {
+        changing_ = true;
+        co_return;
+      }
+      ended_.add(completion);
+    }
+    co_await completion;
+  }
+}
+
+void Members::give_turn() {
+  Lock lock(mutex_);
+  changing_ = false;
+  ended_.wake_all();
+}
+
 void Members::end_change(const Result<>& result) {
   Lock lock(mutex_);
   changing_ = false;
+  ended_.wake_all();
   refused_ = result ? "" : result.error().message;
 }
 
@@ -147,7 +170,7 @@ Task<Result<>> Members::add_alone(std::shared_ptr<Disk> disk, NewBlob added) {
     });
   });
   LAMINA_CO_TRY(co_await adopting);
-  LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  if (!mutated(Mutation::use_before_member)) LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
   pool_.space.grow();
   pool_.log.space_changed();
   pool_.look_at_space();
@@ -225,6 +248,7 @@ Task<Result<>> Members::leave(std::shared_ptr<Blob> blob) {
   }
   auto said = co_await pool_.checkpointer.run(true);
   if (!said) pool_.space.set_use(blob->id(), BlobUse::serves);
+  pool_.look_at_space();
   co_return said;
 }
 
@@ -390,8 +414,10 @@ Task<Result<>> Members::remove_alone(std::string name) {
     Lock lock(mutex_);
     evacuation_ = {};
   }
-  LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
-  LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  if (!mutated(Mutation::wipe_before_removal)) {
+    LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+    LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  }
   pool_.look_at_space();
   Task<Result<>> wiping = blob->wipe(blob->alone());
   auto wiped = co_await wiping;

@@ -26,6 +26,7 @@
 
 #include "base/mutex.h"
 #include "base/task.h"
+#include "base/waiters.h"
 #include "blobs/blob.h"
 #include "engine/pool.h"
 
@@ -42,6 +43,10 @@ class Members {
   Task<Result<>> evacuate(std::string name);
   Task<Result<>> keep(std::string name);
   Task<Result<>> remove(std::string name);
+
+  // Nobody else changes members between them; the first waits.
+  Task<void> take_turn();
+  void give_turn();
 
   // Until the blob that is leaving is empty, cannot be emptied, or is to be kept.
   Task<void> empty();
@@ -77,6 +82,7 @@ class Members {
   PoolState& pool_;
   mutable Mutex mutex_;
   bool changing_ GUARDED_BY(mutex_) = false;
+  Waiters ended_ GUARDED_BY(mutex_);
   EvacuationStatus evacuation_ GUARDED_BY(mutex_);
   std::string refused_ GUARDED_BY(mutex_);
 };

@@ -182,6 +182,8 @@ class PoolState final : public BlockSource {
   bool end_epoch(Sequence cut);
   void point_at(std::span<const Rewritten> places);
 
+  // While nobody else changes members.
+  Task<Result<std::vector<GrownBlob>>> grow(std::string blob);
   // To write superblocks and what goes with them, in that epoch.
   Blob::Access superblock_access(Epoch epoch);
 

@@ -13,14 +13,16 @@
 //                 comes at once, status says when they are
 //                 age: asks for all data to age as far as the tiers have room; likewise
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
-//                 blob_add = lines: the name of a blob, the pool file that names it, perhaps
-//                 "force" blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it
-//                 leaves. Evacuating goes on in the background; status says how far it is, and, of
-//                 all four, why the newest was refused snapshot_all snapshot_all_read_only =
-//                 SUFFIX: of every device, at one point snapshot_some snapshot_some_read_only =
-//                 SUFFIX, then a line for each device
+//                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
+//                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
+//                 Evacuating goes on in the background; status says how far it is, and, of all
+//                 four, why the newest was refused. For root, and who runs the daemon, alone
+//                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
+//                 snapshot_some snapshot_some_read_only = SUFFIX, then a line for each device
 //   `user.lamina` alone: all of a device, or of the pool, as JSON
 #include "fuse/control.h"
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -196,6 +198,11 @@ bool FileSystem::may_control(const Request& request) const {
   return request.header.uid == 0 || request.header.uid == pool_.root_attributes().uid;
 }
 
+// A daemon of root opens, formats and wipes disks that the owner of the root directory may not.
+bool FileSystem::may_change_members(const Request& request) const {
+  return request.header.uid == 0 || request.header.uid == geteuid();
+}
+
 Task<Result<>> FileSystem::set_control(const Request& request, std::string name,
                                        std::string value) {
   const Inode inode = request.inode();
@@ -204,7 +211,9 @@ Task<Result<>> FileSystem::set_control(const Request& request, std::string name,
   const bool known = device ? std::ranges::count(device_actions, key) != 0
                             : inode == Inode::root && std::ranges::count(root_actions, key) != 0;
   if (!known) co_return fail(Code::invalid);
-  if (!may_control(request)) co_return fail(Code::not_permitted);
+  const bool members = key.starts_with("blob_");
+  if (members ? !may_change_members(request) : !may_control(request))
+    co_return fail(Code::not_permitted);
   Task<Result<>> setting = device ? set_device_control(*device, key, std::move(value))
                                   : set_root_control(key, std::move(value));
   co_return co_await setting;

@@ -96,6 +96,7 @@ class FileSystem {
   Task<Result<std::string>> get_control(Inode inode, std::string key);
   Task<Result<>> set_control(const Request& request, std::string key, std::string value);
   bool may_control(const Request& request) const;
+  bool may_change_members(const Request& request) const;
   Task<Result<>> set_device_control(DeviceId device, std::string key, std::string value);
   Task<Result<>> change_members(std::string key, std::string value);
   Task<Result<>> set_root_control(std::string key, std::string value);

@@ -28,7 +28,7 @@ struct MemberOptions {
 Result<> ask(const LaminaPath& mount, const std::string& key, const std::string& value,
              const std::string& what) {
   auto asked = set_control(mount, key, value);
-  if (asked) return {};
+  if (asked || asked.error().code == Code::not_permitted) return asked;
   const auto status = read_status(mount.mount);
   const std::string why = status ? status->value("members_refused", "") : "";
   if (why.empty()) return asked;

@@ -55,7 +55,7 @@ constexpr std::array<Kind, 10> kinds{{{"random", random_run},
                                       {"faults", faults_run},
                                       {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -79,6 +79,8 @@ constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
     {"share_what_is_lost", Mutation::share_what_is_lost},
     {"forget_aliases", Mutation::forget_aliases},
     {"forget_last_copy", Mutation::forget_last_copy},
+    {"use_before_member", Mutation::use_before_member},
+    {"wipe_before_removal", Mutation::wipe_before_removal},
 }};
 
 // What the processes tell each other; lives in shared memory.

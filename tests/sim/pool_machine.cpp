@@ -230,7 +230,9 @@ Task<Result<>> PoolMachine::change_members(uint64_t choice) {
   } else {
     co_await Sleep{1'000'000};
   }
-  // What cannot be is refused.
+  // What cannot be is refused; and a disk that fails may do so under the change.
+  const bool fails = options_.fails != Failing::nothing;
+  if (!result && fails && result.error().code == Code::io) co_return Result<>{};
   if (!result)
     for (const Code answer : {Code::busy, Code::no_space, Code::invalid, Code::not_found})
       if (result.error().code == answer) co_return Result<>{};

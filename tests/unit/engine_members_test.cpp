@@ -46,12 +46,14 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
     return media_.emplace_back("disk" + std::to_string(media_.size() + 1), pool_bytes);
   }
   Result<> try_open() {
+    others_.clear();
     auto blobs = blobs_on(medium_, *executor_, false);
     for (SimMedium& medium : media_) {
       std::shared_ptr<Disk> disk = open_sim_disk(medium, *executor_);
       Result<Blob::Found> found;
       EXPECT_TRUE(executor_->run_until(Blob::find(*disk), found));
       if (!found) continue;  // wiped, or never formatted
+      others_.push_back(disk);
       blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
     }
     Settings settings;
@@ -131,6 +133,7 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
   Code error_of(const Result<>& result) { return result ? Code{} : result.error().code; }
 
   std::deque<SimMedium> media_;
+  std::vector<std::shared_ptr<Disk>> others_;  // the open pool's, but the first
   DeviceId device_ = DeviceId::none;
   std::vector<std::byte> content_;
 };
@@ -205,6 +208,56 @@ TEST_F(PoolOfDisks, AnEvacuationGoesOnInTheNextLife) {
   open();
   EXPECT_EQ(blob("one").use, BlobUse::serves);
   EXPECT_EQ(pool_->status().evacuation.state, State::none);
+  expect_content(device_, 0, content_);
+}
+
+// Homes of zeroes and aliases, and what only snapshots hold, go as well.
+TEST_F(PoolOfDisks, SnapshotsCopiesAndDiscardsLeaveWithTheData) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::compression, 2}});
+  const std::vector<Pool::Fork> forks{{device_, "before"}};
+  auto forked = wait(pool_->fork(forks, true));
+  ASSERT_TRUE(forked);
+  const DeviceId before = forked->front().id;
+  const auto changed = pattern(mib, 9);
+  write(mib, changed);
+  ASSERT_TRUE(wait(pool_->erase(device_, 4 * mib, mib)));
+  auto copy = wait(pool_->create("copy", 0, {}));
+  ASSERT_TRUE(copy);
+  ASSERT_TRUE(wait(pool_->copy(device_, 0, copy->id, mib, 3 * mib)));
+  age();
+  auto gone = evacuate("one");
+  ASSERT_TRUE(gone) << gone.error().message;
+  gone = evacuate("two");
+  ASSERT_FALSE(gone);  // one at a time
+  ASSERT_TRUE(wait(pool_->remove_blob("one")));
+  gone = evacuate("two");
+  ASSERT_TRUE(gone) << gone.error().message;
+  ASSERT_TRUE(wait(pool_->remove_blob("two")));
+  cut_power();
+  open();
+  expect_content(before, 0, content_);
+  std::copy(changed.begin(), changed.end(), content_.begin() + mib);
+  std::fill_n(content_.begin() + 4 * mib, mib, std::byte{});
+  expect_content(device_, 0, content_);
+  content_.resize(3 * mib);
+  expect_content(copy->id, mib, content_);
+}
+
+TEST_F(PoolOfDisks, ATargetThatDisappearsMidwayLosesNothing) {
+  const Abandons leaves;
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  age();
+  ASSERT_TRUE(wait(pool_->evacuate("one")));
+  set_faults(*others_[1], {.dead = true});
+  const auto ended = wait_until_ended();
+  ASSERT_FALSE(ended);
+  EXPECT_FALSE(ended.error().message.empty());
+  cut_power();
+  open();
+  expect_content(device_, 0, content_);
+  const auto again = wait_until_ended();
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(blob("one").used, 0u);
   expect_content(device_, 0, content_);
 }
 
