@@ -113,10 +113,12 @@ void Checkpointer::add_moves(PendingMoves moves) {
   moves_ = std::move(moves);
 }
 
-void Checkpointer::watch_leaves() {
+bool Checkpointer::watch_leaves() {
   Lock lock(mutex_);
+  if (!moves_.empty()) return false;
   watching_ = true;
   reshaped_.clear();
+  return true;
 }
 
 void PendingMoves::follow(const std::vector<ReshapedLeaf>& reshaped) {

@@ -263,7 +263,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
 Task<Result<>> Reclaimer::round(Wanted wanted) {
   const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
-  pool_.checkpointer.watch_leaves();
+  const bool may_move = pool_.checkpointer.watch_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
   const std::vector<Segment> candidates = this->candidates(*image);
@@ -271,9 +271,11 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   Mover mover(pool_, image->cut);
-  const MovePlan plan = mover.plan(
-      candidates,
-      {.age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_});
+  MovePlan plan;
+  if (may_move)
+    plan = mover.plan(
+        candidates,
+        {.age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_});
   if (plan.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead) && !any_leaving(candidates))
     co_return Result<>{};
