@@ -106,6 +106,8 @@ fio_on 3 --do_verify=1 >/dev/null &
 fio_pid=$!
 for _ in $(seq 600); do [ "$(of_blob one state)" = empty ] && break || sleep 0.1; done
 [ "$(of_blob one state)" = empty ] || fail "it is not empty: $(cat "$mnt/.lamina/status.json")"
+"$lamina" status "$mnt" | grep -q "^leaving   one: empty, 0 bytes of data in 0 segments left" ||
+  fail "status does not say it"
 wait "$fio_pid" || { cat "$work/fio.3.log"; fail "fio while it was evacuated"; }
 fio_pid=
 "$lamina" blob remove "$mnt" one | grep -q "take its line out of the pool file" ||
