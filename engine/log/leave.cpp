@@ -21,7 +21,8 @@ Task<Result<>> Log::leave(BlobId blob) {
     uint32_t all = 0;
     {
       Lock lock(order_);
-      if (!goes_on_in(blob)) co_return Result<>{};
+      // Where it serves again, what the log names next may be there.
+      if (space_.use_of(blob) == BlobUse::serves || !goes_on_in(blob)) co_return Result<>{};
       all = whole_segment();
     }
     LAMINA_CO_TRY(co_await wait_for_room(all, Claim::log));

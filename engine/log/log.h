@@ -197,7 +197,8 @@ class Log {
   std::optional<std::vector<Entry>> facts(Generation generation, Sequence until) const;
   // D9: the log goes on somewhere else than on that blob, of which nothing is taken any more: in
   // the segment that it has named next, and again, until none that it is in or has named lies
-  // there. What roll-forward begins from lies behind it with the next cut. Errors: read_only;
+  // there, or something is taken of it again. What roll-forward begins from lies behind it with the
+  // next cut. Errors: read_only;
   // no_space.
   Task<Result<>> leave(BlobId blob);
   // While no flush is under way, and none of that disk is owed: nothing is written to it any more.

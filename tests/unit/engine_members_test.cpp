@@ -188,6 +188,24 @@ TEST_F(PoolOfDisks, OneOfTwoJournalsLeavesWithTheLogAndTheNodesInIt) {
   expect_content(device_, mib, second);
 }
 
+// The log went on for ever to leave a blob that it was given segments of again.
+TEST_F(PoolOfDisks, AJournalThatIsKeptWhileTheLogLeavesItStays) {
+  make({{"second", BlobKind::journal, 0}});
+  for (int i = 0; i < 20; ++i) {
+    const char* name = i % 2 ? "journal" : "second";
+    ASSERT_TRUE(wait(pool_->evacuate(name)));
+    auto step = [](uint64_t ns) -> Task<void> { co_await Sleep{ns}; };
+    ASSERT_TRUE(executor_->run_until(step(static_cast<uint64_t>(i) * 20'000)));
+    const auto kept = wait(pool_->keep(name));
+    ASSERT_TRUE(kept) << kept.error().message;
+    EXPECT_EQ(blob(name).use, BlobUse::serves);
+  }
+  expect_content(device_, 0, content_);
+  cut_power();
+  open();
+  expect_content(device_, 0, content_);
+}
+
 TEST_F(PoolOfDisks, AnEvacuationGoesOnInTheNextLife) {
   make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
   age();
