@@ -191,11 +191,11 @@ TEST_F(PoolOfDisks, OneOfTwoJournalsLeavesWithTheLogAndTheNodesInIt) {
 // The log went on for ever to leave a blob that it was given segments of again.
 TEST_F(PoolOfDisks, AJournalThatIsKeptWhileTheLogLeavesItStays) {
   make({{"second", BlobKind::journal, 0}});
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 60; ++i) {
     const char* name = i % 2 ? "journal" : "second";
     ASSERT_TRUE(wait(pool_->evacuate(name)));
     auto step = [](uint64_t ns) -> Task<void> { co_await Sleep{ns}; };
-    ASSERT_TRUE(executor_->run_until(step(static_cast<uint64_t>(i) * 20'000)));
+    ASSERT_TRUE(executor_->run_until(step(static_cast<uint64_t>(i) * 500)));
     const auto kept = wait(pool_->keep(name));
     ASSERT_TRUE(kept) << kept.error().message;
     EXPECT_EQ(blob(name).use, BlobUse::serves);
