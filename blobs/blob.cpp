@@ -148,6 +148,20 @@ Blob::Access Blob::alone() {
   }};
 }
 
+Task<Result<>> Blob::wipe(Access access) {
+  Buffer zeroes(edge_bytes);
+  zeroes.zero();
+  IoBatch batch;
+  batch.write(*disk_, 0, zeroes.span());
+  batch.write(*disk_, superblock().middle, zeroes.blocks(0, 1));
+  batch.write(*disk_, superblock().size - edge_bytes, zeroes.span());
+  access.wrote(2 * edge_bytes + block_size);
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  Task<Result<>> flushing = access.flush();
+  co_return co_await flushing;
+}
+
 Task<Result<>> Blob::write_superblocks(Access access) {
   LAMINA_CHECK(!needs_read_only(superblock()));
   Buffer block(block_size);

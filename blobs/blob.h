@@ -88,6 +88,9 @@ class Blob {
   };
   // Writes all superblock copies and flushes; at every moment one copy, old or new, is whole.
   Task<Result<>> write_superblocks(Access access);
+  // Zeroes over everything that somebody could find it by: both edges, with slots and superblock
+  // copies, and the one in the middle; flushed.
+  Task<Result<>> wipe(Access access);
   Access alone();  // of those who have the disk to themselves
 
   // What the disk has become larger by, if it is worth taking in, as a superblock. Errors: invalid
@@ -115,6 +118,10 @@ class Blob {
   std::atomic<const Shape*> shape_{nullptr};
 };
 
+// Those of a pool. Shared by the pool, which may let go of one while it serves, and whoever is
+// looking at them just then.
+using Blobs = std::vector<std::shared_ptr<Blob>>;
+
 // A blob that has taken in what its disk had become larger by.
 struct GrownBlob {
   std::string name, path;
@@ -126,7 +133,6 @@ struct GrownBlob {
 // so by `grow`; those that have, in order. Errors: not_found, no blob has that name; those of
 // larger() and of `grow`.
 using GrowBlob = std::function<Task<Result<>>(Blob& blob, Superblock larger)>;
-Task<Result<std::vector<GrownBlob>>> grow_blobs(const std::vector<std::unique_ptr<Blob>>& blobs,
-                                                std::string name, GrowBlob grow);
+Task<Result<std::vector<GrownBlob>>> grow_blobs(Blobs blobs, std::string name, GrowBlob grow);
 
 }  // namespace lamina

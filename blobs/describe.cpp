@@ -263,8 +263,8 @@ std::string describe_slot(std::span<const std::byte> block, const Secret* secret
       lines.add("  run", "copy ", copy, ": ", text_of(run.segment), " blocks ", run.block, "+",
                 run.blocks);
   for (const SlotMember& member : slot->members)
-    lines.add("member", raw(member.blob), " ", to_text(member.uuid), " ", name_of(member.kind),
-              " tier ", member.tier, ", ", member.segment_count, " segments",
+    lines.add("member", raw(member.blob), " ", member.name, " ", to_text(member.uuid), " ",
+              name_of(member.kind), " tier ", member.tier, ", ", member.segment_count, " segments",
               member.use == BlobUse::serves ? "" : std::string(", ") + name_of(member.use));
   for (const EpochCut& cut : slot->recent_cuts)
     lines.add("cut of epoch", cut.epoch, " at ", cut.cut);

@@ -68,8 +68,7 @@ Task<Result<>> Blob::grow_to(Superblock superblock, Access access) {
   co_return Result<>{};
 }
 
-Task<Result<std::vector<GrownBlob>>> grow_blobs(const std::vector<std::unique_ptr<Blob>>& blobs,
-                                                std::string name, GrowBlob grow) {
+Task<Result<std::vector<GrownBlob>>> grow_blobs(Blobs blobs, std::string name, GrowBlob grow) {
   std::vector<GrownBlob> all;
   bool known = name.empty();
   for (const auto& blob : blobs) {

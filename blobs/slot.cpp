@@ -65,6 +65,8 @@ void pack_lists(const Slot& slot, SlotFormat& format) {
     member.blob.store(raw(slot.members[i].blob));
     member.kind = raw(slot.members[i].kind);
     member.use = raw(slot.members[i].use);
+    const std::string& name = slot.members[i].name;
+    std::copy_n(name.begin(), std::min(name.size(), slot_name_bytes), format.names[i].begin());
   }
   format.cut_count = static_cast<unsigned char>(slot.recent_cuts.size());
   for (size_t i = 0; i < slot.recent_cuts.size(); ++i) {
@@ -92,11 +94,17 @@ bool unpack_table(const SlotTableFormat& format, size_t count, std::vector<SlotE
 
 bool unpack_members(const SlotFormat& format, std::vector<SlotMember>& members) {
   const size_t count = format.member_count;
-  if (count > slot_max_members || !unused_are_zero(format.members, count)) return false;
+  if (count > slot_max_members || !unused_are_zero(format.members, count) ||
+      !unused_are_zero(format.names, count))
+    return false;
   for (size_t i = 0; i < count; ++i) {
     const SlotMemberFormat& member = format.members[i];
+    const auto& name = format.names[i];
+    const auto end = std::find(name.begin(), name.end(), '\0');
+    if (std::any_of(end, name.end(), [](char c) { return c != '\0'; })) return false;
     members.push_back({BlobId{member.blob.load()}, member.uuid, BlobKind{member.kind},
-                       member.tier.load(), member.segment_count.load(), BlobUse{member.use}});
+                       member.tier.load(), member.segment_count.load(), BlobUse{member.use},
+                       std::string(name.begin(), end)});
   }
   return true;
 }

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/checksum.h"
@@ -42,6 +43,7 @@ struct SlotMember {
   uint32_t tier = 0;
   uint32_t segment_count = 0;
   BlobUse use = BlobUse::serves;
+  std::string name;  // its first slot_name_bytes, for people: a member that is missing has a name
   friend bool operator==(const SlotMember&, const SlotMember&) = default;
 };
 
@@ -79,6 +81,7 @@ struct Slot {
 inline constexpr size_t slot_max_extents = 48;  // per copy
 inline constexpr size_t slot_max_members = 32;
 inline constexpr size_t slot_max_cuts = 16;
+inline constexpr size_t slot_name_bytes = 28;
 
 // Fills one block, which will lie at block `disk_block` (modulo 2^32) of the disk of `blob`.
 // Asserts what unpack_slot checks: lists within the limits above, runs that have room for

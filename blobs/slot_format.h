@@ -76,7 +76,8 @@ struct SlotFormat {
   std::array<SlotTableFormat, 2> tables;
   std::array<SlotMemberFormat, slot_max_members> members;
   std::array<EpochCutFormat, slot_max_cuts> recent_cuts;
-  std::array<unsigned char, 912> reserved1;
+  std::array<std::array<char, slot_name_bytes>, slot_max_members> names;
+  std::array<unsigned char, 16> reserved1;
   le64 checksum;
 };
 static_assert(is_block_format<SlotFormat>);
@@ -106,7 +107,8 @@ static_assert(offsetof(SlotFormat, reserved0) == 167);
 static_assert(offsetof(SlotFormat, tables) == 168);
 static_assert(offsetof(SlotFormat, members) == 2088);
 static_assert(offsetof(SlotFormat, recent_cuts) == 2984);
-static_assert(offsetof(SlotFormat, reserved1) == 3176);
+static_assert(offsetof(SlotFormat, names) == 3176);
+static_assert(offsetof(SlotFormat, reserved1) == 4072);
 static_assert(offsetof(SlotFormat, checksum) == block_checksum_offset);
 
 }  // namespace lamina

@@ -151,7 +151,22 @@ Task<void> PoolState::answer_aging() {
 }
 
 void PoolState::start_watching_idle() {
-  if (space.tier_count() > 1) start_in_background(&PoolState::watch_idle, nullptr);
+  if (space.tier_count() > 1)
+    start_in_background(&PoolState::watch_idle, &PoolState::watching_started_);
+}
+
+void PoolState::start_emptying() {
+  start_in_background(&PoolState::empty_leaving, &PoolState::emptying_started_);
+}
+
+Task<void> PoolState::empty_leaving() {
+  for (;;) {
+    co_await members.empty();
+    Lock lock(background_mutex_);
+    if (members.to_be_emptied() && !closing_) continue;
+    emptying_started_ = false;
+    co_return;
+  }
 }
 
 // Users' checkpoints move what they leave no room for; what nobody touches has nobody who would.

@@ -113,11 +113,12 @@ void Checkpointer::add_moves(PendingMoves moves) {
   moves_ = std::move(moves);
 }
 
-void Checkpointer::watch_leaves() {
+bool Checkpointer::watch_leaves() {
   Lock lock(mutex_);
-  if (!moves_.empty()) return;  // they have been watched for since before their walk
+  if (!moves_.empty()) return false;  // they have been watched for since before their walk
   watching_ = true;
   reshaped_.clear();
+  return true;
 }
 
 void PendingMoves::follow(const std::vector<ReshapedLeaf>& reshaped) {
@@ -273,7 +274,9 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     if (const NodeEntry* entry = made.nodes.find(id);
         entry && entry->checkpoint <= cut.unreachable_in)
       made.nodes.erase(id);
+  LAMINA_CO_TRY(co_await pool_.writer.leave_blobs());
   LAMINA_CO_TRY(co_await merge_all(cut, made));
+  LAMINA_CO_TRY(co_await rewrite_leaving_nodes(made));
   LAMINA_CO_TRY(co_await rewrite_sparse_nodes(made));
 
   // Everything that the tables and the slot name has to be on its disk, records first.

@@ -75,7 +75,8 @@ class Checkpointer {
   void add_moves(PendingMoves moves);
   // Before somebody walks the newest image to move something: leaves that are made of others from
   // now on are looked at as well when it is published, if those are in the walk's list.
-  void watch_leaves();
+  // False: they are watched for a batch that is to be published still, and nothing may be moved.
+  bool watch_leaves();
   bool has_moves() const;
   // A walk found that the maps of that image refer to so many blocks of data, not counting any
   // twice.
@@ -126,6 +127,8 @@ class Checkpointer {
   Task<Result<>> merge_all(Cut& cut, Made& made);
   void postpone(const Cut& cut, const Made& made);
   Task<Result<>> rewrite_sparse_nodes(Made& made);
+  Task<Result<>> rewrite_leaving_nodes(Made& made);
+  Task<Result<>> rewrite_nodes(const std::vector<NodeId>& moving, Made& made);
   Task<Result<>> write_tables(Cut& cut, Made& made, Slot& slot);
   Task<Result<>> write_slot(const Slot& slot);
   bool publish(Cut& cut, Made& made);

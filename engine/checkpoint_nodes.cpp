@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/checkpoint_parts.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr uint64_t sparse_percent = 50;
 // Until the mover tries a segment again that shared leaves kept from being emptied.
 constexpr uint64_t postponed_checkpoints = 32;
+constexpr size_t leaving_nodes_at_once = 16384;
 
 }  // namespace
 
@@ -121,6 +123,30 @@ Task<Result<>> Checkpointer::rewrite_sparse_nodes(Made& made) {
       }
     }
   });
+  co_return co_await rewrite_nodes(moving, made);
+}
+
+// Nodes with a copy on a blob that is being emptied get new places; so many at a time that a
+// checkpoint does not take much longer for it. The old ones are free when no table names them.
+Task<Result<>> Checkpointer::rewrite_leaving_nodes(Made& made) {
+  const std::optional<BlobId> blob = pool_.space.leaving();
+  if (!blob) co_return Result<>{};
+  std::unordered_set<uint32_t> leaving;
+  for (const Segment& s : pool_.space.segments())
+    if (s.kind == SegmentClass::nodes && s.name.blob == *blob)
+      leaving.insert(raw(s.name.generation));
+  if (leaving.empty()) co_return Result<>{};
+  std::vector<NodeId> moving;
+  made.nodes.for_each([&](NodeId id, const NodeEntry& entry) {
+    if (entry.checkpoint == made.number) return;  // it began to leave in the midst of this one
+    const bool leaves = std::ranges::any_of(
+        entry.copies, [&](const Address& copy) { return leaving.contains(raw(copy.generation)); });
+    if (leaves && moving.size() < leaving_nodes_at_once) moving.push_back(id);
+  });
+  co_return co_await rewrite_nodes(moving, made);
+}
+
+Task<Result<>> Checkpointer::rewrite_nodes(const std::vector<NodeId>& moving, Made& made) {
   for (const NodeId id : moving) {
     const NodeEntry entry = made.nodes.at(id);
     auto block = co_await pool_.nodes.get(id, entry, false);

@@ -12,7 +12,7 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   Tables& t = cut.tables;
   // Segments of a blob that has grown are taken once this slot counts them.
   uint64_t segments = 0;
-  for (const auto& blob : pool_.blobs) segments += blob->segment_count();
+  for (const auto& blob : pool_.blobs()) segments += blob->segment_count();
   const uint32_t quota = generation_quota(segments);
   t.next_node = NodeId{made.next_node};
   t.nodes = made.nodes;
@@ -57,14 +57,15 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
 
 Task<Result<>> Checkpointer::write_slot(const Slot& named) {
   Slot slot = named;
-  for (const auto& blob : pool_.blobs)
+  for (const auto& blob : pool_.blobs())
     slot.members.push_back({blob->id(), blob->superblock().blob_uuid, blob->superblock().kind,
                             blob->superblock().tier, blob->segment_count(),
-                            pool_.space.use_of(blob->id())});
+                            pool_.space.use_of(blob->id()),
+                            blob->superblock().blob_name.substr(0, slot_name_bytes)});
   slot.wall_ns = pool_.settings.background->wall_ns();
   std::vector<Buffer> blocks;
   IoBatch writes;
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     for (const uint64_t offset : blob->slot_offsets(slot.number)) {
       blocks.emplace_back(block_size);
       pack_slot(slot, pool_.identity.secret, blob->id(), static_cast<uint32_t>(offset / block_size),

@@ -34,6 +34,8 @@ enum class Mutation : uint8_t {
   cut_not_alone,           // the rest of an epoch is written before its cut is durable (A19)
   share_what_is_lost,      // a copy shares what is not durable, and may come to lie elsewhere (A19)
   forget_aliases,          // what is moved takes no statement of its aliases along (C2)
+  use_before_member,       // a new blob is filled before a slot names it (A13)
+  wipe_before_removal,     // a blob is wiped while the newest slot names it (A13)
   forget_last_copy,        // what a copy shared counts as its device's own (A9)
 };
 

@@ -141,6 +141,14 @@ Task<Result<>> NodeWriter::seal(Head& head) {
   co_return Result<>{};
 }
 
+Task<Result<>> NodeWriter::leave_blobs() {
+  follow_epoch();
+  for (Head& head : heads_)
+    if (head.is_open() && space_.use_of(head.name.blob) == BlobUse::leaving)
+      LAMINA_CO_TRY(co_await seal(head));
+  co_return Result<>{};
+}
+
 Task<Result<>> NodeWriter::seal_all() {
   follow_epoch();
   for (Head& head : heads_)

@@ -33,6 +33,8 @@ class NodeWriter {
   Task<Result<Places>> append(std::optional<Entry> line);
   // Writes what is not written yet.
   Task<Result<>> write_out();
+  // Seals what is open on a blob of which nothing is taken any more because it is being emptied.
+  Task<Result<>> leave_blobs();
   // Writes out and seals both open segments, so that the next append opens new ones.
   Task<Result<>> seal_all();
 

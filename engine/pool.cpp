@@ -10,8 +10,7 @@ namespace lamina {
 Pool::Pool(std::unique_ptr<PoolState> state) : state_(std::move(state)) {}
 Pool::~Pool() = default;
 
-Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Blob>> blobs,
-                                               Settings settings) {
+Task<Result<std::unique_ptr<Pool>>> Pool::open(Blobs blobs, Settings settings) {
   auto state = co_await recover(std::move(blobs), std::move(settings));
   if (!state) co_return forward_error(state);
   std::unique_ptr<Pool> pool(new Pool(std::move(*state)));
@@ -24,13 +23,14 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(std::vector<std::unique_ptr<Blob>
       pool->state_->start_preparing();
     if (pool->state_->devices_dropped()) pool->state_->start_showing_space();
     pool->state_->start_watching_idle();
+    pool->state_->start_emptying();
   }
   co_return pool;
 }
 
 // A new pool is its first checkpoint, clean and empty, and superblocks that lead to it: in that
 // order, so that what a format that was cut off leaves is no pool.
-Task<Result<>> Pool::format(std::vector<std::unique_ptr<Blob>>& blobs, const Attributes& root) {
+Task<Result<>> Pool::format(Blobs& blobs, const Attributes& root) {
   if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
   PoolIdentity identity;
   identity.pool = blobs[0]->superblock().pool;
@@ -42,7 +42,7 @@ Task<Result<>> Pool::format(std::vector<std::unique_ptr<Blob>>& blobs, const Att
   settings.sums_bytes = mib;
   PoolState state(std::move(blobs), std::move(settings), identity, "");
   auto made = co_await state.make_empty(root);
-  blobs = std::move(state.blobs);
+  blobs = state.blobs();
   if (!made) co_return made;
   for (const auto& blob : blobs) {
     Task<Result<>> writing = blob->write_superblocks(blob->alone());

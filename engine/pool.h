@@ -62,7 +62,32 @@ struct DeviceInfo {
   uint64_t extents = 0;         // as of the last merge
 };
 
+// A blob that is to become a member of the pool.
+struct NewBlob {
+  std::string name;
+  Uuid uuid{};
+  BlobKind kind = BlobKind::journal;
+  uint32_t tier = 0;
+  uint64_t segment_bytes = 0, erase_bytes = 0;  // as in Blob::plan()
+  Settings::Aging aging;
+  int level = 0;  // of zstd; 0: the default
+};
+
+// Of the blob that is leaving.
+struct EvacuationStatus {
+  enum class State : uint8_t {
+    none,
+    running,
+    empty,    // it may be removed
+    stopped,  // `why` says what is in the way; evacuating it again tries again
+  };
+  State state = State::none;
+  std::string blob, why;
+  uint64_t left_segments = 0, left_bytes = 0;  // that are in use; of data that lives in it
+};
+
 struct BlobStatus {
+  BlobId id = BlobId::none;
   std::string name;
   std::string path;
   BlobKind kind = BlobKind::journal;
@@ -74,6 +99,7 @@ struct BlobStatus {
   uint32_t segments_free = 0, segments_total = 0;
   DiskTraits traits;
   std::string health;  // "ok", or what is wrong
+  BlobUse use = BlobUse::serves;
 };
 
 // Walks of the maps.
@@ -118,6 +144,9 @@ struct PoolStatus {
   uint64_t moved_bytes = 0, emptied_segments = 0, gained_bytes = 0;  // by it, since open
   uint64_t aged_bytes = 0;  // of what was moved, what went to another tier
   uint64_t aging_asked = 0, aging_answered = 0;
+  uint64_t evacuated_bytes = 0;  // of what was moved, what went out of blobs that are leaving
+  EvacuationStatus evacuation;
+  std::string members_refused;  // why the newest change of members was refused or failed; empty
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -148,10 +177,9 @@ class Pool {
  public:
   // Recovers and serves. The blobs are those whose superblocks name this pool; membership is
   // checked against the slot (A13). Errors: not_found, a member is missing; corrupt; io.
-  static Task<Result<std::unique_ptr<Pool>>> open(std::vector<std::unique_ptr<Blob>> blobs,
-                                                  Settings settings);
+  static Task<Result<std::unique_ptr<Pool>>> open(Blobs blobs, Settings settings);
   // Makes an empty pool on blobs whose superblocks are filled in: writes slot, then superblocks.
-  static Task<Result<>> format(std::vector<std::unique_ptr<Blob>>& blobs, const Attributes& root);
+  static Task<Result<>> format(Blobs& blobs, const Attributes& root);
   ~Pool();  // after close(), or after a crash that is meant
 
   // Ends background work, makes everything durable and marks the pool clean. Nothing else may be
@@ -244,6 +272,25 @@ class Pool {
   // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
   // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.
   Task<Result<std::vector<GrownBlob>>> grow(std::string blob);
+
+  // --- members. Errors of all: busy, another change is under way.
+  // The disk, which holds nothing that anybody wants, becomes a blob of the pool; durable when it
+  // returns. Errors: exists, a blob has that name; invalid, the tier is before the first or has
+  // another kind; no_space, too small; too_big, there are as many as there can be; io.
+  Task<Result<>> add_blob(std::shared_ptr<Disk> disk, NewBlob blob);
+  // What became of it before the engine heard of it, for status().
+  void note_refused(const Result<>& result);
+  // Everything on the blob goes anywhere else, in the background, while users go on, and in the
+  // next life if need be: status() says how far it is. Nothing is taken from it from now on, so
+  // there is less room. Errors, and nothing has changed: not_found; invalid, it is the only journal
+  // of the first tier; no_space, what lives in it does not fit anywhere else; busy, it is being
+  // evacuated already, or another one is.
+  Task<Result<>> evacuate(std::string blob);
+  // It is not to leave: it serves again. Errors: not_found; invalid, it is not leaving.
+  Task<Result<>> keep(std::string blob);
+  // An empty blob is no member any more, and its disk is wiped and let go. Errors: not_found; busy,
+  // it is not empty; invalid, it is the only journal; io, it is removed, but not wiped.
+  Task<Result<>> remove_blob(std::string blob);
 
   PoolStatus status();
   std::vector<LostRange> lost();

@@ -13,13 +13,12 @@ constexpr uint64_t slow_segment_ns = 50'000'000;  // to fill one, where it is sy
 
 }  // namespace
 
-PoolState::PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_settings,
-                     const PoolIdentity& the_identity, std::string the_name)
+PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity& the_identity,
+                     std::string the_name)
     : settings(std::move(the_settings)),
-      blobs(std::move(the_blobs)),
       identity(the_identity),
       name(std::move(the_name)),
-      space(blobs, settings.reserve_percent),
+      space(std::move(the_blobs), settings.reserve_percent),
       sums(settings.sums_bytes),
       frames(settings.frames_bytes),
       log(identity, settings, space, sums, counters),
@@ -27,7 +26,8 @@ PoolState::PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_
       writer(identity, settings, space, counters),
       checkpointer(*this),
       walker(*this),
-      reclaimer(*this) {
+      reclaimer(*this),
+      members(*this) {
   log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };
   log.merge = [this] { return checkpointer.run(); };
   log.on_record = [this](uint64_t bytes, uint64_t entries) {
@@ -101,23 +101,39 @@ CheckpointNumber PoolState::oldest_held() const {
   return oldest;
 }
 
+void PoolState::tell_policy(const std::string& blob, const Settings::Aging& aging, int level) {
+  Lock lock(policies_mutex_);
+  added_aging_[blob] = aging;
+  if (level != 0) added_levels_[blob] = level;
+}
+
+Settings::Aging PoolState::aging_of_blob(const std::string& blob) const {
+  if (const auto found = settings.aging.find(blob); found != settings.aging.end())
+    return found->second;
+  Lock lock(policies_mutex_);
+  const auto added = added_aging_.find(blob);
+  return added == added_aging_.end() ? Settings::Aging{} : added->second;
+}
+
 // Where several blobs of a tier are told different things, the more careful one counts for all.
 Settings::Aging PoolState::aging_of(size_t tier) const {
   std::optional<Settings::Aging> all;
-  for (const size_t at : space.tier(tier).blobs) {
-    const auto found = settings.aging.find(blobs[at]->superblock().blob_name);
-    const Settings::Aging one = found == settings.aging.end() ? Settings::Aging{} : found->second;
+  for (const auto& blob : space.blobs_of(tier)) {
+    const Settings::Aging one = aging_of_blob(blob->superblock().blob_name);
     if (!all) all = one;
     all->keep_free_percent = std::max(all->keep_free_percent, one.keep_free_percent);
     all->idle_ns = std::min(all->idle_ns, one.idle_ns);
   }
-  return *all;
+  return all.value_or(Settings::Aging{});
 }
 
 int PoolState::level_of(size_t tier) const {
-  for (const size_t at : space.tier(tier).blobs) {
-    const auto found = settings.levels.find(blobs[at]->superblock().blob_name);
+  for (const auto& blob : space.blobs_of(tier)) {
+    const auto found = settings.levels.find(blob->superblock().blob_name);
     if (found != settings.levels.end()) return found->second;
+    Lock lock(policies_mutex_);
+    const auto added = added_levels_.find(blob->superblock().blob_name);
+    if (added != added_levels_.end()) return added->second;
   }
   return default_level;
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "engine/image.h"
 #include "engine/log/log.h"
 #include "engine/maps/node_store.h"
+#include "engine/members.h"
 #include "engine/node_writer.h"
 #include "engine/pool.h"
 #include "engine/space/fullness.h"
@@ -37,8 +39,8 @@ class ReadPlan;
 
 class PoolState final : public BlockSource {
  public:
-  PoolState(std::vector<std::unique_ptr<Blob>> the_blobs, Settings the_settings,
-            const PoolIdentity& the_identity, std::string the_name);
+  PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity& the_identity,
+            std::string the_name);
   ~PoolState() override;
 
   // BlockSource: how NodeStore reaches the medium.
@@ -142,9 +144,13 @@ class PoolState final : public BlockSource {
   void look_at_space(bool refused = false);
   uint64_t layer_bytes();
 
+  Blobs blobs() const { return space.blobs(); }
+
   // When data of a tier ages.
   Settings::Aging aging_of(size_t tier) const;
   int level_of(size_t tier) const;  // of zstd
+  // Of a blob that was not there when the pool was opened.
+  void tell_policy(const std::string& blob, const Settings::Aging& aging, int level);
   // The newest entry that is known to be at least so old; 0: none is.
   Sequence written_before(uint64_t age_ns) const;
 
@@ -163,6 +169,8 @@ class PoolState final : public BlockSource {
   void start_figures();
   // All data ages as far as there is room; Pool::ask_aging() says how one hears of the end.
   void start_aging_all();
+  // What is on a blob that is leaving goes elsewhere.
+  void start_emptying();
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
   Task<Result<>> count_figures();
@@ -174,6 +182,8 @@ class PoolState final : public BlockSource {
   bool end_epoch(Sequence cut);
   void point_at(std::span<const Rewritten> places);
 
+  // While nobody else changes members.
+  Task<Result<std::vector<GrownBlob>>> grow(std::string blob);
   // To write superblocks and what goes with them, in that epoch.
   Blob::Access superblock_access(Epoch epoch);
 
@@ -181,7 +191,6 @@ class PoolState final : public BlockSource {
   Task<Result<>> make_empty(const Attributes& root);
 
   Settings settings;
-  std::vector<std::unique_ptr<Blob>> blobs;
   PoolIdentity identity;
   std::string name;
   Counters counters;
@@ -195,6 +204,7 @@ class PoolState final : public BlockSource {
   Checkpointer checkpointer;
   Walker walker;
   Reclaimer reclaimer;
+  Members members;
   FullnessWatch fullness;
   SummaryCache summaries;
   WrittenTimes written_times;    // of cuts
@@ -216,6 +226,7 @@ class PoolState final : public BlockSource {
   }
 
  private:
+  Settings::Aging aging_of_blob(const std::string& blob) const;
   bool checkpoint_due(uint64_t bytes, uint64_t entries) const;
   // Runs `work` on the background executor; not once the pool closes. `once`: what is true from
   // here on, and says that there need not be another, until `work` takes it back.
@@ -227,6 +238,7 @@ class PoolState final : public BlockSource {
   Task<void> answer_figures();
   Task<void> answer_aging();
   Task<void> watch_idle();
+  Task<void> empty_leaving();
   Task<void> sleep_unless_closing(uint64_t duration_ns);
 
   std::atomic<uint64_t> segment_in_ns_{UINT64_MAX};  // how long the log was in the segment before
@@ -237,8 +249,13 @@ class PoolState final : public BlockSource {
   bool showing_started_ GUARDED_BY(background_mutex_) = false;
   bool figures_started_ GUARDED_BY(background_mutex_) = false;
   bool aging_started_ GUARDED_BY(background_mutex_) = false;
+  bool watching_started_ GUARDED_BY(background_mutex_) = false;
+  bool emptying_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
+  mutable Mutex policies_mutex_;
+  std::map<std::string, Settings::Aging> added_aging_ GUARDED_BY(policies_mutex_);
+  std::map<std::string, int> added_levels_ GUARDED_BY(policies_mutex_);
   mutable Mutex images_mutex_;
   ImagePtr newest_ GUARDED_BY(images_mutex_), older_ GUARDED_BY(images_mutex_);
   mutable std::vector<std::weak_ptr<const Image>> images_ GUARDED_BY(images_mutex_);

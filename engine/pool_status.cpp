@@ -8,6 +8,8 @@ namespace {
 
 BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment>& used) {
   BlobStatus status;
+  status.id = blob.id();
+  status.use = s.space.use_of(blob.id());
   status.name = blob.superblock().blob_name;
   status.path = blob.disk().name();
   status.kind = blob.superblock().kind;
@@ -42,7 +44,7 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
 PoolStatus Pool::status() {
   PoolState& s = *state_;
   PoolStatus status;
-  status.name = s.blobs.front()->superblock().pool_name;
+  status.name = s.name;
   status.uuid = s.identity.pool;
   status.space_warning = s.fullness.percent();
   const bool full = status.space_warning == FullnessWatch::steps.back();
@@ -83,12 +85,15 @@ PoolStatus Pool::status() {
   status.last_fork_ns = c.last_fork_ns;
   status.longest_fork_ns = c.longest_fork_ns;
   const std::vector<Segment> used = s.space.segments();
-  for (const auto& blob : s.blobs) status.blobs.push_back(blob_status(s, *blob, used));
+  for (const auto& blob : s.blobs()) status.blobs.push_back(blob_status(s, *blob, used));
   const Reclaimer::Moved moved = s.reclaimer.moved();
   status.mover_state = moved.now ? "moving" : "idle";
   status.mover_policy = policy_name(moved.policy);
   status.moved_bytes = moved.bytes;
   status.aged_bytes = moved.aged;
+  status.evacuated_bytes = moved.evacuated;
+  status.evacuation = s.members.evacuation();
+  status.members_refused = s.members.refused();
   status.aging_asked = s.aging_asked;
   status.aging_answered = s.aging_answered;
   status.emptied_segments = moved.victims;

@@ -72,17 +72,26 @@ struct Chosen {
   Slot slot;
   Tables tables;
   bool fell_back = false;
+  Blobs blobs;                      // the members, which the newest slot decides,
+  std::vector<SlotMember> members;  // as it names them
 };
 
-Task<Result<Chosen>> choose(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
-                            const Settings& settings) {
+Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Settings& settings) {
   auto slots = co_await find_slots(blobs, secret);
   if (!slots) co_return forward_error(slots);
   Chosen chosen;
+  chosen.members = slots->front().members;
+  chosen.blobs = members_of(slots->front(), blobs);
+  for (const auto& blob : blobs)
+    if (std::ranges::find(chosen.blobs, blob) == chosen.blobs.end())
+      settings.log(Settings::Severity::warning,
+                   blob->disk().name() + ": the blob \"" + blob->superblock().blob_name +
+                       "\" is not a member of this pool (any more), and is left alone; take it "
+                       "out of the pool file");
+  if (auto all = check_members(slots->front(), chosen.blobs); !all && !settings.force)
+    co_return forward_error(all);
   for (Slot& slot : *slots) {
-    if (auto members = check_members(slot, blobs); !members && !settings.force)
-      co_return forward_error(members);
-    auto tables = co_await read_tables(slot, blobs, secret);
+    auto tables = co_await read_tables(slot, chosen.blobs, secret);
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
@@ -129,9 +138,9 @@ class Recovery {
 Result<> Recovery::load() {
   const Tables& tables = chosen_.tables;
   const Slot& slot = chosen_.slot;
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     BlobUse use = BlobUse::serves;
-    for (const SlotMember& member : slot.members)
+    for (const SlotMember& member : chosen_.members)
       if (member.blob == blob->id()) use = member.use;
     if (use == BlobUse::failed) blob->disk().give_up();
     if (blob->disk().given_up()) use = BlobUse::failed;
@@ -199,7 +208,7 @@ Task<Result<>> Recovery::settle_shared() {
 }
 
 Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     std::vector<uint32_t> all(blob->segment_count());
     std::iota(all.begin(), all.end(), 0);
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(all))) {
@@ -357,7 +366,7 @@ Task<Result<>> Recovery::write_again(const RollForward& forward) {
 // units written in order is told that whatever else lies in free segments is gone.
 Task<Result<>> Recovery::find_orphans() {
   const Generation known = chosen_.tables.next_generation;
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(free))) {
       if (header.generation < known || header.state == SegmentState::retired) continue;
@@ -411,7 +420,7 @@ Task<Result<>> Recovery::drop_unlinked() {
 // may have left in a cache: they are durable before a slot says how large the blob is (A19).
 Task<Result<>> Recovery::confirm_growth() {
   const Epoch epoch = pool_.identity.epoch;
-  for (const auto& blob : pool_.blobs) {
+  for (const auto& blob : pool_.blobs()) {
     const auto& members = chosen_.slot.members;
     const bool as_it_was = std::ranges::any_of(members, [&](const SlotMember& member) {
       return member.blob == blob->id() && member.segment_count == blob->segment_count();
@@ -425,7 +434,7 @@ Task<Result<>> Recovery::confirm_growth() {
 
 Task<Result<>> Recovery::run() {
   LAMINA_CO_TRY(load());
-  RollForward forward(pool_.blobs, pool_.identity.secret, chosen_.slot);
+  RollForward forward(pool_.blobs(), pool_.identity.secret, chosen_.slot);
   auto rolled = co_await forward.run([this](const Entry& entry, Generation generation,
                                             uint64_t wall_ns, std::span<const std::byte> payload) {
     return apply(entry, generation, wall_ns, payload);
@@ -471,8 +480,8 @@ Task<Result<>> Recovery::run() {
 
 // After a recovery that has failed, which is a crash like any other: whether there is a disk that
 // it can be tried again without, because another one can take the log (A19).
-bool give_up_failing(const std::vector<std::unique_ptr<Blob>>& blobs) {
-  const auto takes_log = [](const std::unique_ptr<Blob>& blob) {
+bool give_up_failing(const Blobs& blobs) {
+  const auto takes_log = [](const std::shared_ptr<Blob>& blob) {
     return blob->kind() == BlobKind::journal && !blob->disk().given_up() &&
            blob->disk().failures() == 0;
   };
@@ -488,8 +497,7 @@ bool give_up_failing(const std::vector<std::unique_ptr<Blob>>& blobs) {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blob>> blobs,
-                                                 Settings settings) {
+Task<Result<std::unique_ptr<PoolState>>> recover(Blobs blobs, Settings settings) {
   if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
   if (!settings.background) settings.background = &Executor::current();
   PoolIdentity identity;
@@ -502,7 +510,8 @@ Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blo
   for (;;) {
     auto chosen = co_await choose(blobs, identity.secret, settings);
     if (!chosen) co_return forward_error(chosen);
-    auto pool = std::make_unique<PoolState>(std::move(blobs), settings, identity, name);
+    const Blobs members = chosen->blobs;
+    auto pool = std::make_unique<PoolState>(members, settings, identity, name);
     Result<> recovered;
     {
       Recovery recovery(*pool, std::move(*chosen));
@@ -510,9 +519,8 @@ Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blo
     }
     if (recovered) co_return pool;
     co_await pool->log.stop();
-    blobs = std::move(pool->blobs);
     pool.reset();
-    if (!give_up_failing(blobs)) co_return forward_error(recovered);
+    if (!give_up_failing(members)) co_return forward_error(recovered);
     settings.log(Settings::Severity::error,
                  recovered.error().message + "; the pool opens without writing to that disk");
   }

@@ -24,7 +24,6 @@
 
 namespace lamina {
 
-Task<Result<std::unique_ptr<PoolState>>> recover(std::vector<std::unique_ptr<Blob>> blobs,
-                                                 Settings settings);
+Task<Result<std::unique_ptr<PoolState>>> recover(Blobs blobs, Settings settings);
 
 }  // namespace lamina

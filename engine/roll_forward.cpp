@@ -27,9 +27,8 @@ std::unexpected<Error> cannot_reach(Sequence cut, Sequence last) {
 
 }  // namespace
 
-RollForward::RollForward(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
-                         const Slot& slot)
-    : blobs_(blobs), secret_(secret), slot_(slot) {}
+RollForward::RollForward(Blobs blobs, const Secret& secret, const Slot& slot)
+    : blobs_(std::move(blobs)), secret_(secret), slot_(slot) {}
 
 Blob* RollForward::blob(BlobId id) const {
   for (const auto& b : blobs_)

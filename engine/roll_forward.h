@@ -18,8 +18,7 @@ namespace lamina {
 
 class RollForward {
  public:
-  RollForward(const std::vector<std::unique_ptr<Blob>>& blobs, const Secret& secret,
-              const Slot& slot);
+  RollForward(Blobs blobs, const Secret& secret, const Slot& slot);
 
   // Entry, generation of its segment, wall clock of its record, payload of it.
   using Apply = std::function<Result<>(const Entry&, Generation, uint64_t wall_ns,
@@ -73,7 +72,7 @@ class RollForward {
   bool payload_matches(const Pending& pending) const;
   Blob* blob(BlobId id) const;
 
-  const std::vector<std::unique_ptr<Blob>>& blobs_;
+  const Blobs blobs_;
   const Secret& secret_;
   const Slot& slot_;
   Apply apply_;

@@ -10,7 +10,7 @@
 namespace lamina {
 namespace {
 
-Blob* blob_of(const std::vector<std::unique_ptr<Blob>>& blobs, BlobId id) {
+Blob* blob_of(const Blobs& blobs, BlobId id) {
   for (const auto& blob : blobs)
     if (blob->id() == id) return blob.get();
   return nullptr;
@@ -22,8 +22,7 @@ struct Copy {
   std::vector<bool> good;
 };
 
-Task<Result<Copy>> read_copy(const Slot& slot, size_t which, uint32_t pages,
-                             const std::vector<std::unique_ptr<Blob>>& blobs,
+Task<Result<Copy>> read_copy(const Slot& slot, size_t which, uint32_t pages, const Blobs& blobs,
                              const Secret& secret) {
   Copy copy;
   for (const SlotExtent& run : slot.tables[which]) {
@@ -56,8 +55,7 @@ Task<Result<Copy>> read_copy(const Slot& slot, size_t which, uint32_t pages,
 
 }  // namespace
 
-Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Blob>>& blobs,
-                                           const Secret& secret) {
+Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& secret) {
   std::map<CheckpointNumber, Slot> found;
   CheckpointNumber oldest_backed = 0;
   for (const auto& blob : blobs) {
@@ -88,28 +86,36 @@ Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Blo
   co_return slots;
 }
 
-Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs) {
+Blobs members_of(const Slot& slot, const Blobs& blobs) {
+  Blobs members;
+  for (const auto& blob : blobs)
+    if (std::ranges::any_of(slot.members, [&](const SlotMember& member) {
+          return member.blob == blob->id() && member.uuid == blob->superblock().blob_uuid;
+        }))
+      members.push_back(blob);
+  return members;
+}
+
+Result<> check_members(const Slot& slot, const Blobs& blobs) {
   for (const SlotMember& member : slot.members) {
     const Blob* blob = blob_of(blobs, member.blob);
     if (!blob || blob->superblock().blob_uuid != member.uuid)
-      return fail(Code::not_found, "blob " + std::to_string(raw(member.blob)) +
-                                       " of the pool is missing: it was part of it when it was "
-                                       "last open; name its disk in the pool file");
+      return fail(
+          Code::not_found,
+          "a blob of the pool is missing, \"" + member.name +
+              "\": it was a member when "
+              "the pool was last open. Name it in the pool file, with the path of its disk: "
+              "{name: " +
+              member.name + ", kind: " + name_of(member.kind) +
+              ", tier: " + std::to_string(member.tier) + ", path: ...}");
     if (blob->segment_count() < member.segment_count && member.use != BlobUse::failed)
       return fail(Code::invalid,
                   blob->disk().name() + " is smaller than it was when the pool was last open");
   }
-  for (const auto& blob : blobs) {
-    const bool member = std::any_of(slot.members.begin(), slot.members.end(),
-                                    [&](const SlotMember& m) { return m.blob == blob->id(); });
-    if (!member)
-      return fail(Code::invalid, blob->disk().name() + " is not a member of this pool (any more)");
-  }
   return {};
 }
 
-Task<Result<Tables>> read_tables(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs,
-                                 const Secret& secret) {
+Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret) {
   const auto pages = static_cast<uint32_t>(div_up(slot.tables_bytes, tables_page_bytes));
   auto first = co_await read_copy(slot, 0, pages, blobs, secret);
   auto second = co_await read_copy(slot, 1, pages, blobs, secret);

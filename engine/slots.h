@@ -14,16 +14,16 @@ namespace lamina {
 
 // All valid slots that are still backed by every evidence found (A13), the newest first, each
 // number once. Error not_found: there is none.
-Task<Result<std::vector<Slot>>> find_slots(const std::vector<std::unique_ptr<Blob>>& blobs,
-                                           const Secret& secret);
+Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& secret);
 
-// Ok, or which member of the slot is not among the blobs (not_found), or which blob is not a
-// member (invalid).
-Result<> check_members(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs);
+// Which of the blobs are members by that slot: it decides, whatever superblocks say (A13).
+Blobs members_of(const Slot& slot, const Blobs& blobs);
+// Ok, or which member of the slot is not among the blobs (not_found), or is smaller than it was
+// (invalid).
+Result<> check_members(const Slot& slot, const Blobs& blobs);
 
 // The slot's tables, page by page from whichever copy is good. Error corrupt: a page is bad in
 // both, or the whole does not match the slot.
-Task<Result<Tables>> read_tables(const Slot& slot, const std::vector<std::unique_ptr<Blob>>& blobs,
-                                 const Secret& secret);
+Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret);
 
 }  // namespace lamina

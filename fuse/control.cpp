@@ -13,10 +13,16 @@
 //                 comes at once, status says when they are
 //                 age: asks for all data to age as far as the tiers have room; likewise
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
+//                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
+//                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
+//                 Evacuating goes on in the background; status says how far it is, and, of all
+//                 four, why the newest was refused. For root, and who runs the daemon, alone
 //                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
 //                 snapshot_some snapshot_some_read_only = SUFFIX, then a line for each device
 //   `user.lamina` alone: all of a device, or of the pool, as JSON
 #include "fuse/control.h"
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -35,15 +41,19 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@";
 
-constexpr std::array<std::string_view, 9> root_actions{"checkpoint",
-                                                       "sync",
-                                                       "age",
-                                                       "walk",
-                                                       "grow",
-                                                       "snapshot_all",
-                                                       "snapshot_all_read_only",
-                                                       "snapshot_some",
-                                                       "snapshot_some_read_only"};
+constexpr std::array<std::string_view, 13> root_actions{"checkpoint",
+                                                        "sync",
+                                                        "age",
+                                                        "walk",
+                                                        "grow",
+                                                        "blob_add",
+                                                        "blob_evacuate",
+                                                        "blob_keep",
+                                                        "blob_remove",
+                                                        "snapshot_all",
+                                                        "snapshot_all_read_only",
+                                                        "snapshot_some",
+                                                        "snapshot_some_read_only"};
 constexpr std::array<std::string_view, 6> device_actions{
     "read_only", "snapshot", "snapshot_read_only", "clone", "rollback", "rollback_force"};
 
@@ -139,8 +149,10 @@ Task<Result<FileSystem::Placement>> FileSystem::placement_of(DeviceInfo info,
     const Result<std::vector<MappedRange>> ranges = co_await mapping;
     if (!ranges) co_return fail(ranges.error().code);
     for (const MappedRange& mapped : *ranges) {
-      if (mapped.state != RangeState::data || raw(mapped.blob) >= blobs.size()) continue;
-      placed.bytes[raw(mapped.blob)] += mapped.range.length().bytes();
+      if (mapped.state != RangeState::data) continue;
+      const auto blob = std::ranges::find(blobs, mapped.blob, &BlobStatus::id);
+      if (blob == blobs.end()) continue;
+      placed.bytes[static_cast<size_t>(blob - blobs.begin())] += mapped.range.length().bytes();
       placed.stored += mapped.stored_blocks * block_size;
     }
     more = ranges->size() == ranges_per_step;
@@ -186,6 +198,11 @@ bool FileSystem::may_control(const Request& request) const {
   return request.header.uid == 0 || request.header.uid == pool_.root_attributes().uid;
 }
 
+// A daemon of root opens, formats and wipes disks that the owner of the root directory may not.
+bool FileSystem::may_change_members(const Request& request) const {
+  return request.header.uid == 0 || request.header.uid == geteuid();
+}
+
 Task<Result<>> FileSystem::set_control(const Request& request, std::string name,
                                        std::string value) {
   const Inode inode = request.inode();
@@ -194,7 +211,9 @@ Task<Result<>> FileSystem::set_control(const Request& request, std::string name,
   const bool known = device ? std::ranges::count(device_actions, key) != 0
                             : inode == Inode::root && std::ranges::count(root_actions, key) != 0;
   if (!known) co_return fail(Code::invalid);
-  if (!may_control(request)) co_return fail(Code::not_permitted);
+  const bool members = key.starts_with("blob_");
+  if (members ? !may_change_members(request) : !may_control(request))
+    co_return fail(Code::not_permitted);
   Task<Result<>> setting = device ? set_device_control(*device, key, std::move(value))
                                   : set_root_control(key, std::move(value));
   co_return co_await setting;
@@ -235,6 +254,10 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
     if (!grown) co_return forward_error(grown);
     co_return Result<>{};
   }
+  if (key.starts_with("blob_")) {
+    Task<Result<>> changing = change_members(key, std::move(value));
+    co_return co_await changing;
+  }
   const Result<bool> on = parse_switch(value);
   if (!on || !*on) co_return fail(Code::invalid);
   // Not waited for: the kernel keeps the root directory locked meanwhile.
@@ -242,6 +265,14 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
   if (key == "age") co_return pool_.ask_aging();
   Task<Result<>> doing = key == "sync" ? pool_.sync() : pool_.checkpoint();
   co_return co_await doing;
+}
+
+Task<Result<>> FileSystem::change_members(std::string key, std::string value) {
+  if (key == "blob_evacuate") return pool_.evacuate(std::move(value));
+  if (key == "blob_keep") return pool_.keep(std::move(value));
+  if (key == "blob_remove") return pool_.remove_blob(std::move(value));
+  if (options_.add_blob) return options_.add_blob(std::move(value));
+  return []() -> Task<Result<>> { co_return fail(Code::unsupported); }();
 }
 
 Result<std::vector<Pool::Fork>> FileSystem::forks_of_all(const std::string& suffix) {

@@ -40,6 +40,8 @@ class FileSystem {
     std::string version;
     ProcessStatus process;
     std::function<void()> on_ready;  // INIT was answered
+    // Opens a disk and adds it to the pool: what `blob_add` was set to.
+    std::function<Task<Result<>>(std::string)> add_blob;
   };
   FileSystem(Pool& pool, Options options) : pool_(pool), options_(std::move(options)) {}
 
@@ -94,14 +96,16 @@ class FileSystem {
   Task<Result<std::string>> get_control(Inode inode, std::string key);
   Task<Result<>> set_control(const Request& request, std::string key, std::string value);
   bool may_control(const Request& request) const;
+  bool may_change_members(const Request& request) const;
   Task<Result<>> set_device_control(DeviceId device, std::string key, std::string value);
+  Task<Result<>> change_members(std::string key, std::string value);
   Task<Result<>> set_root_control(std::string key, std::string value);
   Result<std::vector<Pool::Fork>> forks_of_all(const std::string& suffix);
   Result<std::vector<Pool::Fork>> forks_of_some(const std::string& value);
   Task<Result<>> fork(std::vector<Pool::Fork> forks, bool read_only);
   Task<Result<std::string>> get_device_control(DeviceInfo info, std::string key);
   struct Placement {
-    std::vector<uint64_t> bytes;  // of its data, by blob
+    std::vector<uint64_t> bytes;  // of its data, by position among the blobs
     uint64_t stored = 0;          // bytes that they take
   };
   Task<Result<Placement>> placement_of(DeviceInfo info, const std::vector<BlobStatus>& blobs);

@@ -35,9 +35,10 @@ struct ServerOptions {
   // What is not to be used although the kernel has it; mount() adds what the environment names in
   // LAMINA_FUSE_WITHOUT, as a list with commas.
   FeatureSet without;
-  std::vector<std::string> mount_options;  // further ones, passed on to the kernel
-  ProcessStatus process;                   // for .lamina/status.json
-  std::function<void()> on_ready;          // called once the mount answers
+  std::vector<std::string> mount_options;               // further ones, passed on to the kernel
+  ProcessStatus process;                                // for .lamina/status.json
+  std::function<void()> on_ready;                       // called once the mount answers
+  std::function<Task<Result<>>(std::string)> add_blob;  // as FileSystem's
   std::function<void(Settings::Severity, const std::string&)> log = [](Settings::Severity,
                                                                        const std::string&) {};
 };

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -40,6 +41,23 @@ double ratio_of(const BlobStatus& blob) {
   return static_cast<double>(blob.data_bytes * 100 / taken) / 100;
 }
 
+std::string_view state_of(const BlobStatus& blob) {
+  return blob.use == BlobUse::leaving && blob.used == 0 ? "empty" : name_of(blob.use);
+}
+
+Json evacuation_json(const EvacuationStatus& evacuation) {
+  using State = EvacuationStatus::State;
+  if (evacuation.state == State::none) return {};
+  const std::string_view state = evacuation.state == State::running ? "running"
+                                 : evacuation.state == State::empty ? "empty"
+                                                                    : "stopped";
+  return {{"blob", evacuation.blob},
+          {"state", state},
+          {"why", evacuation.why},
+          {"left_bytes", evacuation.left_bytes},
+          {"left_segments", evacuation.left_segments}};
+}
+
 Json blob_json(const BlobStatus& blob) {
   return {{"name", blob.name},
           {"kind", name_of(blob.kind)},
@@ -52,6 +70,7 @@ Json blob_json(const BlobStatus& blob) {
           {"saved_bytes", blob.saved_bytes},
           {"ratio", ratio_of(blob)},
           {"health", blob.health},
+          {"state", state_of(blob)},
           {"disk_size", blob.disk_size},
           {"segment_bytes", blob.segment_bytes},
           {"segments_free", blob.segments_free},
@@ -199,10 +218,13 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
         {"policy", status.mover_policy},
         {"moved_bytes", status.moved_bytes},
         {"aged_bytes", status.aged_bytes},
+        {"evacuated_bytes", status.evacuated_bytes},
         {"aging_asked", status.aging_asked},
         {"aging_answered", status.aging_answered},
         {"emptied_segments", status.emptied_segments},
         {"gained_bytes", status.gained_bytes}}},
+      {"evacuation", evacuation_json(status.evacuation)},
+      {"members_refused", status.members_refused},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
@@ -240,9 +262,12 @@ std::string metrics_text(const PoolStatus& status) {
   for (size_t i = 0; i < cause_count; ++i)
     m.labelled("written_bytes_total", "cause", cause_names[i], status.written[i]);
   m.one("discarded_bytes_total", "counter", "Discarded, on disks", status.discarded);
-  m.one("moved_bytes_total", "counter", "Moved by cleaning and aging", status.moved_bytes);
+  m.one("moved_bytes_total", "counter", "Moved by cleaning, aging and evacuation",
+        status.moved_bytes);
   m.one("aged_bytes_total", "counter", "Of what was moved, what went to another tier",
         status.aged_bytes);
+  m.one("evacuated_bytes_total", "counter",
+        "Of what was moved, what went out of blobs that are leaving", status.evacuated_bytes);
   m.one("gained_bytes_total", "counter", "Space that cleaning has made free, less what it filled",
         status.gained_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
@@ -303,8 +328,8 @@ std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<B
     Json entry = {{"begin", mapped.range.begin.byte_offset()},
                   {"length", mapped.range.length().bytes()},
                   {"state", state_name(mapped.state)}};
-    if (mapped.state == RangeState::data && raw(mapped.blob) < blobs.size())
-      entry["blob"] = blobs[raw(mapped.blob)].name;
+    const auto blob = std::ranges::find(blobs, mapped.blob, &BlobStatus::id);
+    if (mapped.state == RangeState::data && blob != blobs.end()) entry["blob"] = blob->name;
     list.push_back(std::move(entry));
   }
   Json json = {{"ranges", std::move(list)}, {"next", nullptr}};

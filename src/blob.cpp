@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "blob_members.h"
 #include "commands.h"
 #include "config/pool_config.h"
 #include "config/quantity.h"
@@ -126,6 +127,7 @@ void add_blob(CommandLine& line) {
       .json(growing->json)
       .example("truncate -s +10G /srv/pool.img && lamina blob grow /mnt/pool")
       .action([growing] { return grow(*growing); });
+  add_blob_members(blob);
 }
 
 }  // namespace lamina

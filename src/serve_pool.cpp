@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 #include <thread>
 
 #include "background_loop.h"
@@ -18,6 +19,7 @@
 #include "fuse/server.h"
 #include "low_space.h"
 #include "status_report.h"
+#include "tools/add_blob.h"
 #include "tools/open_pool.h"
 #include "version.h"
 
@@ -103,6 +105,24 @@ void say_what_has_no_effect(const PoolConfig& config, DaemonLog& log) {
     log.write(Severity::warning, key + " is valid, but nothing in this version acts on it");
 }
 
+// `what`: a line each for the name of the blob, the pool file, and, perhaps, "force".
+Task<Result<>> add_named_blob(Pool& pool, std::string what) {
+  std::istringstream lines(what);
+  std::string name, file, force;
+  std::getline(lines, name);
+  std::getline(lines, file);
+  std::getline(lines, force);
+  Result<> added;
+  if (auto config = load_pool_config(file)) {
+    Task<Result<>> adding = add_blob_to(pool, std::move(*config), name, force == "force");
+    added = co_await adding;
+  } else {
+    added = forward_error(config);
+  }
+  pool.note_refused(added);
+  co_return added;
+}
+
 Result<> serve_open_pool(Pool& pool, UringLoop& loop, ServerOptions options, DaemonLog& log) {
   auto server = Server::mount(pool, loop, std::move(options));
   if (!server) {
@@ -160,6 +180,7 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
     log.leave_terminal();
     on_ready();
   };
+  server.add_blob = [&pool](std::string what) { return add_named_blob(**pool, std::move(what)); };
   const Result<> served = serve_open_pool(**pool, **loop, std::move(server), log);
   if (served)
     log.write(Severity::info, "unmounted " + mount_point + ", everything is on the medium");

@@ -80,6 +80,14 @@ void print_for_people(const Json& status) {
   if (status.value("survived_failures", uint64_t{0}) > 0)
     std::printf("survived  %s failed writes or flushes of disks\n",
                 text_at(status, "survived_failures").c_str());
+  if (const auto leaving = status.find("evacuation");
+      leaving != status.end() && leaving->is_object()) {
+    const std::string why = leaving->value("why", "");
+    std::printf("leaving   %s: %s, %s of data in %s segments left%s\n",
+                text_at(*leaving, "blob").c_str(), text_at(*leaving, "state").c_str(),
+                size_at(*leaving, "left_bytes").c_str(), text_at(*leaving, "left_segments").c_str(),
+                why.empty() ? "" : (": " + why).c_str());
+  }
   for (const char* key : {"mover", "walk", "kernel", "process"})
     if (status.contains(key)) std::printf("%-9s %s\n", key, joined(status[key]).c_str());
   if (status.contains("blobs")) std::printf("\n%s", blob_table(*status.find("blobs")).c_str());

@@ -18,64 +18,9 @@
 namespace lamina {
 namespace {
 
-// A target that has been looked at, not touched.
-struct Target {
-  std::shared_ptr<Disk> disk;
-  Blob::Geometry geometry;
-};
-
 Result<> fill_randomly(std::span<std::byte> bytes) {
   if (getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size())) return {};
   return fail(Code::io, std::string("the kernel gives no random numbers: ") + std::strerror(errno));
-}
-
-// A random UUID, version 4.
-Result<Uuid> new_uuid() {
-  Uuid uuid;
-  LAMINA_TRY(fill_randomly(uuid));
-  uuid[6] = (uuid[6] & std::byte{0x0f}) | std::byte{0x40};
-  uuid[8] = (uuid[8] & std::byte{0x3f}) | std::byte{0x80};
-  return uuid;
-}
-
-Result<Target> look_at(const BlobConfig& blob, const PoolConfig& config, bool force) {
-  FileDiskOptions options;
-  options.offset = blob.offset;
-  options.length = blob.size;
-  auto disk = open_file_disk(blob.path, options);
-  if (!disk)
-    return fail(disk.error().code,
-                (blob.where.empty() ? "" : blob.where + ": ") + disk.error().message);
-  Target target;
-  target.disk = std::move(*disk);
-  if (!force) {
-    auto found = find_signature_of(blob.path, blob.offset, blob.size);
-    if (!found) return forward_error(found);
-    if (*found)
-      return fail(Code::exists, blob.place() + " holds " + **found +
-                                    "; nothing was changed. --force overwrites it");
-  }
-  const DiskTraits& traits = target.disk->traits();
-  const uint64_t erase = config.erase_bytes != 0 ? config.erase_bytes : traits.discard_granularity;
-  auto geometry = Blob::plan(target.disk->size(), config.segment_bytes, erase);
-  if (!geometry) return fail(geometry.error().code, blob.place() + ": " + geometry.error().message);
-  target.geometry = *geometry;
-  return target;
-}
-
-// What was there before must not be found by anybody any more: neither its marks at both ends, nor
-// old slots.
-Task<Result<>> wipe_edges(Disk& disk) {
-  const Buffer zeroes = [] {
-    Buffer buffer(edge_bytes);
-    buffer.zero();
-    return buffer;
-  }();
-  IoBatch batch;
-  batch.write(disk, 0, zeroes.span());
-  batch.write(disk, round_down(disk.size(), block_size) - edge_bytes, zeroes.span());
-  co_await batch;
-  co_return batch.result();
 }
 
 Result<Superblock> superblock_for(const BlobConfig& blob, size_t index, const Target& target,
@@ -110,6 +55,40 @@ Result<Superblock> new_identity(const std::string& name, uint64_t now_ns) {
 
 }  // namespace
 
+Result<Uuid> new_uuid() {
+  Uuid uuid;
+  LAMINA_TRY(fill_randomly(uuid));
+  uuid[6] = (uuid[6] & std::byte{0x0f}) | std::byte{0x40};
+  uuid[8] = (uuid[8] & std::byte{0x3f}) | std::byte{0x80};
+  return uuid;
+}
+
+Result<Target> look_at(const BlobConfig& blob, const PoolConfig& config, bool force) {
+  FileDiskOptions options;
+  options.offset = blob.offset;
+  options.length = blob.size;
+  auto disk = open_file_disk(blob.path, options);
+  if (!disk)
+    return fail(disk.error().code,
+                (blob.where.empty() ? "" : blob.where + ": ") + disk.error().message);
+  Target target;
+  target.disk = std::move(*disk);
+  if (!force) {
+    auto found = find_signature_of(blob.path, blob.offset, blob.size);
+    if (!found) return forward_error(found);
+    if (*found)
+      return fail(Code::exists, blob.place() + " holds " + **found +
+                                    "; nothing was changed. --force overwrites it");
+  }
+  const DiskTraits& traits = target.disk->traits();
+  const uint64_t erase = config.erase_bytes != 0 ? config.erase_bytes : traits.discard_granularity;
+  auto geometry = Blob::plan(target.disk->size(), config.segment_bytes, erase);
+  if (!geometry) return fail(geometry.error().code, blob.place() + ": " + geometry.error().message);
+  target.geometry = *geometry;
+  target.erase_bytes = erase;
+  return target;
+}
+
 Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root) {
   // Everything is looked at, and locked, before the first byte is written.
   std::vector<Target> targets;
@@ -123,13 +102,13 @@ Task<Result<MadePool>> make_pool(PoolConfig config, bool force, Attributes root)
   MadePool made;
   made.name = config.name;
   made.uuid = identity->pool;
-  std::vector<std::unique_ptr<Blob>> blobs;
+  Blobs blobs;
   for (size_t i = 0; i < targets.size(); ++i) {
     auto superblock = superblock_for(config.blobs[i], i, targets[i], *identity);
     if (!superblock) co_return forward_error(superblock);
-    Task<Result<>> wiping = wipe_edges(*targets[i].disk);
+    blobs.push_back(std::make_shared<Blob>(targets[i].disk, *superblock));
+    Task<Result<>> wiping = blobs.back()->wipe(blobs.back()->alone());
     LAMINA_CO_TRY(co_await wiping);
-    blobs.push_back(std::make_unique<Blob>(targets[i].disk, *superblock));
     made.blobs.push_back({config.blobs[i].name, kind_name(config.blobs[i].kind),
                           config.blobs[i].path, superblock->size, blobs.back()->segment_bytes(),
                           superblock->segment_count});

@@ -6,11 +6,13 @@
 //   is not set; busy, it is in use; no_space, it is too small; unsupported; invalid; not_found.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/task.h"
+#include "blobs/blob.h"
 #include "blobs/segment.h"
 #include "config/pool_config.h"
 #include "engine/pool.h"
@@ -23,6 +25,18 @@ struct MadeBlob {
   uint64_t segment_bytes = 0;
   uint32_t segment_count = 0;
 };
+
+// A target that has been looked at, and locked, not touched.
+struct Target {
+  std::shared_ptr<Disk> disk;
+  Blob::Geometry geometry;
+  uint64_t erase_bytes = 0;
+};
+// Errors as below.
+Result<Target> look_at(const BlobConfig& blob, const PoolConfig& config, bool force);
+
+// A random UUID, version 4.
+Result<Uuid> new_uuid();
 
 struct MadePool {
   std::string name;

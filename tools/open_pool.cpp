@@ -16,10 +16,15 @@ struct Member {
 };
 
 Error explain(const BlobConfig& blob, const Error& error) {
+  const std::string of_several =
+      blob.where.empty() ? ""
+                         : ", `lamina blob add` takes it into one that is mounted without it; if "
+                           "it was removed, take its line out";
   std::string message = blob.place() + ": ";
   switch (error.code) {
     case Code::not_found:
-      return {error.code, message + "it holds no lamina pool; `lamina format` makes one"};
+      return {error.code,
+              message + "it holds no lamina pool; `lamina format` makes one" + of_several};
     case Code::corrupt:
       return {error.code, message + error.message + "; nothing was changed"};
     case Code::unsupported:
@@ -136,7 +141,7 @@ Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk
   opened.pool = members.front().superblock.pool;
   for (Member& member : members)
     opened.blobs.push_back(
-        std::make_unique<Blob>(std::move(member.disk), std::move(member.superblock)));
+        std::make_shared<Blob>(std::move(member.disk), std::move(member.superblock)));
   co_return opened;
 }
 

@@ -22,7 +22,7 @@
 namespace lamina {
 
 struct OpenedBlobs {
-  std::vector<std::unique_ptr<Blob>> blobs;  // in the order of their ids
+  Blobs blobs;  // in the order of their ids
   std::string pool_name;
   Uuid pool{};
   std::vector<std::string> warnings;  // what a person should hear although it opened

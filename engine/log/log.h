@@ -198,6 +198,14 @@ class Log {
                                         Sequence than) const;
   // Of such a segment: the entries up to that which have no payload.
   std::optional<std::vector<Entry>> facts(Generation generation, Sequence until) const;
+  // D9: the log goes on somewhere else than on that blob, of which nothing is taken any more: in
+  // the segment that it has named next, and again, until none that it is in or has named lies
+  // there, or something is taken of it again. What roll-forward begins from lies behind it with the
+  // next cut. Errors: read_only;
+  // no_space.
+  Task<Result<>> leave(BlobId blob);
+  // While no flush is under way, and none of that disk is owed: nothing is written to it any more.
+  Task<void> between_flushes(BlobId blob, std::function<void()> work);
   // Segments that are the log's: the current one and those it will use next.
   std::vector<Generation> held() const;
 
@@ -256,6 +264,8 @@ class Log {
   };
 
   size_t held_limit() const;
+  bool goes_on_in(BlobId blob) const REQUIRES(order_);
+  uint32_t whole_segment() const REQUIRES(order_);
   const TailSegment* unsealed(Generation generation) const REQUIRES(order_);
   Room room(uint32_t payload_blocks, Claim claim, Pace pace) REQUIRES(order_);
   bool segment_to_make_durable() const REQUIRES(order_);

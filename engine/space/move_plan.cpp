@@ -17,28 +17,44 @@ constexpr uint64_t batch_part = 32;  // of what the tier can store
 constexpr uint64_t batch_blocks = 2 * gib / block_size;
 constexpr uint64_t least_batch_blocks = 64 * mib / block_size;
 
-// What a disk that has failed has to give is no room for anybody.
-bool gives_room(const Space& space, const Segment& s, size_t tier) {
-  return space.tier_of(s.name.blob) == tier && space.use_of(s.name.blob) == BlobUse::serves;
-}
+// Where the blobs are that segments lie on, looked up once.
+class Places {
+ public:
+  explicit Places(const Space& space) {
+    for (const auto& blob : space.blobs())
+      all_.push_back({blob->id(), space.tier_of(blob->id()), space.use_of(blob->id())});
+  }
+  bool is(const Segment& segment, size_t tier, BlobUse use) const {
+    for (const Place& place : all_)
+      if (place.blob == segment.name.blob) return place.tier == tier && place.use == use;
+    return false;
+  }
+
+ private:
+  struct Place {
+    BlobId blob;
+    size_t tier;
+    BlobUse use;
+  };
+  std::vector<Place> all_;
+};
 
 std::vector<Segment> those_in(const PoolState& pool, const std::vector<Segment>& candidates,
-                              size_t tier) {
+                              const Places& places, size_t tier, BlobUse use) {
   std::vector<Segment> rows;
   for (const Segment& s : candidates)
-    if (gives_room(pool.space, s, tier) && s.not_before <= pool.checkpointer.number())
-      rows.push_back(s);
+    if (places.is(s, tier, use) && s.not_before <= pool.checkpointer.number()) rows.push_back(s);
   return rows;
 }
 
-MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
-                  const MoveNeed& asked) {
+MovePlan to_clean(PoolState& pool, const std::vector<Segment>& rows, const Places& places,
+                  size_t tier, const MoveNeed& asked) {
   const Space& space = pool.space;
   // What is dead, or seems so, comes back by itself.
   const uint64_t free = space.available(Claim::user, tier), low_mark = space.low_mark(tier);
   uint64_t coming = free;
   for (const Segment& s : space.segments()) {
-    if (!gives_room(space, s, tier)) continue;
+    if (!places.is(s, tier, BlobUse::serves)) continue;
     const bool seems_dead = s.kind != SegmentClass::nodes && s.live_blocks <= 0 && s.homes <= 0;
     if (s.use == SegmentUse::sealed && (s.dead_in != 0 || seems_dead)) ++coming;
   }
@@ -72,9 +88,35 @@ MovePlan to_age_all(PoolState& pool, const std::vector<Segment>& rows, size_t ti
   return {};
 }
 
+// The next tier that takes anything; none: the number of tiers.
+size_t next_below(const Space& space, size_t tier) {
+  size_t next = tier + 1;
+  while (next < space.tier_count() && space.capacity_of(next) == 0) ++next;
+  return next;
+}
+
+MovePlan to_evacuate(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
+                     const MoveNeed& asked) {
+  for (const size_t to : ways_out(pool.space, tier)) {
+    // Users go on meanwhile, so what brings more room when it is short is not used up.
+    const uint64_t available = pool.space.available(Claim::user, to);
+    const uint64_t kept = to == 0 ? pool.space.low_mark(to) / 2 : 0;
+    const uint64_t targets = available - std::min(available, kept);
+    const uint64_t payload =
+        MovedLayout(pool.space.segment_blocks(to), asked.entry_bytes, pool.space.moved_class(to))
+            .payload();
+    const AgingNeed need{.over = UINT64_MAX, .room = std::min(targets * payload, batch_blocks)};
+    MovePlan plan{MovePolicy::evacuation, tier, to, choose_oldest(rows, need), targets};
+    if (!plan.empty()) return plan;
+  }
+  return {};
+}
+
 MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
                 const MoveNeed& asked) {
   const Space& space = pool.space;
+  const size_t to = next_below(space, tier);
+  if (to == space.tier_count()) return {};
   const Settings::Aging policy = pool.aging_of(tier);
   const uint64_t capacity = space.capacity_of(tier);
   const auto most =
@@ -85,24 +127,45 @@ MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
   need.idle_before = pool.written_before(policy.idle_ns);
   // Users fill the tier meanwhile: what they have free lasts until the batch is through.
   const uint64_t free = space.available(Claim::user, tier) * space.segment_blocks(tier);
-  need.room = std::min(room_in(pool, tier + 1, asked),
-                       std::clamp(free / 2, least_batch_blocks, batch_blocks));
-  return {MovePolicy::aging, tier, tier + 1, choose_oldest(rows, need),
-          space.available(Claim::user, tier + 1)};
+  need.room =
+      std::min(room_in(pool, to, asked), std::clamp(free / 2, least_batch_blocks, batch_blocks));
+  return {MovePolicy::aging, tier, to, choose_oldest(rows, need), space.available(Claim::user, to)};
 }
 
 }  // namespace
 
+std::vector<size_t> ways_out(const Space& space, size_t tier) {
+  std::vector<size_t> ways;
+  for (size_t to = tier; to < space.tier_count(); ++to) ways.push_back(to);
+  for (size_t to = tier; to > 0; --to) ways.push_back(to - 1);
+  return ways;
+}
+
 const char* policy_name(MovePolicy policy) {
-  return policy == MovePolicy::cleaning ? "cleaning" : "aging";
+  switch (policy) {
+    case MovePolicy::cleaning:
+      return "cleaning";
+    case MovePolicy::aging:
+      return "aging";
+    case MovePolicy::evacuation:
+      return "evacuation";
+  }
+  return "unknown";
 }
 
 MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, const MoveNeed& need) {
   if (pool.checkpointer.has_moves()) return {};
   const size_t tiers = pool.space.tier_count();
+  const Places places(pool.space);
+  for (size_t tier = 0; tier < tiers; ++tier) {
+    const auto rows = those_in(pool, candidates, places, tier, BlobUse::leaving);
+    if (rows.empty()) continue;
+    MovePlan plan = to_evacuate(pool, rows, tier, need);
+    if (!plan.empty()) return plan;
+  }
   for (size_t i = 0; i < tiers; ++i) {
     const size_t tier = (need.first_tier + i) % tiers;
-    const std::vector<Segment> rows = those_in(pool, candidates, tier);
+    const auto rows = those_in(pool, candidates, places, tier, BlobUse::serves);
     if (need.age_all) {
       MovePlan plan = to_age_all(pool, rows, tier, need);
       if (!plan.empty()) return plan;
@@ -110,7 +173,7 @@ MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, con
       MovePlan plan = to_age(pool, rows, tier, need);
       if (!plan.empty()) return plan;
     }
-    MovePlan plan = to_clean(pool, rows, tier, need);
+    MovePlan plan = to_clean(pool, rows, places, tier, need);
     if (!plan.empty()) return plan;
   }
   return {};

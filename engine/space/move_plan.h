@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the mover is to do next: which segments are to be emptied, and in which tier their data is
-// to lie. Each policy is a pure choice over rows of segments: cleaning.h, aging.h.
+// to lie. Each policy is a pure choice over rows of segments: cleaning.h, aging.h. Evacuation, of a
+// blob that is leaving, is aging of all that is in it: to other blobs of its tier, or the next that
+// has room.
 // Thread-safety: plan_moves() from any thread; a plan is a plain value.
 #pragma once
 
@@ -15,7 +17,7 @@ namespace lamina {
 
 class PoolState;
 
-enum class MovePolicy : uint8_t { cleaning, aging };
+enum class MovePolicy : uint8_t { cleaning, aging, evacuation };
 const char* policy_name(MovePolicy policy);
 
 struct MovePlan {
@@ -25,7 +27,9 @@ struct MovePlan {
   uint64_t targets = 0;  // segments that may be filled
   bool empty() const { return victims.empty(); }
   // Who asks for the segments that are filled: what stays in its tier is the mover's own work.
-  Claim claim() const { return from == to ? Claim::mover : Claim::user; }
+  Claim claim() const { return gains_in_place() ? Claim::mover : Claim::user; }
+  // What it fills is taken of what it makes free.
+  bool gains_in_place() const { return policy == MovePolicy::cleaning; }
 };
 
 // Asked in turn, so that a tier that cannot gain does not keep others from it: begins with that
@@ -38,6 +42,9 @@ struct MoveNeed {
   uint32_t widened = 1;
   size_t entry_bytes = 0;
 };
+// Tiers that what is on a blob of that tier may go to when it leaves, in the order of preference:
+// other blobs of its own, those below, those above.
+std::vector<size_t> ways_out(const Space& space, size_t tier);
 MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, const MoveNeed& need);
 
 }  // namespace lamina

@@ -52,7 +52,7 @@ bool Mover::fits_memory(size_t victims, size_t tier) const {
 
 // What is sorted together.
 std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan) const {
-  if (plan.policy != MovePolicy::cleaning) return {plan.victims};
+  if (plan.policy == MovePolicy::aging) return {plan.victims};
   std::vector<std::set<Generation>> groups;
   for (const Generation victim : plan.victims) {
     if (groups.empty() || !fits_memory(groups.back().size() + 1, plan.from)) groups.emplace_back();
@@ -101,7 +101,7 @@ std::optional<Mover::Batch> Mover::batch(const MovePlan& plan, const WalkResult&
     batch.plan.victims.insert(victim.name.generation);
   }
   const uint64_t targets = counted.targets(), victims = batch.plan.victims.size();
-  const uint64_t filled = plan.from == plan.to ? targets : 0;
+  const uint64_t filled = plan.gains_in_place() ? targets : 0;
   if (victims <= filled) return std::nullopt;
   batch.gain = victims - filled;
   while (batch.targets.size() < targets) {

@@ -217,6 +217,21 @@ Task<Result<>> Reclaimer::age_all() {
   co_return co_await take_round(Wanted::nothing);
 }
 
+Task<Result<>> Reclaimer::move_on() {
+  co_await be_busy();
+  co_return co_await take_round(Wanted::nothing);
+}
+
+Task<Result<>> Reclaimer::alone(std::function<Task<Result<>>()> work) {
+  co_await be_busy();
+  Task<Result<>> working = work();
+  auto result = co_await working;
+  Lock lock(mutex_);
+  busy_ = false;
+  ended_.wake_all();
+  co_return result;
+}
+
 bool Reclaimer::would_move() const {
   const ImagePtr image = pool_.newest_image();
   return !Mover(pool_, image->cut).plan(candidates(*image), {}).empty();
@@ -248,7 +263,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
 Task<Result<>> Reclaimer::round(Wanted wanted) {
   const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
-  pool_.checkpointer.watch_leaves();
+  const bool may_move = pool_.checkpointer.watch_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
   const std::vector<Segment> candidates = this->candidates(*image);
@@ -256,11 +271,13 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   Mover mover(pool_, image->cut);
-  const MovePlan plan = mover.plan(
-      candidates,
-      {.age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_});
+  MovePlan plan;
+  if (may_move)
+    plan = mover.plan(
+        candidates,
+        {.age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_});
   if (plan.empty() && known(wanted, {image->content, image->dead_blocks}) &&
-      !worth_walking(hinted_dead))
+      !worth_walking(hinted_dead) && !any_leaving(candidates))
     co_return Result<>{};
 
   // Where somebody waits for space, what takes more memory and so perhaps more passes is left for
@@ -287,7 +304,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   next_tier_ = plan.from + 1;
   auto batch = mover.batch(plan, *walked);
   if (!batch) co_return Result<>{};
-  if (wanted != Wanted::aging && !mover.pays(*batch, *walked)) {
+  const bool must = wanted == Wanted::aging || plan.policy == MovePolicy::evacuation;
+  if (!must && !mover.pays(*batch, *walked)) {
     widened_ = std::min(2 * widened_, most_widened);
     co_return Result<>{};
   }
@@ -305,8 +323,9 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   if (!moved) co_return forward_error(moved);
   moved_bytes_ += *moved;
   victims_ += emptied;
-  if (plan.from != plan.to) aged_bytes_ += *moved;
-  gained_ += emptied - std::min(emptied, plan.from == plan.to ? mover.targets() : 0);
+  if (plan.policy == MovePolicy::aging) aged_bytes_ += *moved;
+  if (plan.policy == MovePolicy::evacuation) evacuated_bytes_ += *moved;
+  gained_ += emptied - std::min(emptied, plan.gains_in_place() ? mover.targets() : 0);
   co_return Result<>{};
 }
 
@@ -314,6 +333,14 @@ bool Reclaimer::space_is_low() const {
   for (size_t tier = 0; tier < pool_.space.tier_count(); ++tier)
     if (pool_.space.available(Claim::user, tier) < pool_.space.low_mark(tier)) return true;
   return false;
+}
+
+// Until a walk has found it dead, what is in a blob that is being emptied keeps it from being
+// empty.
+bool Reclaimer::any_leaving(const std::vector<Segment>& candidates) const {
+  const std::optional<BlobId> blob = pool_.space.leaving();
+  return blob &&
+         std::ranges::any_of(candidates, [blob](const Segment& s) { return s.name.blob == *blob; });
 }
 
 // A walk reads every node, so it is made for a part of the pool, or where space is short.
@@ -416,7 +443,7 @@ bool Reclaimer::gain_pending() const {
 
 Reclaimer::Moved Reclaimer::moved() const {
   Lock lock(mutex_);
-  return {moving_, moved_bytes_, victims_, gained_, aged_bytes_, policy_};
+  return {moving_, moved_bytes_, victims_, gained_, aged_bytes_, evacuated_bytes_, policy_};
 }
 
 }  // namespace lamina

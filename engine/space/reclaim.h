@@ -5,6 +5,7 @@
 // Thread-safety: all methods from any thread; one round at a time.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -38,6 +39,10 @@ class Reclaimer {
   Task<Result<>> measure(Wanted wanted);
   // Moves all data down as far as there is room; it is published and durable when it returns.
   Task<Result<>> age_all();
+  // One round, for who wants moving to go on: behind one that is under way.
+  Task<Result<>> move_on();
+  // Runs `work` while nothing is being moved and no space is coming back.
+  Task<Result<>> alone(std::function<Task<Result<>>()> work);
   // Whether there is something to be moved now that users do not wait for.
   bool would_move() const;
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
@@ -50,11 +55,12 @@ class Reclaimer {
   bool more_to_gain() const;
 
   struct Moved {
-    bool now = false;      // it is at work
-    uint64_t bytes = 0;    // payload, since the pool was opened
-    uint64_t victims = 0;  // segments emptied
-    uint64_t gained = 0;   // segments, less those of the same tier that were filled
-    uint64_t aged = 0;     // bytes of payload that went to another tier
+    bool now = false;        // it is at work
+    uint64_t bytes = 0;      // payload, since the pool was opened
+    uint64_t victims = 0;    // segments emptied
+    uint64_t gained = 0;     // segments, less those of the same tier that were filled
+    uint64_t aged = 0;       // bytes of payload that went to another tier because they were old,
+    uint64_t evacuated = 0;  // or out of a blob that was being emptied
     MovePolicy policy = MovePolicy::cleaning;  // of the newest batch
   };
   Moved moved() const;
@@ -73,6 +79,7 @@ class Reclaimer {
   void take_counts(const WalkResult& walked, const Image& image,
                    const std::vector<Segment>& candidates);
   void find_dead_nodes(const Image& image);
+  bool any_leaving(const std::vector<Segment>& candidates) const;
   bool worth_walking(uint64_t hinted_dead) const;
   bool gain_pending() const;
   bool space_is_low() const;
@@ -84,7 +91,8 @@ class Reclaimer {
   bool preparing_ GUARDED_BY(mutex_) = false;
   bool moving_ GUARDED_BY(mutex_) = false;
   uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0, victims_ GUARDED_BY(mutex_) = 0,
-                        gained_ GUARDED_BY(mutex_) = 0, aged_bytes_ GUARDED_BY(mutex_) = 0;
+                        gained_ GUARDED_BY(mutex_) = 0, aged_bytes_ GUARDED_BY(mutex_) = 0,
+                        evacuated_bytes_ GUARDED_BY(mutex_) = 0;
   MovePolicy policy_ GUARDED_BY(mutex_) = MovePolicy::cleaning;
   uint32_t widened_ = 1;  // of the round under way
   size_t next_tier_ = 0;  // whose turn it is

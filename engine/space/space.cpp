@@ -16,8 +16,14 @@ constexpr uint64_t node_copies = 8;
 
 }  // namespace
 
-Space::Space(const std::vector<std::unique_ptr<Blob>>& blobs, double reserve_percent)
-    : blobs_(blobs), kept_back_percent_(reserve_percent) {
+Space::Space(Blobs blobs, double reserve_percent) : kept_back_percent_(reserve_percent) {
+  Lock lock(mutex_);
+  blobs_ = std::move(blobs);
+  rank();
+  take_in_segments();
+}
+
+void Space::rank() {
   std::map<uint32_t, Tier> by_number;
   for (size_t at = 0; at < blobs_.size(); ++at) {
     Tier& tier = by_number[blobs_[at]->superblock().tier];
@@ -25,26 +31,65 @@ Space::Space(const std::vector<std::unique_ptr<Blob>>& blobs, double reserve_per
     tier.kind = blobs_[at]->superblock().kind;
     tier.blobs.push_back(at);
   }
+  for (size_t tier = 1; tier < permits_.size(); ++tier) LAMINA_CHECK(permits_[tier] == 0);
+  tiers_.clear();
   tier_at_.resize(blobs_.size());
   for (auto& [number, tier] : by_number) {
-    uint32_t smallest = UINT32_MAX;
+    tier.segment_blocks = UINT32_MAX;
     for (const size_t at : tier.blobs) {
       tier_at_[at] = tiers_.size();
-      smallest = std::min(smallest, blobs_[at]->segment_blocks());
+      tier.segment_blocks = std::min(tier.segment_blocks, blobs_[at]->segment_blocks());
     }
-    segment_blocks_.push_back(smallest);
     tiers_.push_back(std::move(tier));
   }
-  {
-    Lock lock(mutex_);
-    permits_.resize(tiers_.size());
-    next_blob_.resize(tiers_.size());
-  }
-  grow();
+  permits_.resize(tiers_.size());
+  next_blob_.assign(tiers_.size(), 0);
+  tier_count_ = tiers_.size();
 }
 
 void Space::grow() {
   Lock lock(mutex_);
+  take_in_segments();
+}
+
+void Space::add(std::shared_ptr<Blob> blob) {
+  Lock lock(mutex_);
+  LAMINA_CHECK(blob->superblock().tier >= tiers_[0].number);
+  blobs_.push_back(std::move(blob));
+  rows_.emplace_back();
+  uses_.push_back(BlobUse::serves);
+  free_prepared_.emplace_back();
+  free_fresh_.emplace_back();
+  rank();
+  count_capacity();
+}
+
+void Space::drop(BlobId id) {
+  Lock lock(mutex_);
+  const size_t gone = position(id);
+  LAMINA_CHECK(empty_at(gone) && !serves(gone));
+  const auto at = static_cast<std::ptrdiff_t>(gone);
+  blobs_.erase(blobs_.begin() + at);
+  rows_.erase(rows_.begin() + at);
+  uses_.erase(uses_.begin() + at);
+  free_prepared_.erase(free_prepared_.begin() + at);
+  free_fresh_.erase(free_fresh_.begin() + at);
+  for (auto& [generation, place] : by_generation_)
+    if (place.first > gone) --place.first;
+  rank();
+  count_capacity();
+}
+
+bool Space::empty_at(size_t position) const {
+  return free_prepared_[position].size() + free_fresh_[position].size() == rows_[position].size();
+}
+
+bool Space::is_empty(BlobId id) const {
+  Lock lock(mutex_);
+  return empty_at(position(id));
+}
+
+void Space::take_in_segments() {
   rows_.resize(blobs_.size());
   uses_.resize(blobs_.size());
   free_prepared_.resize(blobs_.size());
@@ -68,7 +113,7 @@ void Space::count_capacity() {
 }
 
 TierSize Space::size_of(size_t tier) const {
-  TierSize size{.first = tier == 0, .segment_blocks = segment_blocks_[tier]};
+  TierSize size{.first = tier == 0, .segment_blocks = tiers_[tier].segment_blocks};
   for (const size_t at : tiers_[tier].blobs) {
     if (!serves(at)) continue;
     size.segments += rows_[at].size();
@@ -77,7 +122,36 @@ TierSize Space::size_of(size_t tier) const {
   return size;
 }
 
+SegmentClass Space::moved_class(size_t tier) const {
+  Lock lock(mutex_);
+  return tiers_[tier].kind == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
+}
+
+size_t Space::tier_of(BlobId id) const {
+  Lock lock(mutex_);
+  return tier_at_[position(id)];
+}
+
+uint32_t Space::segment_blocks(size_t tier) const {
+  Lock lock(mutex_);
+  return tiers_[tier].segment_blocks;
+}
+
+Blobs Space::blobs() const {
+  Lock lock(mutex_);
+  return blobs_;
+}
+
+Blobs Space::blobs_of(size_t tier) const {
+  Lock lock(mutex_);
+  Blobs blobs;
+  if (tier < tiers_.size())
+    for (const size_t at : tiers_[tier].blobs) blobs.push_back(blobs_[at]);
+  return blobs;
+}
+
 uint32_t Space::largest_address_blocks() const {
+  Lock lock(mutex_);
   uint32_t largest = 0;
   for (const auto& blob : blobs_) largest = std::max(largest, blob->address_blocks());
   return largest;
@@ -91,12 +165,46 @@ size_t Space::position(BlobId id) const {
 }
 
 Blob& Space::blob(BlobId id) const {
+  Lock lock(mutex_);
   return *blobs_[position(id)];
 }
 
 BlobUse Space::use_of(BlobId id) const {
   Lock lock(mutex_);
   return uses_[position(id)];
+}
+
+std::optional<BlobId> Space::leaving() const {
+  Lock lock(mutex_);
+  for (size_t at = 0; at < blobs_.size(); ++at)
+    if (uses_[at] == BlobUse::leaving) return blobs_[at]->id();
+  return std::nullopt;
+}
+
+bool Space::let_leave(BlobId id) {
+  Lock lock(mutex_);
+  const size_t at = position(id), tier = tier_at_[at];
+  uses_[at] = BlobUse::leaving;
+  if (free_in(tier) < permits_[tier]) {
+    uses_[at] = BlobUse::serves;
+    return false;
+  }
+  count_capacity();
+  return true;
+}
+
+Space::Content Space::content_of(BlobId id) const {
+  Lock lock(mutex_);
+  Content content;
+  const size_t at = position(id);
+  content.segments = rows_[at].size() - free_prepared_[at].size() - free_fresh_[at].size();
+  for (const Segment& s : rows_[at]) {
+    if (s.use == SegmentUse::free || !s.holds_data()) continue;
+    content.stuck += s.use == SegmentUse::stuck;
+    content.live_blocks += static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks));
+    content.live_room += s.live_room();
+  }
+  return content;
 }
 
 void Space::set_use(BlobId id, BlobUse use) {
@@ -388,6 +496,14 @@ void Space::mark_stuck(Generation generation) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))
     if (segment->use == SegmentUse::sealed) segment->use = SegmentUse::stuck;
+}
+
+void Space::retry_stuck(BlobId id) {
+  Lock lock(mutex_);
+  for (Segment& s : rows_[position(id)]) {
+    if (s.use == SegmentUse::stuck) s.use = SegmentUse::sealed;
+    s.not_before = 0;
+  }
 }
 
 void Space::postpone(Generation generation, CheckpointNumber until) {

@@ -84,20 +84,13 @@ struct SpaceCounts {
 class Space final : public LiveCounts {
  public:
   // `reserve_percent` of what data can lie in is kept back from users, and 7 at least (D5).
-  explicit Space(const std::vector<std::unique_ptr<Blob>>& blobs, double reserve_percent = 0);
+  explicit Space(Blobs blobs, double reserve_percent = 0);
 
-  size_t tier_count() const { return tiers_.size(); }
-  struct Tier {
-    uint32_t number = 0;  // as people count them
-    BlobKind kind = BlobKind::journal;
-    std::vector<size_t> blobs;  // positions
-  };
-  const Tier& tier(size_t tier) const { return tiers_[tier]; }
+  size_t tier_count() const { return tier_count_; }
+  Blobs blobs_of(size_t tier) const;  // none: there is no such tier (any more)
   // What class the segments are of that the mover fills in it.
-  SegmentClass moved_class(size_t tier) const {
-    return tiers_[tier].kind == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
-  }
-  size_t tier_of(BlobId id) const { return tier_at_[position(id)]; }
+  SegmentClass moved_class(size_t tier) const;
+  size_t tier_of(BlobId id) const;
 
   // The right to one free segment of a tier: nobody else gets the last ones that permits are out
   // for. Given back when it ends, which is before the Space does.
@@ -152,11 +145,30 @@ class Space final : public LiveCounts {
   // What was read before counts half from now on.
   void forget_reads(size_t tier);
   Blob& blob(BlobId id) const;
+  Blobs blobs() const;
+  // Of add() and drop(): tiers may get other numbers, so nobody is moving anything, and nobody else
+  // changes members.
+  // One more blob, of a new tier behind the first or of the kind that its tier has. It has nothing
+  // to be taken until grow().
+  void add(std::shared_ptr<Blob> blob);
+  // One less; it is_empty() and does not serve.
+  void drop(BlobId id);
+  // Nothing is in it that could ever be read again, and nobody is at work in it.
+  bool is_empty(BlobId id) const;
   BlobUse use_of(BlobId id) const;
+  // That is being emptied, or has been; one at a time.
+  std::optional<BlobId> leaving() const;
+  // It leaves, unless too little would be free elsewhere in its tier for the permits that are out.
+  bool let_leave(BlobId id);
+  // Segments of it that are not free, and what of its data is live: blocks as they are written and
+  // as they lie there.
+  struct Content {
+    uint64_t segments = 0, stuck = 0, live_blocks = 0, live_room = 0;
+  };
+  Content content_of(BlobId id) const;
   // Of what is free in it nothing is taken from now on, or all may be again. Permits that are out
   // may be for more than is left then: that is for the caller to see to.
   void set_use(BlobId id, BlobUse use);
-  const std::vector<std::unique_ptr<Blob>>& blobs() const { return blobs_; }
 
   // `addressed`: of frames.
   void seal(Generation generation, uint32_t used_blocks, uint32_t addressed = 0);
@@ -176,6 +188,8 @@ class Space final : public LiveCounts {
   // Unless something in it has been shared past `cut`, the image's, meanwhile.
   void mark_dead(Generation generation, CheckpointNumber in, uint64_t cut);
   void mark_stuck(Generation generation);
+  // What is stuck in it may be emptied again.
+  void retry_stuck(BlobId id);
   void postpone(Generation generation, CheckpointNumber until);
   // The result of a walk: exact counts, where no later merge has changed them.
   void set_live(Generation generation, int64_t blocks, int64_t homes);
@@ -214,7 +228,7 @@ class Space final : public LiveCounts {
   // The nodes that a checkpoint may have to write decide how much it must be able to take.
   void set_node_bytes(uint64_t bytes);
   // The smallest of that tier.
-  uint32_t segment_blocks(size_t tier = 0) const { return segment_blocks_[tier]; }
+  uint32_t segment_blocks(size_t tier = 0) const;
   uint32_t largest_address_blocks() const;  // of any segment
   uint64_t total() const;                   // segments of all blobs, whether they serve or not
   // Takes in the segments that blobs have now and had not before.
@@ -233,6 +247,14 @@ class Space final : public LiveCounts {
   uint64_t metadata_blocks() const;
 
  private:
+  struct Tier {
+    uint32_t number = 0;  // as people count them
+    BlobKind kind = BlobKind::journal;
+    uint32_t segment_blocks = 0;  // the smallest
+    std::vector<size_t> blobs;    // positions
+  };
+  void rank() REQUIRES(mutex_);
+  void take_in_segments() REQUIRES(mutex_);
   Segment* row(Generation generation) REQUIRES(mutex_);
   const Segment* row(Generation generation) const REQUIRES(mutex_);
   bool serves(size_t position) const REQUIRES(mutex_) { return uses_[position] == BlobUse::serves; }
@@ -247,17 +269,18 @@ class Space final : public LiveCounts {
   std::optional<SegmentName> take_on(SegmentClass kind, size_t position) REQUIRES(mutex_);
   TierSize size_of(size_t tier) const REQUIRES(mutex_);
   uint64_t live_of(size_t tier) const REQUIRES(mutex_);
-  size_t position(BlobId id) const;
+  size_t position(BlobId id) const REQUIRES(mutex_);
+  bool empty_at(size_t position) const REQUIRES(mutex_);
   void index_free(size_t position, uint32_t index) REQUIRES(mutex_);
   std::optional<uint32_t> pick_free(size_t position) REQUIRES(mutex_);
 
-  const std::vector<std::unique_ptr<Blob>>& blobs_;  // the pool's, which outlives this
   const double kept_back_percent_;
-  std::vector<Tier> tiers_;
-  std::vector<size_t> tier_at_;           // by blob position
-  std::vector<uint32_t> segment_blocks_;  // by tier
+  std::atomic<size_t> tier_count_{0};
   std::atomic<uint64_t> capacity_{0}, saved_{0};
   mutable Mutex mutex_;
+  Blobs blobs_ GUARDED_BY(mutex_);
+  std::vector<Tier> tiers_ GUARDED_BY(mutex_);
+  std::vector<size_t> tier_at_ GUARDED_BY(mutex_);             // by blob position
   std::vector<std::vector<Segment>> rows_ GUARDED_BY(mutex_);  // by blob position, segment index
   std::vector<BlobUse> uses_ GUARDED_BY(mutex_);               // by blob position
   std::unordered_map<uint32_t, std::pair<uint16_t, uint32_t>> by_generation_ GUARDED_BY(mutex_);

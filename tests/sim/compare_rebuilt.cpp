@@ -71,10 +71,10 @@ Task<void> compare(std::vector<Blob*> blobs, CheckpointNumber committed,
 void compare_rebuilt(const PoolMachine& machine, const std::vector<Oracle::Found>& found,
                      Report& report) {
   SimExecutor executor(1);
-  std::vector<std::unique_ptr<Blob>> owned;
+  Blobs owned;
   std::vector<Blob*> blobs;
   for (size_t i = 0; i < machine.media().size(); ++i) {
-    owned.push_back(std::make_unique<Blob>(std::make_shared<MediumSnapshot>(*machine.media()[i]),
+    owned.push_back(std::make_shared<Blob>(std::make_shared<MediumSnapshot>(*machine.media()[i]),
                                            machine.superblocks()[i]));
     blobs.push_back(owned.back().get());
   }

@@ -113,6 +113,8 @@ void Life::work() {
   });
   running_ = machine_.drive(workload->run());
   statistics_.operations += workload->begun();
+  statistics_.evacuated_bytes += machine_.store().status().evacuated_bytes;
+  statistics_.removed_blobs = machine_.removed_blobs();
   statistics_.full_answers += workload->full_answers();
   if (!running_) statistics_.operations_before_crash.push_back(workload->begun());
   if (running_) statistics_.survived_failures += machine_.store().status().survived_failures;

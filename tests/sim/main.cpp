@@ -2,8 +2,8 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|forks|nearly_full|tiers|full|damage|faults   what a run is
-//   (runs.h) sim --jobs 2                  so many at once sim --at-least 10000          fails if
+//   sim --kind random|exhaustive|steady|forks|nearly_full|tiers|members|full|damage|faults   what a
+//   run is (runs.h) sim --jobs 2                  so many at once sim --at-least 10000 fails if
 //   fewer crashes than that were made sim --seed 17 --trace yes     every operation as it begins
 //   and ends sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
 // Exit code: 0, every promise was kept; 1, one was not, or a mutation went unnoticed; 2, usage.
@@ -44,18 +44,19 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 10> kinds{{{"random", random_run},
+constexpr std::array<Kind, 11> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
                                       {"tiers", tiers_run},
+                                      {"members", members_run},
                                       {"full", full_run},
                                       {"damage", damage_run},
                                       {"faults", faults_run},
                                       {"lost_disk", lost_disk_run},
                                       {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
@@ -79,13 +80,15 @@ constexpr std::array<std::pair<const char*, Mutation>, 23> mutations{{
     {"share_what_is_lost", Mutation::share_what_is_lost},
     {"forget_aliases", Mutation::forget_aliases},
     {"forget_last_copy", Mutation::forget_last_copy},
+    {"use_before_member", Mutation::use_before_member},
+    {"wipe_before_removal", Mutation::wipe_before_removal},
 }};
 
 // What the processes tell each other; lives in shared memory.
 struct Totals {
   std::atomic<uint64_t> next, runs, failures;
   std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers,
-      survived, aged;
+      survived, aged, evacuated, removed;
   std::array<std::atomic<uint64_t>, histogram_length> before_crash;
   std::array<std::atomic<uint64_t>, recovery_branch_count> branches;
 };
@@ -110,6 +113,8 @@ bool run_seed(const Options& options, uint64_t seed, Totals& totals) {
   totals.full_answers += statistics.full_answers;
   totals.survived += statistics.survived_failures;
   totals.aged += statistics.aged_bytes;
+  totals.evacuated += statistics.evacuated_bytes;
+  totals.removed += statistics.removed_blobs;
   for (uint64_t operations : statistics.operations_before_crash)
     ++totals.before_crash[std::min<size_t>(operations, histogram_length - 1)];
   for (size_t i = 0; i < recovery_branch_count; ++i)
@@ -186,11 +191,12 @@ void print(const Options& options, const Totals& totals) {
   std::printf(
       "%s: %llu runs, %llu failed; %llu crashes (%llu while opening), %llu clean closes, "
       "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived, "
-      "%llu MiB aged\n",
+      "%llu MiB aged, %llu MiB evacuated, %llu blobs removed\n",
       options.kind.name, number(totals.runs), number(totals.failures), number(totals.crashes),
       number(totals.crashes_while_opening), number(totals.clean_closes), number(totals.operations),
       static_cast<unsigned long long>(median(totals)), number(totals.full_answers),
-      number(totals.survived), number(totals.aged) >> 20);
+      number(totals.survived), number(totals.aged) >> 20, number(totals.evacuated) >> 20,
+      number(totals.removed));
   std::printf("recovery:");
   for (size_t i = 0; i < recovery_branch_count; ++i)
     std::printf(" %s %llu", recovery_branch_names[i].data(), number(totals.branches[i]));
@@ -251,11 +257,13 @@ bool mutate([[maybe_unused]] const char* name) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
-    std::fprintf(stderr,
-                 "usage: sim [--kind "
-                 "random|exhaustive|steady|forks|tiers|full|damage|faults|lost_disk] [--seed N | "
-                 "--seeds A..B]\n"
-                 "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
+    std::fprintf(
+        stderr,
+        "usage: sim [--kind "
+        "random|exhaustive|steady|forks|tiers|members|full|damage|faults|lost_disk] [--seed N "
+        "| "
+        "--seeds A..B]\n"
+        "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");
     return 2;
   }
   const size_t bytes = sizeof(Totals) + options.jobs * sizeof(std::atomic<uint64_t>);

@@ -209,6 +209,7 @@ class MemoryStore final : public Store {
     co_return co_await task;
   }
   Task<Result<>> grow() override { co_return Result<>{}; }
+  Task<Result<>> change_members(uint64_t) override { co_return Result<>{}; }
   Task<Result<>> checkpoint() override {
     co_await pause();
     co_return Result<>{};

@@ -20,12 +20,11 @@ void randomise(Id& id, std::mt19937_64& random) {
 
 constexpr SimFaults every_write_fails{.fail_write_every = 1, .fail_flush_every = 1};
 
-std::vector<std::unique_ptr<Blob>> open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
-                                              const std::vector<Superblock>& superblocks,
-                                              SimExecutor& executor) {
-  std::vector<std::unique_ptr<Blob>> blobs;
+Blobs open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
+                 const std::vector<Superblock>& superblocks, SimExecutor& executor) {
+  Blobs blobs;
   for (size_t i = 0; i < media.size(); ++i)
-    blobs.push_back(std::make_unique<Blob>(open_sim_disk(*media[i], executor), superblocks[i]));
+    blobs.push_back(std::make_shared<Blob>(open_sim_disk(*media[i], executor), superblocks[i]));
   return blobs;
 }
 
@@ -77,8 +76,7 @@ void PoolMachine::format(uint64_t seed) {
   const unsigned disks = options_.disks + static_cast<unsigned>(options_.lower.size());
   for (unsigned i = 0; i < disks; ++i) {
     const bool lower = i >= options_.disks;
-    media_.push_back(std::make_unique<SimMedium>(text("disk", i), options_.disk_bytes));
-    media_.back()->on_violation([this](const std::string& what) { report_.violation(what); });
+    add_medium(text("disk", i));
     const uint64_t segment =
         lower ? options_.segment_bytes << random() % 2 : options_.segment_bytes;
     const auto plan = Blob::plan(options_.disk_bytes, segment, 64 * kib);
@@ -100,13 +98,6 @@ void PoolMachine::format(uint64_t seed) {
     superblock.segment_blocks = plan->segment_blocks;
     superblock.segment_count = plan->segment_count;
     superblock.erase_bytes = plan->erase_bytes;
-    superblocks_.push_back(superblock);
-    watched_.push_back(0);
-    if (options_.block_devices) {
-      DiskTraits traits = media_.back()->traits();
-      traits.block_device = true;
-      media_.back()->set_traits(traits);
-    }
     adopt(i, superblock);
   }
   power_on(random());
@@ -116,6 +107,35 @@ void PoolMachine::format(uint64_t seed) {
   if (!result) report_.violation("format: " + result.error().message);
   blobs.clear();
   power_off();
+}
+
+void PoolMachine::add_medium(const std::string& name) {
+  media_.push_back(std::make_unique<SimMedium>(name, options_.disk_bytes));
+  media_.back()->on_violation([this](const std::string& what) { report_.violation(what); });
+  superblocks_.emplace_back();
+  watched_.push_back(0);
+  if (!options_.block_devices) return;
+  DiskTraits traits = media_.back()->traits();
+  traits.block_device = true;
+  media_.back()->set_traits(traits);
+}
+
+void PoolMachine::put_away(size_t disk) {
+  const auto at = static_cast<std::ptrdiff_t>(disk);
+  put_away_.push_back(std::move(media_[disk]));
+  media_.erase(media_.begin() + at);
+  superblocks_.erase(superblocks_.begin() + at);
+  watched_.erase(watched_.begin() + at);
+  if (disk < disks_.size()) disks_.erase(disks_.begin() + at);
+}
+
+// What a crash left of one that was being added or removed.
+void PoolMachine::put_away_strangers() {
+  const std::vector<BlobStatus> blobs = pool_->status().blobs;
+  for (size_t disk = media_.size(); disk-- > 0;)
+    if (std::ranges::none_of(
+            blobs, [&](const BlobStatus& blob) { return blob.path == media_[disk]->name(); }))
+      put_away(disk);
 }
 
 // Header and summary places may be written again: at the seal and by the stamp. Where the back
@@ -161,16 +181,16 @@ Task<Result<>> PoolMachine::open() {
 }
 
 Task<Result<>> PoolMachine::open_once(bool fails) {
-  std::vector<std::unique_ptr<Blob>> blobs;
+  Blobs blobs;
   disks_.clear();
   for (size_t i = 0; i < media_.size(); ++i) {
     std::shared_ptr<Disk> disk = open_sim_disk(*media_[i], *executor_);
     auto finding = Blob::find(*disk);
     auto found = co_await finding;
-    if (!found) co_return forward_error(found);
+    disks_.push_back(disk);
+    if (!found) continue;  // if it is a member, it is missed
     adopt(i, found->superblock);
-    disks_.push_back(disk.get());
-    blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
+    blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
   }
   if (fails) set_faults(*disks_[*failed_], every_write_fails);
   Settings settings = options_.settings;
@@ -184,7 +204,10 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
   Result<std::unique_ptr<Pool>> pool = co_await task;
   if (!pool) co_return forward_error(pool);
   pool_ = std::move(*pool);
-  store_ = std::make_unique<PoolStore>(*pool_, [this] { return grow(); });
+  put_away_strangers();
+  store_ = std::make_unique<PoolStore>(
+      *pool_, [this] { return grow(); },
+      [this](uint64_t choice) { return change_members(choice); });
   co_return Result<>{};
 }
 
@@ -199,6 +222,102 @@ Task<Result<>> PoolMachine::grow() {
     for (size_t i = 0; i < media_.size(); ++i)
       if (media_[i]->name() == blob.path) adopt(i, *Blob::grown(superblocks_[i], blob.size));
   co_return Result<>{};
+}
+
+Task<Result<>> PoolMachine::change_members(uint64_t choice) {
+  using State = EvacuationStatus::State;
+  const PoolStatus status = pool_->status();
+  const auto leaving = std::ranges::find(status.blobs, BlobUse::leaving, &BlobStatus::use);
+  const uint64_t kind = choice % 8;
+  choice /= 8;
+  const std::string& any = status.blobs[choice % status.blobs.size()].name;
+  Result<> result;
+  if (leaving == status.blobs.end() && kind < 3) {
+    if (media_.size() >= options_.most_disks) co_return Result<>{};
+    auto adding = add(choice);
+    result = co_await adding;
+  } else if (leaving == status.blobs.end() && kind < 7) {
+    auto evacuating = pool_->evacuate(any);
+    result = co_await evacuating;
+  } else if (leaving == status.blobs.end()) {
+    auto removing = remove(any);
+    result = co_await removing;
+  } else if (kind == 0) {
+    auto keeping = pool_->keep(leaving->name);
+    result = co_await keeping;
+  } else if (kind == 1 || status.evacuation.state == State::stopped) {
+    auto evacuating = pool_->evacuate(kind == 1 ? any : leaving->name);
+    result = co_await evacuating;
+  } else if (kind == 2 || status.evacuation.state == State::empty) {
+    auto removing = remove(leaving->name);
+    result = co_await removing;
+  } else {
+    co_await Sleep{1'000'000};
+  }
+  // What cannot be is refused; and a disk that fails may do so under the change.
+  const bool fails = options_.fails != Failing::nothing;
+  if (!result && fails && result.error().code == Code::io) co_return Result<>{};
+  if (!result)
+    for (const Code answer : {Code::busy, Code::no_space, Code::invalid, Code::not_found})
+      if (result.error().code == answer) co_return Result<>{};
+  co_return result;
+}
+
+Task<Result<>> PoolMachine::add(uint64_t choice) {
+  const std::string name = text("added", ++disk_names_);
+  add_medium(name);
+  const size_t at = media_.size() - 1;
+  NewBlob blob;
+  blob.name = name;
+  std::mt19937_64 random(choice);
+  randomise(blob.uuid, random);
+  blob.tier = static_cast<uint32_t>(choice % 4);
+  blob.kind = static_cast<BlobKind>(1 + choice / 4 % 3);
+  if (blob.tier == 0) blob.kind = BlobKind::journal;
+  blob.segment_bytes = options_.segment_bytes << choice / 12 % 2;
+  const std::vector<BlobStatus> blobs = pool_->status().blobs;
+  if (blob.tier == 0)
+    for (const BlobStatus& other : blobs)
+      if (other.tier == 0)
+        blob.segment_bytes = std::max<uint64_t>(blob.segment_bytes, other.segment_bytes);
+  blob.erase_bytes = 64 * kib;
+  // Before anything is written to it.
+  const auto plan = Blob::plan(options_.disk_bytes, blob.segment_bytes, blob.erase_bytes);
+  LAMINA_CHECK(plan.has_value());
+  Superblock geometry;
+  geometry.kind = blob.kind;
+  geometry.size = plan->size;
+  geometry.middle = plan->middle;
+  geometry.segment_blocks = plan->segment_blocks;
+  geometry.segment_count = plan->segment_count;
+  geometry.erase_bytes = plan->erase_bytes;
+  adopt(at, geometry);
+  std::shared_ptr<Disk> disk = open_sim_disk(*media_[at], *executor_);
+  disks_.push_back(disk);
+  auto adding = pool_->add_blob(disk, blob);
+  const Result<> added = co_await adding;
+  const auto now = std::ranges::find(media_, name, [](const auto& one) { return one->name(); });
+  const auto where = static_cast<size_t>(now - media_.begin());
+  if (!added) {
+    put_away(where);
+    co_return added;
+  }
+  auto finding = Blob::find(*disk);
+  const auto found = co_await finding;
+  if (found) adopt(where, found->superblock);
+  co_return Result<>{};
+}
+
+Task<Result<>> PoolMachine::remove(std::string name) {
+  std::string path;
+  for (const BlobStatus& blob : pool_->status().blobs)
+    if (blob.name == name) path = blob.path;
+  auto removing = pool_->remove_blob(name);
+  const Result<> removed = co_await removing;
+  const auto gone = std::ranges::find(media_, path, [](const auto& one) { return one->name(); });
+  if (removed) ++removed_blobs_;
+  if (removed && gone != media_.end()) put_away(static_cast<size_t>(gone - media_.begin()));
+  co_return removed;
 }
 
 Store& PoolMachine::store() {

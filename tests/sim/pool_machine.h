@@ -28,6 +28,7 @@ enum class Failing : uint8_t {
 struct PoolOptions {
   unsigned disks = 1;           // of the first tier
   std::vector<BlobKind> lower;  // one blob a tier
+  size_t most_disks = 6;        // with those that are added
   // Files keep retired segments allocated instead of discarding them, so only block devices are
   // watched for writes out of order.
   bool block_devices = true;
@@ -56,6 +57,7 @@ class PoolMachine final : public Machine {
   bool drive(Task<void> task) override;
   void crash(std::mt19937_64& random) override;
   void power_off() override;
+  uint64_t removed_blobs() const override { return removed_blobs_; }
 
   Pool& pool() { return *pool_; }
   CheckpointNumber committed() const { return pool_->status().checkpoint; }
@@ -75,6 +77,13 @@ class PoolMachine final : public Machine {
   void format(uint64_t seed);
   Task<Result<>> open_once(bool fails);
   Task<Result<>> grow();
+  Task<Result<>> change_members(uint64_t choice);
+  Task<Result<>> add(uint64_t choice);
+  Task<Result<>> remove(std::string name);
+  void add_medium(const std::string& name);
+  // It is no member (any more).
+  void put_away(size_t disk);
+  void put_away_strangers();
   // What a disk's superblocks say now; its new segments are watched.
   void adopt(size_t disk, const Superblock& superblock);
 
@@ -84,8 +93,11 @@ class PoolMachine final : public Machine {
   std::vector<Superblock> superblocks_;
   std::vector<uint32_t> watched_;  // segments, by disk
   std::unique_ptr<SimExecutor> executor_;
-  std::vector<Disk*> disks_;      // the open pool's
-  std::optional<size_t> failed_;  // which of them, for good
+  std::vector<std::shared_ptr<Disk>> disks_;  // the open pool's
+  std::optional<size_t> failed_;              // which of them, for good
+  std::vector<std::unique_ptr<SimMedium>> put_away_;
+  unsigned disk_names_ = 0;
+  uint64_t removed_blobs_ = 0;
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Store> store_;
   uint64_t now_ns_ = 0;

@@ -12,8 +12,9 @@ namespace lamina::sim {
 
 class PoolStore final : public Store {
  public:
-  PoolStore(Pool& pool, std::function<Task<Result<>>()> grow)
-      : pool_(pool), grow_(std::move(grow)) {}
+  PoolStore(Pool& pool, std::function<Task<Result<>>()> grow,
+            std::function<Task<Result<>>(uint64_t)> change_members)
+      : pool_(pool), grow_(std::move(grow)), change_members_(std::move(change_members)) {}
 
   Result<DeviceInfo> find(const std::string& name) override { return pool_.find(name); }
   Result<DeviceInfo> info(DeviceId id) override { return pool_.info(id); }
@@ -81,12 +82,14 @@ class PoolStore final : public Store {
   Task<Result<>> checkpoint() override { return pool_.checkpoint(); }
   Task<Result<>> count_shares() override { return pool_.count_shares(); }
   Task<Result<>> grow() override { return grow_(); }
+  Task<Result<>> change_members(uint64_t choice) override { return change_members_(choice); }
   Task<Result<>> close() override { return pool_.close(); }
   PoolStatus status() override { return pool_.status(); }
 
  private:
   Pool& pool_;
   std::function<Task<Result<>>()> grow_;
+  std::function<Task<Result<>>(uint64_t)> change_members_;
 };
 
 }  // namespace lamina::sim

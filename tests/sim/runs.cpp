@@ -207,6 +207,22 @@ LifeStatistics tiers_run(uint64_t seed, Report& report) {
   return small.run(report);
 }
 
+LifeStatistics members_run(uint64_t seed, Report& report) {
+  SmallPool small(seed, Disks::tiers, report);
+  small.options.lives = 8;
+  small.overwrite(small.blocks * (10 + small.random() % 30) / 100);
+  WorkloadOptions& work = small.options.workload;
+  work.operations /= 2;
+  if (small.random() % 2) {
+    work.forks = 4;
+    with_forks(work);
+  }
+  work.may_fill = true;
+  work.weights[static_cast<size_t>(Action::members)] = 2;
+  work.weights[static_cast<size_t>(Action::wait)] = 3;
+  return small.run(report);
+}
+
 LifeStatistics full_run(uint64_t seed, Report& report) {
   SmallPool small(seed, Disks::one, report);
   small.options.lives = 4;

@@ -23,6 +23,8 @@ LifeStatistics forks_run(uint64_t seed, Report& report);
 LifeStatistics nearly_full_run(uint64_t seed, Report& report);
 // The same on three disks of three tiers, between which data ages.
 LifeStatistics tiers_run(uint64_t seed, Report& report);
+// The same, with blobs of all kinds added, evacuated and removed (A13, D9).
+LifeStatistics members_run(uint64_t seed, Report& report);
 // More is written than fits: what was acknowledged stays, deleting works and makes room (promise
 // 4).
 LifeStatistics full_run(uint64_t seed, Report& report);

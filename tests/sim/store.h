@@ -58,6 +58,8 @@ class Store {
   virtual Task<Result<>> checkpoint() = 0;
   virtual Task<Result<>> count_shares() = 0;
   virtual Task<Result<>> grow() = 0;  // the disks become larger, and the pool takes that in
+  // A blob is added, evacuated, kept or removed, or that is tried where it must be refused.
+  virtual Task<Result<>> change_members(uint64_t choice) = 0;
   virtual Task<Result<>> close() = 0;
   virtual PoolStatus status() = 0;
 };
@@ -77,6 +79,7 @@ class Machine {
   virtual bool drive(Task<void> task) = 0;
   // What the crash does to the medium. Nothing is open afterwards.
   virtual void crash(std::mt19937_64& random) = 0;
+  virtual uint64_t removed_blobs() const { return 0; }
   // After a close(): the store goes, the medium stays.
   virtual void power_off() = 0;
 };

@@ -18,7 +18,8 @@ constexpr std::array<unsigned, action_count> usual_weights{
     10, 1,  2, 1,  4,              // durability, and looking
     5,  2,                         // forks
     1,                             // disks
-    10, 2};                        // copies
+    10, 2,                         // copies
+    1};                            // blobs
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> all{
@@ -123,6 +124,8 @@ Task<void> Workload::act(Action action) {
       return do_roll_back();
     case Action::grow:
       return do_grow();
+    case Action::members:
+      return do_members();
     case Action::copy:
       return do_copy();
     case Action::copy_all:

@@ -49,8 +49,9 @@ enum class Action : uint8_t {
   grow,
   copy,
   copy_all,
+  members,
 };
-inline constexpr size_t action_count = 28;
+inline constexpr size_t action_count = 29;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -120,6 +121,7 @@ class Workload {
   Task<void> do_flush();
   Task<void> do_everything(Action action);
   Task<void> do_grow();
+  Task<void> do_members();
   Task<void> do_wait();
   void do_look();
 

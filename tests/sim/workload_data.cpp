@@ -356,6 +356,12 @@ Task<void> Workload::do_everything(Action action) {
   }
 }
 
+Task<void> Workload::do_members() {
+  auto task = store_.change_members(random_());
+  const Result<> result = co_await task;
+  answered(result, "a change of members", false);
+}
+
 Task<void> Workload::do_grow() {
   auto task = store_.grow();
   const Result<> result = co_await task;

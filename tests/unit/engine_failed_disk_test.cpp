@@ -41,7 +41,7 @@ class TwoDisks : public PoolOnSimulatedDisk, public testing::WithParamInterface<
     second.blob = BlobId{1};
     second.blob_uuid[0] = std::byte{1};
     second.blob_name = "other";
-    blobs.push_back(std::make_unique<Blob>(disk, second));
+    blobs.push_back(std::make_shared<Blob>(disk, second));
     auto made = wait(Pool::format(blobs, {}));
     ASSERT_TRUE(made) << made.error().message;
     open();
@@ -54,7 +54,7 @@ class TwoDisks : public PoolOnSimulatedDisk, public testing::WithParamInterface<
     std::shared_ptr<Disk> disk = open_sim_disk(other_, *executor_);
     Result<Blob::Found> found;
     ASSERT_TRUE(executor_->run_until(Blob::find(*disk), found));
-    blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
+    blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
     disks_ = {&blobs[0]->disk(), &blobs[1]->disk()};
     for (const size_t which : fail) set_faults(*disks_[which], failing);
     auto opened = wait(Pool::open(std::move(blobs), {}));

@@ -20,10 +20,10 @@ namespace lamina {
 
 inline constexpr uint64_t pool_bytes = 64 * mib;
 
-inline std::vector<std::unique_ptr<Blob>> blobs_on(SimMedium& medium, SimExecutor& executor,
+inline Blobs blobs_on(SimMedium& medium, SimExecutor& executor,
                                                    bool fresh) {
   std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
-  std::vector<std::unique_ptr<Blob>> blobs;
+  Blobs blobs;
   if (fresh) {
     Superblock superblock;
     superblock.blob = BlobId{0};
@@ -38,12 +38,12 @@ inline std::vector<std::unique_ptr<Blob>> blobs_on(SimMedium& medium, SimExecuto
     superblock.segment_count = geometry->segment_count;
     superblock.erase_bytes = geometry->erase_bytes;
     superblock.middle = geometry->middle;
-    blobs.push_back(std::make_unique<Blob>(disk, superblock));
+    blobs.push_back(std::make_shared<Blob>(disk, superblock));
     return blobs;
   }
   Result<Blob::Found> found;
   EXPECT_TRUE(executor.run_until(Blob::find(*disk), found));
-  blobs.push_back(std::make_unique<Blob>(disk, found->superblock));
+  blobs.push_back(std::make_shared<Blob>(disk, found->superblock));
   return blobs;
 }
 

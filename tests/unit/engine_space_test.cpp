@@ -21,7 +21,7 @@ class SpaceTest : public testing::Test {
 
   SimMedium medium_{"disk", pool_bytes};
   SimExecutor executor_{1};
-  std::vector<std::unique_ptr<Blob>> blobs_ = blobs_on(medium_, executor_, true);
+  Blobs blobs_ = blobs_on(medium_, executor_, true);
   Space space_{blobs_};
   std::vector<Generation> taken_;
 };

@@ -105,7 +105,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
     below.blob_name = "below";
     below.kind = GetParam();
     below.tier = 1;
-    blobs.push_back(std::make_unique<Blob>(disk, below));
+    blobs.push_back(std::make_shared<Blob>(disk, below));
     auto made = wait(Pool::format(blobs, {}));
     ASSERT_TRUE(made) << made.error().message;
     open();
@@ -118,7 +118,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
     std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
     Result<Blob::Found> found;
     ASSERT_TRUE(executor_->run_until(Blob::find(*disk), found));
-    blobs.push_back(std::make_unique<Blob>(std::move(disk), found->superblock));
+    blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
     auto opened = wait(Pool::open(std::move(blobs), {}));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);

@@ -191,8 +191,8 @@ inline Slot slot() {
   const SegmentName nodes{BlobId{1}, 20, Generation{30}}, copy{BlobId{2}, 21, Generation{31}};
   slot.tables[0] = {{nodes, 100, 3}, {nodes, 200, 2}};
   slot.tables[1] = {{copy, 100, 5}};
-  slot.members = {{BlobId{1}, uuid(0x30), BlobKind::journal, 0, 2046},
-                  {BlobId{2}, uuid(0x50), BlobKind::compression, 2, 128, BlobUse::leaving}};
+  slot.members = {{BlobId{1}, uuid(0x30), BlobKind::journal, 0, 2046, BlobUse::serves, "fast"},
+                  {BlobId{2}, uuid(0x50), BlobKind::compression, 2, 128, BlobUse::leaving, "cold"}};
   slot.recent_cuts = {{3, 500}, {4, 700}};
   return slot;
 }

@@ -137,10 +137,10 @@ class Transport : public testing::TestWithParam<bool> {
   bool can_run() { return !GetParam() || has_multishot_read(*loop_); }
 
  private:
-  std::vector<std::unique_ptr<Blob>> open_blobs() {
+  Blobs open_blobs() {
     std::shared_ptr<Disk> disk = std::move(*open_file_disk(folder_ + "/pool", {}));
-    std::vector<std::unique_ptr<Blob>> blobs;
-    blobs.push_back(std::make_unique<Blob>(disk, superblock_));
+    Blobs blobs;
+    blobs.push_back(std::make_shared<Blob>(disk, superblock_));
     return blobs;
   }
 

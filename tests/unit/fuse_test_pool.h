@@ -197,9 +197,9 @@ class MountedPool : public testing::Test {
     T value = co_await task;
     out->emplace(std::move(value));
   }
-  std::vector<std::unique_ptr<Blob>> open_blobs() {
-    std::vector<std::unique_ptr<Blob>> blobs;
-    blobs.push_back(std::make_unique<Blob>(open_sim_disk(medium_, executor_), superblock_));
+  Blobs open_blobs() {
+    Blobs blobs;
+    blobs.push_back(std::make_shared<Blob>(open_sim_disk(medium_, executor_), superblock_));
     return blobs;
   }
 };

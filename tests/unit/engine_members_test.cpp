@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// Blobs that are added, emptied and removed while the pool serves.
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "engine/pool.h"
+#include "engine_pool_fixture.h"
+
+namespace lamina {
+namespace {
+
+class PoolOfDisks : public PoolOnSimulatedDisk {
+ protected:
+  static constexpr uint64_t device_bytes = 12 * mib;
+  using State = EvacuationStatus::State;
+
+  // Disk 0 has the journal that the fixture begins with; these come beside and below it.
+  struct Other {
+    const char* name;
+    BlobKind kind;
+    uint32_t tier;
+  };
+  void SetUp() override {}
+  void make(const std::vector<Other>& others) {
+    auto blobs = blobs_on(medium_, *executor_, true);
+    for (const Other& other : others) {
+      Superblock superblock = blobs[0]->superblock();
+      superblock.blob = BlobId{static_cast<uint16_t>(blobs.size())};
+      superblock.blob_uuid[0] = static_cast<std::byte>(blobs.size());
+      superblock.blob_name = other.name;
+      superblock.kind = other.kind;
+      superblock.tier = other.tier;
+      blobs.push_back(std::make_shared<Blob>(open_sim_disk(add_medium(), *executor_), superblock));
+    }
+    auto made = wait(Pool::format(blobs, {}));
+    ASSERT_TRUE(made) << made.error().message;
+    open();
+    auto created = wait(pool_->create("disk", device_bytes, {}));
+    ASSERT_TRUE(created);
+    device_ = created->id;
+    content_ = pattern(device_bytes, 1);
+    write(0, content_);
+  }
+  SimMedium& add_medium() {
+    return media_.emplace_back("disk" + std::to_string(media_.size() + 1), pool_bytes);
+  }
+  Result<> try_open() {
+    others_.clear();
+    auto blobs = blobs_on(medium_, *executor_, false);
+    for (SimMedium& medium : media_) {
+      std::shared_ptr<Disk> disk = open_sim_disk(medium, *executor_);
+      Result<Blob::Found> found;
+      EXPECT_TRUE(executor_->run_until(Blob::find(*disk), found));
+      if (!found) continue;  // wiped, or never formatted
+      others_.push_back(disk);
+      blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
+    }
+    Settings settings;
+    settings.checkpoint_log_bytes = 8 * mib;
+    settings.log = [this](Settings::Severity severity, const std::string& what) {
+      if (severity != Settings::Severity::info) told_.push_back(what);
+    };
+    auto opened = wait(Pool::open(std::move(blobs), settings));
+    if (!opened) return forward_error(opened);
+    pool_ = std::move(*opened);
+    return {};
+  }
+  void open() {
+    const auto opened = try_open();
+    ASSERT_TRUE(opened) << opened.error().message;
+  }
+  void close() {
+    auto closed = wait(pool_->close());
+    ASSERT_TRUE(closed) << closed.error().message;
+    pool_.reset();
+  }
+  void cut_power() {
+    pool_.reset();
+    medium_.power_cut(executor_->random());
+    for (SimMedium& medium : media_) medium.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+  }
+  void write(uint64_t offset, const std::vector<std::byte>& data) {
+    for (uint64_t at = 0; at < data.size(); at += mib) {
+      auto written = wait(
+          pool_->write(device_, offset + at,
+                       std::span(data).subspan(at, std::min<uint64_t>(mib, data.size() - at))));
+      ASSERT_TRUE(written) << written.error().message;
+    }
+    auto synced = wait(pool_->sync());
+    ASSERT_TRUE(synced) << synced.error().message;
+  }
+  BlobStatus blob(const std::string& name) {
+    for (const BlobStatus& blob : pool_->status().blobs)
+      if (blob.name == name) return blob;
+    return {};
+  }
+  Result<> evacuate(const std::string& name) {
+    auto asked = wait(pool_->evacuate(name));
+    if (!asked) return asked;
+    return wait_until_ended();
+  }
+  Result<> wait_until_ended() {
+    auto waiting = [](Pool& pool) -> Task<Result<>> {
+      while (pool.status().evacuation.state == State::running) co_await Sleep{1'000'000};
+      co_return Result<>{};
+    };
+    LAMINA_TRY(wait(waiting(*pool_)));
+    const EvacuationStatus status = pool_->status().evacuation;
+    if (status.state == State::empty) return {};
+    return fail(Code::busy, status.why);
+  }
+  void age() {
+    auto waiting = [](Pool& pool) -> Task<Result<>> {
+      LAMINA_CO_TRY(pool.ask_aging());
+      while (pool.status().aging_answered < pool.status().aging_asked) co_await Sleep{1'000'000};
+      co_return Result<>{};
+    };
+    ASSERT_TRUE(wait(waiting(*pool_)));
+  }
+  NewBlob added(const char* name, BlobKind kind, uint32_t tier) {
+    NewBlob blob;
+    blob.name = name;
+    blob.uuid[1] = static_cast<std::byte>(media_.size());
+    blob.kind = kind;
+    blob.tier = tier;
+    return blob;
+  }
+  Result<> add(const char* name, BlobKind kind, uint32_t tier) {
+    return wait(pool_->add_blob(open_sim_disk(add_medium(), *executor_), added(name, kind, tier)));
+  }
+  Code error_of(const Result<>& result) { return result ? Code{} : result.error().code; }
+
+  std::deque<SimMedium> media_;
+  std::vector<std::shared_ptr<Disk>> others_;  // the open pool's, but the first
+  DeviceId device_ = DeviceId::none;
+  std::vector<std::byte> content_;
+};
+
+TEST_F(PoolOfDisks, WhatIsOnABlobGoesToAnotherOfItsTierAndItIsRemoved) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  age();
+  ASSERT_GT(blob("one").data_bytes, 4 * mib);
+  auto gone = evacuate("one");
+  ASSERT_TRUE(gone) << gone.error().message;
+  EXPECT_EQ(blob("one").used, 0u);
+  EXPECT_NEAR(static_cast<double>(blob("two").data_bytes), device_bytes, device_bytes / 20.0);
+  expect_content(device_, 0, content_);
+  auto removed = wait(pool_->remove_blob("one"));
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_EQ(pool_->status().blobs.size(), 2u);
+  expect_content(device_, 0, content_);
+  close();
+  open();
+  EXPECT_TRUE(told_.empty()) << told_.front();
+  EXPECT_EQ(pool_->status().blobs.size(), 2u);
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, TheOnlyBlobBelowTheFirstTierGoesBackUp) {
+  make({{"cold", BlobKind::compression, 1}});
+  age();
+  ASSERT_GT(blob("cold").data_bytes, 8 * mib);
+  auto gone = evacuate("cold");
+  ASSERT_TRUE(gone) << gone.error().message;
+  ASSERT_TRUE(wait(pool_->remove_blob("cold")));
+  EXPECT_NEAR(static_cast<double>(blob("journal").data_bytes), device_bytes, device_bytes / 20.0);
+  expect_content(device_, 0, content_);
+  cut_power();
+  open();
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, OneOfTwoJournalsLeavesWithTheLogAndTheNodesInIt) {
+  make({{"second", BlobKind::journal, 0}});
+  for (const char* name : {"journal", "second"}) {
+    ASSERT_GT(blob(name).used, 0u);
+  }
+  auto gone = evacuate("journal");
+  ASSERT_TRUE(gone) << gone.error().message;
+  EXPECT_EQ(blob("journal").used, 0u);
+  write(mib, pattern(2 * mib, 7));
+  EXPECT_EQ(blob("journal").used, 0u);
+  auto removed = wait(pool_->remove_blob("journal"));
+  ASSERT_TRUE(removed) << removed.error().message;
+  const auto second = pattern(2 * mib, 7);
+  expect_content(device_, mib, second);
+}
+
+// The log went on for ever to leave a blob that it was given segments of again.
+TEST_F(PoolOfDisks, AJournalThatIsKeptWhileTheLogLeavesItStays) {
+  make({{"second", BlobKind::journal, 0}});
+  for (int i = 0; i < 60; ++i) {
+    const char* name = i % 2 ? "journal" : "second";
+    ASSERT_TRUE(wait(pool_->evacuate(name)));
+    auto step = [](uint64_t ns) -> Task<void> { co_await Sleep{ns}; };
+    ASSERT_TRUE(executor_->run_until(step(static_cast<uint64_t>(i) * 500)));
+    const auto kept = wait(pool_->keep(name));
+    ASSERT_TRUE(kept) << kept.error().message;
+    EXPECT_EQ(blob(name).use, BlobUse::serves);
+  }
+  expect_content(device_, 0, content_);
+  cut_power();
+  open();
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, AnEvacuationGoesOnInTheNextLife) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  age();
+  ASSERT_TRUE(wait(pool_->evacuate("one")));
+  cut_power();
+  open();
+  EXPECT_EQ(blob("one").use, BlobUse::leaving);
+  auto ended = wait_until_ended();
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(blob("one").used, 0u);
+  close();
+  open();
+  ASSERT_TRUE(wait_until_ended());
+  EXPECT_EQ(blob("one").use, BlobUse::leaving);
+  ASSERT_TRUE(wait(pool_->keep("one")));
+  EXPECT_EQ(blob("one").use, BlobUse::serves);
+  close();
+  open();
+  EXPECT_EQ(blob("one").use, BlobUse::serves);
+  EXPECT_EQ(pool_->status().evacuation.state, State::none);
+  expect_content(device_, 0, content_);
+}
+
+// Homes of zeroes and aliases, and what only snapshots hold, go as well.
+TEST_F(PoolOfDisks, SnapshotsCopiesAndDiscardsLeaveWithTheData) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::compression, 2}});
+  const std::vector<Pool::Fork> forks{{device_, "before"}};
+  auto forked = wait(pool_->fork(forks, true));
+  ASSERT_TRUE(forked);
+  const DeviceId before = forked->front().id;
+  const auto changed = pattern(mib, 9);
+  write(mib, changed);
+  ASSERT_TRUE(wait(pool_->erase(device_, 4 * mib, mib)));
+  auto copy = wait(pool_->create("copy", 0, {}));
+  ASSERT_TRUE(copy);
+  ASSERT_TRUE(wait(pool_->copy(device_, 0, copy->id, mib, 3 * mib)));
+  age();
+  auto gone = evacuate("one");
+  ASSERT_TRUE(gone) << gone.error().message;
+  gone = evacuate("two");
+  ASSERT_FALSE(gone);  // one at a time
+  ASSERT_TRUE(wait(pool_->remove_blob("one")));
+  gone = evacuate("two");
+  ASSERT_TRUE(gone) << gone.error().message;
+  ASSERT_TRUE(wait(pool_->remove_blob("two")));
+  cut_power();
+  open();
+  expect_content(before, 0, content_);
+  std::copy(changed.begin(), changed.end(), content_.begin() + mib);
+  std::fill_n(content_.begin() + 4 * mib, mib, std::byte{});
+  expect_content(device_, 0, content_);
+  content_.resize(3 * mib);
+  expect_content(copy->id, mib, content_);
+}
+
+TEST_F(PoolOfDisks, ATargetThatDisappearsMidwayLosesNothing) {
+  const Abandons leaves;
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  age();
+  ASSERT_TRUE(wait(pool_->evacuate("one")));
+  set_faults(*others_[1], {.dead = true});
+  const auto ended = wait_until_ended();
+  ASSERT_FALSE(ended);
+  EXPECT_FALSE(ended.error().message.empty());
+  cut_power();
+  open();
+  expect_content(device_, 0, content_);
+  const auto again = wait_until_ended();
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(blob("one").used, 0u);
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, ABlobIsAddedAndFilled) {
+  make({});
+  const uint64_t size = pool_->status().size;
+  auto made = add("bulk", BlobKind::transparent, 1);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_GT(pool_->status().size, size * 18 / 10);
+  age();
+  EXPECT_GT(blob("bulk").data_bytes, device_bytes * 9 / 10);
+  made = add("between", BlobKind::compression, 3);
+  ASSERT_TRUE(made) << made.error().message;
+  made = add("second", BlobKind::journal, 0);
+  ASSERT_TRUE(made) << made.error().message;
+  expect_content(device_, 0, content_);
+  cut_power();
+  open();
+  ASSERT_EQ(pool_->status().blobs.size(), 4u);
+  age();
+  EXPECT_GT(blob("between").data_bytes, device_bytes * 9 / 10);
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, AMemberThatIsMissingIsNamed) {
+  make({});
+  ASSERT_TRUE(add("bulk", BlobKind::transparent, 1));
+  close();
+  media_.clear();
+  const auto opened = try_open();
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::not_found);
+  EXPECT_NE(opened.error().message.find("{name: bulk, kind: transparent, tier: 1"),
+            std::string::npos)
+      << opened.error().message;
+}
+
+TEST_F(PoolOfDisks, WhatCannotBeIsRefusedAndChangesNothing) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  age();
+  EXPECT_EQ(error_of(wait(pool_->evacuate("journal"))), Code::invalid);
+  EXPECT_EQ(error_of(wait(pool_->remove_blob("journal"))), Code::invalid);
+  EXPECT_EQ(error_of(wait(pool_->evacuate("three"))), Code::not_found);
+  EXPECT_EQ(error_of(wait(pool_->remove_blob("three"))), Code::not_found);
+  EXPECT_EQ(error_of(wait(pool_->keep("three"))), Code::not_found);
+  EXPECT_EQ(error_of(wait(pool_->keep("one"))), Code::invalid);
+  EXPECT_EQ(error_of(wait(pool_->remove_blob("one"))), Code::busy);
+  EXPECT_EQ(error_of(add("one", BlobKind::transparent, 1)), Code::exists);
+  EXPECT_EQ(error_of(add("other", BlobKind::compression, 1)), Code::invalid);
+  for (const BlobStatus& blob : pool_->status().blobs) EXPECT_EQ(blob.use, BlobUse::serves);
+  EXPECT_EQ(pool_->status().blobs.size(), 3u);
+  ASSERT_TRUE(wait(pool_->evacuate("one")));
+  EXPECT_EQ(error_of(wait(pool_->evacuate("one"))), Code::busy);
+  EXPECT_EQ(error_of(wait(pool_->evacuate("two"))), Code::busy);
+  ASSERT_TRUE(wait_until_ended());
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, MoreThanTheRestCanTakeStaysWhereItIs) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  std::vector<std::byte> more;
+  for (int i = 0; i < 6; ++i) {
+    more = pattern(14 * mib, static_cast<uint8_t>(10 + i));
+    write(device_bytes + static_cast<uint64_t>(i) * more.size(), more);
+    age();
+  }
+  const uint64_t before = blob("one").data_bytes;
+  ASSERT_GT(before, 25 * mib);
+  const auto refused = wait(pool_->evacuate("one"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::no_space);
+  EXPECT_NE(refused.error().message.find("room for"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(blob("one").use, BlobUse::serves);
+  EXPECT_EQ(blob("one").data_bytes, before);
+  EXPECT_EQ(pool_->status().evacuated_bytes, 0u);
+  // What is deleted makes room for it.
+  ASSERT_TRUE(wait(pool_->resize(device_, device_bytes)));
+  const auto gone = evacuate("one");
+  ASSERT_TRUE(gone) << gone.error().message;
+  expect_content(device_, 0, content_);
+}
+
+}  // namespace
+}  // namespace lamina
