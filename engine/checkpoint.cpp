@@ -366,6 +366,7 @@ bool Checkpointer::publish(Cut& cut, Made& made) {
     });
   }
   for (const Generation target : cut.moves.targets) pool_.space.settle(target, cut.log.last);
+  for (const Generation victim : cut.moves.victims) pool_.space.mark_emptied(victim);
   pool_.space.settle_nodes(made.number);
   made.counts.add_to(pool_.space);
   pool_.space.count_saved();

@@ -35,10 +35,11 @@ class MapMerges::Counts final : public LiveCounts {
       merges_.counts_.home(generation, extents);
   }
   // What was shared before it was merged may have been overwritten before that as well; then the
-  // alias alone brings it in. Counted twice otherwise, until a walk sees to it.
+  // alias alone brings it in, and so it does where the mover has been since. Counted twice
+  // otherwise, until a walk sees to it.
   void alias(Generation generation, int64_t blocks) override {
     const bool merged = space_.is_settled(generation, merges_.pool_.checkpointer.cut());
-    if (blocks > 0 && merged) return;
+    if (blocks > 0 && merged && !space_.is_emptied(generation)) return;
     merges_.maybe_dead_ += static_cast<uint64_t>(std::abs(blocks));
     if (blocks > 0) merges_.added_ += blocks;
   }

@@ -259,8 +259,6 @@ Task<Result<>> Members::evacuate_alone(std::string name) {
   if (leaving && *leaving != (*blob)->id())
     co_return fail(Code::busy, quoted(pool_.space.blob(*leaving)) +
                                    " is being evacuated; one at a time: remove it, or keep it");
-  if (pool_.space.use_of((*blob)->id()) == BlobUse::failed)
-    co_return fail(Code::io, "the disk of " + quoted(**blob) + " has failed");
   if (leaving && evacuation().state == EvacuationStatus::State::running)
     co_return fail(Code::busy, quoted(**blob) + " is being evacuated already");
   if (!leaving) {

@@ -143,7 +143,6 @@ Result<> Recovery::load() {
     for (const SlotMember& member : chosen_.members)
       if (member.blob == blob->id()) use = member.use;
     if (use == BlobUse::failed) blob->disk().give_up();
-    if (blob->disk().given_up()) use = BlobUse::failed;
     pool_.space.set_use(blob->id(), use);
   }
   pool_.space.load(tables.segments);
@@ -301,7 +300,7 @@ std::optional<SegmentName> Recovery::where_to_begin() const {
   const size_t kept = kept_unwritten(end_.next);
   for (size_t i = 1; i <= kept; ++i) {
     const SegmentName& name = end_.next[end_.next.size() - i];
-    if (pool_.space.use_of(name.blob) != BlobUse::failed) return name;
+    if (!pool_.space.blob(name.blob).disk().given_up()) return name;
   }
   return std::nullopt;
 }

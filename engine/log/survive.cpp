@@ -162,7 +162,8 @@ Task<void> Log::give_up_failing() {
     if ((suspect.works && trouble.times <= accidents) || !can_do_without(id)) continue;
     permit_.reset();
     suspect.blob->disk().give_up();
-    space_.set_use(id, BlobUse::failed);
+    // One that is leaving goes on doing so: what is on it can be read.
+    if (space_.use_of(id) == BlobUse::serves) space_.set_use(id, BlobUse::failed);
     if (on_given_up) on_given_up(*suspect.blob, why_);
   }
 }
@@ -180,7 +181,7 @@ bool Log::can_do_without(BlobId id) const {
 std::optional<size_t> Log::where_to_begin() const {
   for (const bool may_fail : {false, true})
     for (size_t i = unwritten(); i-- > 0;)
-      if (space_.use_of(next_[i].blob) != BlobUse::failed &&
+      if (!space_.blob(next_[i].blob).disk().given_up() &&
           (may_fail || !failing_.contains(next_[i].blob)))
         return i;
   return std::nullopt;

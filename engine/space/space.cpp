@@ -184,9 +184,9 @@ std::optional<BlobId> Space::leaving() const {
 bool Space::let_leave(BlobId id) {
   Lock lock(mutex_);
   const size_t at = position(id), tier = tier_at_[at];
-  uses_[at] = BlobUse::leaving;
+  const BlobUse before = std::exchange(uses_[at], BlobUse::leaving);
   if (free_in(tier) < permits_[tier]) {
-    uses_[at] = BlobUse::serves;
+    uses_[at] = before;
     return false;
   }
   count_capacity();
@@ -209,6 +209,7 @@ Space::Content Space::content_of(BlobId id) const {
 
 void Space::set_use(BlobId id, BlobUse use) {
   Lock lock(mutex_);
+  if (use == BlobUse::serves && blobs_[position(id)]->disk().given_up()) use = BlobUse::failed;
   uses_[position(id)] = use;
   count_capacity();
 }
@@ -504,6 +505,17 @@ void Space::retry_stuck(BlobId id) {
     if (s.use == SegmentUse::stuck) s.use = SegmentUse::sealed;
     s.not_before = 0;
   }
+}
+
+void Space::mark_emptied(Generation generation) {
+  Lock lock(mutex_);
+  if (Segment* segment = row(generation)) segment->emptied = true;
+}
+
+bool Space::is_emptied(Generation generation) const {
+  Lock lock(mutex_);
+  const Segment* segment = row(generation);
+  return segment && segment->emptied;
 }
 
 void Space::postpone(Generation generation, CheckpointNumber until) {

@@ -55,6 +55,7 @@ struct Segment {
   uint32_t used_blocks = 0;         // where its payload ends
   uint32_t addressed = 0;           // of frames: blocks that they hold; 0 where blocks are plain
   bool prepared = false;            // free, and its space is allocated and written (files)
+  bool emptied = false;             // what lived in it was moved elsewhere; of this life only
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
   uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
@@ -166,7 +167,8 @@ class Space final : public LiveCounts {
     uint64_t segments = 0, stuck = 0, live_blocks = 0, live_room = 0;
   };
   Content content_of(BlobId id) const;
-  // Of what is free in it nothing is taken from now on, or all may be again. Permits that are out
+  // Of what is free in it nothing is taken from now on, or all may be again; but one whose disk has
+  // been given up has failed, and serves no more. Permits that are out
   // may be for more than is left then: that is for the caller to see to.
   void set_use(BlobId id, BlobUse use);
 
@@ -191,6 +193,10 @@ class Space final : public LiveCounts {
   // What is stuck in it may be emptied again.
   void retry_stuck(BlobId id);
   void postpone(Generation generation, CheckpointNumber until);
+  // The maps name other places now for what lived in it; whoever names it still, or comes to, has
+  // it twice (D2).
+  void mark_emptied(Generation generation);
+  bool is_emptied(Generation generation) const;
   // The result of a walk: exact counts, where no later merge has changed them.
   void set_live(Generation generation, int64_t blocks, int64_t homes);
   // Sealed -> retired: nothing refers to it any more.

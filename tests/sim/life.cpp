@@ -101,6 +101,7 @@ Workload* Life::workload(std::function<void()> arm) {
   if (options.weights.empty()) {
     options = random_options(random_);
     options.flush_after_ns = options_.flush_after_ns;
+    if (!options_.members) options.weights[static_cast<size_t>(Action::members)] = 0;
   }
   options.may_break = options_.may_break;
   return new Workload(machine_.store(), oracle_, options, random_, std::move(arm), report_);

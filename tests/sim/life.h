@@ -20,6 +20,7 @@ struct LifeOptions {
   WorkloadOptions workload;     // weights empty: a new mixture every life
   uint64_t flush_after_ns = 0;  // of the store
   uint64_t afresh_blocks = 0;   // written at the end, after everything was removed
+  bool members = true;          // blobs are added, evacuated and removed now and then
   bool count_space = false;     // against what the pool says after a walk
   bool disks_fail = false;      // after arm_crash(), which may not crash at all
   bool may_break = false;       // so badly that operations fail, and the pool turns read-only
