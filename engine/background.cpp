@@ -150,6 +150,33 @@ Task<void> PoolState::answer_aging() {
   }
 }
 
+void PoolState::start_defragmenting(std::vector<DeviceId> wanted) {
+  defragmenter.ask(std::move(wanted));
+  start_in_background(&PoolState::answer_defragmenting, &PoolState::defragmenting_started_);
+}
+
+Task<void> PoolState::answer_defragmenting() {
+  for (;;) {
+    co_await defragmenter.run();
+    Lock lock(background_mutex_);
+    if (defragmenter.wanted() && !closing_) continue;
+    defragmenting_started_ = false;
+    co_return;
+  }
+}
+
+void PoolState::start_following_pins() {
+  start_in_background(&PoolState::follow_pins, nullptr);
+}
+
+Task<void> PoolState::follow_pins() {
+  auto result = co_await checkpointer.run();  // what is written is below a cut
+  if (result) result = co_await pin_mover.settle();
+  if (!result)
+    settings.log(Settings::Severity::warning,
+                 "data could not be brought where it is pinned: " + result.error().message);
+}
+
 void PoolState::start_watching_idle() {
   if (space.tier_count() > 1)
     start_in_background(&PoolState::watch_idle, &PoolState::watching_started_);
@@ -182,6 +209,9 @@ Task<void> PoolState::watch_idle() {
       moved = co_await checkpointer.run(true);
       if (!moved) break;
     }
+    if (closing() || !log.health()) continue;
+    const auto settled = co_await pin_mover.settle();
+    static_cast<void>(settled);  // it is tried again
   }
 }
 

@@ -50,6 +50,7 @@ struct PendingMoves {
   std::vector<MovedLeaf> leaves;  // each once
   std::vector<Generation> targets;
   std::set<Generation> victims;
+  bool whole = true;    // they are to be empty then
   Sequence walked = 0;  // the cut of the image whose referrers are followed
   bool empty() const { return relocations.empty() && targets.empty(); }
   // These leaves were made since the walk, in that order: what they have of one that is listed,

@@ -87,6 +87,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
 // Where a leaf could not take its new pointers, its victim is not empty. It may be some time before
 // that is different.
 void Checkpointer::postpone(const Cut& cut, const Made& made) {
+  if (!cut.moves.whole) return;
   for (const Generation victim : cut.moves.victims)
     pool_.space.postpone(victim, made.number + postponed_checkpoints);
 }

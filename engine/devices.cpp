@@ -8,6 +8,7 @@
 #include "blobs/fork_list.h"
 #include "blobs/varint.h"
 #include "engine/mutation.h"
+#include "engine/space/pins.h"
 
 namespace lamina {
 namespace {
@@ -232,7 +233,8 @@ Result<> Devices::fork(const Entry& entry, uint64_t wall_ns) {
   device->attributes = source->attributes;
   device->attributes.ctime_ns = wall_ns;
   for (const auto& [name, value] : source->xattrs)
-    if (name.starts_with("user.")) device->xattrs[name] = value;
+    if (name.starts_with("user.") && (name != tier_attribute || !entry.read_only))
+      device->xattrs[name] = value;
   device->read_only = entry.read_only;
   device->created_ns = wall_ns;
   device->origin = source->id;

@@ -114,6 +114,20 @@ Result<> Pool::ask_aging() {
   return {};
 }
 
+Result<> Pool::ask_defrag(DeviceId device) {
+  LAMINA_TRY(state_->writable());
+  std::vector<DeviceId> devices;
+  for (const DeviceInfo& info : list())
+    if (device == DeviceId::none || device == info.id) devices.push_back(info.id);
+  if (device != DeviceId::none && devices.empty()) return fail(Code::not_found);
+  state_->start_defragmenting(std::move(devices));
+  return {};
+}
+
+void Pool::stop_defrag() {
+  state_->defragmenter.stop();
+}
+
 void Pool::on_changed(std::function<void(DeviceId)> changed) {
   state_->changed = std::move(changed);
 }

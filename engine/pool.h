@@ -47,6 +47,7 @@ struct DeviceInfo {
   Attributes attributes;
   uint64_t created_ns = 0;
   bool read_only = false;
+  std::string pin;                   // the blob that it is pinned to; empty: none
   DeviceId origin = DeviceId::none;  // what it was forked from
   std::string origin_name;           // empty where that is removed or there is none
   bool shares = false;               // some of its data may be another device's as well
@@ -112,6 +113,16 @@ struct WalkStatus {
   uint64_t taken_ns = 0, extents = 0, passes = 0;  // of the newest complete one
 };
 
+// Bringing devices into order.
+struct DefragStatus {
+  uint64_t asked = 0, answered = 0;                // Pool::ask_defrag()
+  std::string device;                              // that is being looked at; empty: none
+  uint64_t done_bytes = 0, all_bytes = 0;          // of what was asked for: looked at, mapped
+  uint64_t moved_bytes = 0;                        // since open
+  uint64_t extents_before = 0, extents_after = 0;  // of those devices, at both ends
+  std::string ended;  // how the newest one did: "done", or why it was early; empty: not yet
+};
+
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
@@ -147,6 +158,7 @@ struct PoolStatus {
   uint64_t evacuated_bytes = 0;  // of what was moved, what went out of blobs that are leaving
   EvacuationStatus evacuation;
   std::string members_refused;  // why the newest change of members was refused or failed; empty
+  DefragStatus defrag;
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -169,6 +181,34 @@ struct MappedRange {
   BlobId blob = BlobId::none;  // data
   Address address{};           // data: of the first block
   uint64_t stored_blocks = 0;  // data: what it takes on the medium, its part of what is compressed
+};
+
+// What lies in a block of a disk, and whose it is.
+struct MediumPlace {
+  std::string blob;
+  uint64_t offset = 0;  // of the block, bytes from the beginning of the blob
+  // "superblock", "checkpoint slot", "outside of segments", "free", "segment header", "checksums",
+  // "frame index", "summary", "record", "node", "checkpoint tables", "data", "garbage", "unused"
+  std::string what;
+  // Of what lies in a segment that is not free.
+  uint32_t segment = 0;
+  Generation generation = Generation::none;
+  std::string segment_class;  // "log", "nodes", "moved", "frames"
+  uint32_t block = 0;         // in the segment
+  // Of frames: the first and the number of those that the block has a part of.
+  uint32_t frame = 0, frames = 0;
+  // Of a node.
+  NodeId node = NodeId::none;
+  uint32_t level = 0;
+  struct User {
+    DeviceId device = DeviceId::none;
+    std::string name;        // empty: removed while open
+    bool read_only = false;  // as snapshots are
+    BlockRange range;    // of data, what of the device lies there; of a node, what it answers for
+    bool alias = false;  // shared by a copy
+  };
+  std::vector<User> users;
+  bool more_users = false;  // than are listed
 };
 
 class PoolState;  // the parts; engine/pool_state.h
@@ -222,6 +262,9 @@ class Pool {
   std::vector<std::string> list_xattrs(DeviceId id);
   Task<Result<>> set_xattr(DeviceId id, std::string name, std::string value, bool create,
                            bool replace);
+  // The device's data is to lie in that blob's tier: engine/space/pins.h. Empty: anywhere. It is
+  // brought there in the background. Errors: not_found; invalid, no blob has that name.
+  Task<Result<>> pin(DeviceId id, std::string blob);
   Task<Result<>> remove_xattr(DeviceId id, std::string name);
   Attributes root_attributes();
   Task<Result<>> set_root_attributes(Attributes attributes);
@@ -250,6 +293,9 @@ class Pool {
   Task<Result<>> reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep_size);
   // From `begin` on, in order, gaps as holes, up to the end of the device; at most `limit`.
   Task<Result<std::vector<MappedRange>>> map(DeviceId id, DeviceBlock begin, size_t limit);
+  // What lies in the block of that blob that has byte `offset` of it, as of now: merges, and walks
+  // the maps. Errors: those of engine/reverse_map.h.
+  Task<Result<MediumPlace>> reverse(std::string blob, uint64_t offset);
   // The first data (hole) at or past `offset`; the size where there is no hole before it;
   // not_found where there is no data past it.
   Task<Result<uint64_t>> seek(DeviceId id, uint64_t offset, bool data);
@@ -268,6 +314,14 @@ class Pool {
   // written before, when status().aging_answered has come to what .aging_asked is now. Errors:
   // unsupported, there is one tier only.
   Result<> ask_aging();
+
+  // The extents of a device, of all where it is none, are brought into order in the background:
+  // what lies in many places comes to lie in few, in the tier where it is, and what is shared once
+  // for all who share it. It has been, as far as there was room, or was stopped, when
+  // status().defrag.answered has come to what .asked is now. Errors: not_found.
+  Result<> ask_defrag(DeviceId device);
+  // What was asked for ends after the batch under way; what has been moved stays moved.
+  void stop_defrag();
 
   // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
   // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/pool_state.h"
+#include "engine/reverse_map.h"
 
 namespace lamina {
 namespace {
@@ -57,6 +58,10 @@ Task<Result<std::vector<MappedRange>>> Pool::map(DeviceId id, DeviceBlock begin,
   if (at < range.end && resolved->extents.size() < limit)
     out.push_back({{at, range.end}, RangeState::hole, BlobId::none, {}});
   co_return out;
+}
+
+Task<Result<MediumPlace>> Pool::reverse(std::string blob, uint64_t offset) {
+  return reverse_map(*state_, std::move(blob), offset);
 }
 
 Task<Result<uint64_t>> Pool::seek(DeviceId id, uint64_t offset, bool data) {

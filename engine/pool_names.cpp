@@ -32,6 +32,7 @@ DeviceInfo info_of(const Devices& devices, const Device& d, uint64_t now_ns) {
   info.attributes = d.attributes;
   info.created_ns = d.created_ns;
   info.read_only = d.read_only;
+  if (const auto pin = d.xattrs.find(tier_attribute); pin != d.xattrs.end()) info.pin = pin->second;
   info.origin = d.origin;
   info.shares = d.last_share > 0;
   if (const DevicePtr origin = devices.find(d.origin)) info.origin_name = origin->name;
@@ -284,7 +285,8 @@ std::vector<std::string> Pool::list_xattrs(DeviceId id) {
   std::vector<std::string> names;
   Lock order(s.log.order());
   if (const auto* xattrs = s.devices.xattrs_of(id))
-    for (const auto& [name, value] : *xattrs) names.push_back(name);
+    for (const auto& [name, value] : *xattrs)
+      if (name != tier_attribute) names.push_back(name);
   return names;
 }
 
@@ -323,6 +325,23 @@ Task<Result<>> Pool::set_xattr(DeviceId id, std::string name, std::string value,
     entry.length = {blocks};
     return one(std::move(entry), value);
   });
+}
+
+Task<Result<>> Pool::pin(DeviceId id, std::string blob) {
+  PoolState& s = *state_;
+  const Blobs members = s.blobs();
+  const bool known = std::ranges::any_of(
+      members, [&](const auto& one) { return one->superblock().blob_name == blob; });
+  if (!blob.empty() && !known)
+    co_return fail(Code::invalid, "no blob of the pool is called \"" + blob + "\"");
+  Result<> set;
+  if (blob.empty())
+    set = co_await remove_xattr(id, std::string(tier_attribute));
+  else
+    set = co_await set_xattr(id, std::string(tier_attribute), blob, false, false);
+  if (!set && blob.empty() && set.error().code == Code::not_found && info(id)) set = Result<>{};
+  if (set) s.start_following_pins();
+  co_return set;
 }
 
 Task<Result<>> Pool::remove_xattr(DeviceId id, std::string name) {

@@ -27,7 +27,9 @@ PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity&
       checkpointer(*this),
       walker(*this),
       reclaimer(*this),
-      members(*this) {
+      members(*this),
+      defragmenter(*this),
+      pin_mover(*this) {
   log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };
   log.merge = [this] { return checkpointer.run(); };
   log.on_record = [this](uint64_t bytes, uint64_t entries) {

@@ -6,7 +6,8 @@
 //   2. ThinMap::mutex_, RangeLocks::mutex_
 //   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
 //      Reclaimer::mutex_
-//   4. Walker::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's shards
+//   4. Walker::mutex_, Defragmenter::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
+//   shards
 #pragma once
 
 #include <atomic>
@@ -25,7 +26,9 @@
 #include "engine/members.h"
 #include "engine/node_writer.h"
 #include "engine/pool.h"
+#include "engine/space/defragmenter.h"
 #include "engine/space/fullness.h"
+#include "engine/space/pin_mover.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
 #include "engine/space/summary_cache.h"
@@ -171,6 +174,10 @@ class PoolState final : public BlockSource {
   void start_aging_all();
   // What is on a blob that is leaving goes elsewhere.
   void start_emptying();
+  // A pin has changed: what lies elsewhere is brought where it says.
+  void start_following_pins();
+  // Those devices are brought into order; Pool::ask_defrag() says how one hears of the end.
+  void start_defragmenting(std::vector<DeviceId> wanted);
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
   Task<Result<>> count_figures();
@@ -205,6 +212,8 @@ class PoolState final : public BlockSource {
   Walker walker;
   Reclaimer reclaimer;
   Members members;
+  Defragmenter defragmenter;
+  PinMover pin_mover;
   FullnessWatch fullness;
   SummaryCache summaries;
   WrittenTimes written_times;    // of cuts
@@ -237,6 +246,8 @@ class PoolState final : public BlockSource {
   Task<void> show_space();
   Task<void> answer_figures();
   Task<void> answer_aging();
+  Task<void> answer_defragmenting();
+  Task<void> follow_pins();
   Task<void> watch_idle();
   Task<void> empty_leaving();
   Task<void> sleep_unless_closing(uint64_t duration_ns);
@@ -251,6 +262,7 @@ class PoolState final : public BlockSource {
   bool aging_started_ GUARDED_BY(background_mutex_) = false;
   bool watching_started_ GUARDED_BY(background_mutex_) = false;
   bool emptying_started_ GUARDED_BY(background_mutex_) = false;
+  bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex policies_mutex_;

@@ -96,6 +96,8 @@ PoolStatus Pool::status() {
   status.members_refused = s.members.refused();
   status.aging_asked = s.aging_asked;
   status.aging_answered = s.aging_answered;
+  status.defrag = s.defragmenter.status();
+  status.defrag.moved_bytes = moved.defragmented;
   status.emptied_segments = moved.victims;
   status.gained_bytes = moved.gained * s.space.segment_blocks() * block_size;
   status.data_bytes = s.checkpointer.used_blocks() * block_size;

@@ -6,12 +6,17 @@
 //                 exclusive_age: seconds since exclusive and shared were counted
 //                 map@OFFSET: where the ranges from that byte on live, JSON in pieces
 //   device, set   read_only
+//                 tier = BLOB: its data is to lie in the tier of that; auto: anywhere; also got
 //                 snapshot snapshot_read_only clone = NAME: makes it; durable when it returns
 //                 rollback rollback_force = NAME: becomes as that is
-//   root, set     checkpoint sync
+//                 defrag = 1: asks for its extents to be brought into order; the answer comes at
+//                 once, status says when they are, or how it ended
+//   root, get     for who may set: reverse@OFFSET@BLOB: what lies at that byte of the blob, and
+//   whose it is, JSON root, set     checkpoint sync
 //                 walk: asks for exclusive and shared of all devices to be counted anew; the answer
 //                 comes at once, status says when they are
 //                 age: asks for all data to age as far as the tiers have room; likewise
+//                 defrag = 1: of all devices; 0: what is asked for ends after the batch under way
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
 //                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
@@ -39,23 +44,18 @@ namespace {
 constexpr size_t ranges_per_answer = 512;
 // Ranges looked at in one step when counting tiers, before others are let through.
 constexpr size_t ranges_per_step = 1024;
-constexpr std::string_view map_prefix = "map@";
+constexpr std::string_view map_prefix = "map@", reverse_prefix = "reverse@";
 
-constexpr std::array<std::string_view, 13> root_actions{"checkpoint",
-                                                        "sync",
-                                                        "age",
-                                                        "walk",
-                                                        "grow",
-                                                        "blob_add",
-                                                        "blob_evacuate",
-                                                        "blob_keep",
-                                                        "blob_remove",
-                                                        "snapshot_all",
-                                                        "snapshot_all_read_only",
-                                                        "snapshot_some",
-                                                        "snapshot_some_read_only"};
-constexpr std::array<std::string_view, 6> device_actions{
-    "read_only", "snapshot", "snapshot_read_only", "clone", "rollback", "rollback_force"};
+constexpr std::array<std::string_view, 14> root_actions{"checkpoint",    "sync",
+                                                        "age",           "defrag",
+                                                        "walk",          "grow",
+                                                        "blob_add",      "blob_evacuate",
+                                                        "blob_keep",     "blob_remove",
+                                                        "snapshot_all",  "snapshot_all_read_only",
+                                                        "snapshot_some", "snapshot_some_read_only"};
+constexpr std::array<std::string_view, 8> device_actions{
+    "tier",  "read_only", "snapshot",       "snapshot_read_only",
+    "clone", "rollback",  "rollback_force", "defrag"};
 
 struct Getter {
   std::string_view key;
@@ -67,7 +67,7 @@ std::string of_share(const DeviceInfo& info, Value value) {
   return info.share ? std::to_string(value(*info.share)) : std::string();
 }
 
-constexpr std::array<Getter, 10> getters{{
+constexpr std::array<Getter, 11> getters{{
     {"id", [](const DeviceInfo& d) { return std::to_string(raw(d.id)); }},
     {"origin", [](const DeviceInfo& d) { return d.origin_name; }},
     {"created", [](const DeviceInfo& d) { return rfc3339(d.created_ns); }},
@@ -86,6 +86,7 @@ constexpr std::array<Getter, 10> getters{{
      }},
     {"reserved", [](const DeviceInfo& d) { return std::to_string(d.reserved_bytes); }},
     {"extents", [](const DeviceInfo& d) { return std::to_string(d.extents); }},
+    {"tier", [](const DeviceInfo& d) { return d.pin.empty() ? std::string("auto") : d.pin; }},
     {"read_only", [](const DeviceInfo& d) { return std::string(d.read_only ? "1" : "0"); }},
 }};
 
@@ -97,7 +98,8 @@ Result<bool> parse_switch(std::string_view value) {
 
 }  // namespace
 
-Task<Result<std::string>> FileSystem::get_control(Inode inode, std::string name) {
+Task<Result<std::string>> FileSystem::get_control(const Request& request, std::string name) {
+  const Inode inode = request.inode();
   const std::string key(control_key(name));
   const std::optional<DeviceId> device = inode_device(inode);
   if (device) {
@@ -109,6 +111,11 @@ Task<Result<std::string>> FileSystem::get_control(Inode inode, std::string name)
   if (inode != Inode::root) co_return fail(Code::invalid);
   if (key.empty() && name == control_name)
     co_return status_json(pool_.status(), features(), options_.process);
+  if (key.starts_with(reverse_prefix)) {
+    if (!may_control(request)) co_return fail(Code::not_permitted);  // it walks all maps
+    Task<Result<std::string>> searching = reverse_of(key.substr(reverse_prefix.size()));
+    co_return co_await searching;
+  }
   co_return fail(std::ranges::count(root_actions, key) != 0 ? Code::not_found : Code::invalid);
 }
 
@@ -192,6 +199,19 @@ Task<Result<std::string>> FileSystem::map_of(DeviceInfo info, std::string offset
   co_return map_json(*ranges, pool_.status().blobs, ranges->size() < ranges_per_answer);
 }
 
+// "OFFSET@BLOB".
+Task<Result<std::string>> FileSystem::reverse_of(std::string place) {
+  uint64_t offset = 0;
+  const char* const end = place.data() + place.size();
+  const std::from_chars_result parsed = std::from_chars(place.data(), end, offset);
+  if (parsed.ec != std::errc{} || parsed.ptr == end || *parsed.ptr != '@')
+    co_return fail(Code::invalid);
+  Task<Result<MediumPlace>> searching = pool_.reverse(std::string(parsed.ptr + 1, end), offset);
+  Result<MediumPlace> found = co_await searching;
+  if (!found) co_return forward_error(found);
+  co_return medium_place_json(*found);
+}
+
 // The kernel has checked that the caller may write the file. More is needed here: the owner of an
 // image may be a guest's user.
 bool FileSystem::may_control(const Request& request) const {
@@ -226,6 +246,15 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
     Task<Result<>> setting = pool_.set_read_only(device, *on);
     co_return co_await setting;
   }
+  if (key == "tier") {
+    Task<Result<>> pinning = pool_.pin(device, value == "auto" ? std::string() : value);
+    co_return co_await pinning;
+  }
+  if (key == "defrag") {
+    const Result<bool> on = parse_switch(value);
+    if (!on || !*on) co_return fail(Code::invalid);
+    co_return pool_.ask_defrag(device);
+  }
   if (key.starts_with("rollback")) {
     LAMINA_CO_TRY(check_device_name(value));
     const Result<DeviceInfo> source = pool_.find(value);
@@ -259,10 +288,15 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
     co_return co_await changing;
   }
   const Result<bool> on = parse_switch(value);
+  if (on && !*on && key == "defrag") {
+    pool_.stop_defrag();
+    co_return Result<>{};
+  }
   if (!on || !*on) co_return fail(Code::invalid);
   // Not waited for: the kernel keeps the root directory locked meanwhile.
   if (key == "walk") co_return pool_.ask_shares();
   if (key == "age") co_return pool_.ask_aging();
+  if (key == "defrag") co_return pool_.ask_defrag(DeviceId::none);
   Task<Result<>> doing = key == "sync" ? pool_.sync() : pool_.checkpoint();
   co_return co_await doing;
 }

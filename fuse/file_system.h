@@ -93,7 +93,7 @@ class FileSystem {
   Task<void> set_xattr(Request& request);
   Task<void> remove_xattr(Request& request);
   // control.cpp: user.lamina and user.lamina.*
-  Task<Result<std::string>> get_control(Inode inode, std::string key);
+  Task<Result<std::string>> get_control(const Request& request, std::string key);
   Task<Result<>> set_control(const Request& request, std::string key, std::string value);
   bool may_control(const Request& request) const;
   bool may_change_members(const Request& request) const;
@@ -110,6 +110,7 @@ class FileSystem {
   };
   Task<Result<Placement>> placement_of(DeviceInfo info, const std::vector<BlobStatus>& blobs);
   Task<Result<std::string>> tiers_of(DeviceInfo info);
+  Task<Result<std::string>> reverse_of(std::string place);
   Task<Result<std::string>> map_of(DeviceInfo info, std::string offset);
   // virtual_files.cpp
   std::string generate(Inode inode) const;

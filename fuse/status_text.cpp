@@ -113,6 +113,18 @@ Json walk_json(const WalkStatus& walk) {
           {"extents", walk.extents},   {"passes", walk.passes}};
 }
 
+Json defrag_json(const DefragStatus& defrag) {
+  return {{"asked", defrag.asked},
+          {"answered", defrag.answered},
+          {"device", defrag.device.empty() ? Json() : Json(defrag.device)},
+          {"done_bytes", defrag.done_bytes},
+          {"all_bytes", defrag.all_bytes},
+          {"moved_bytes", defrag.moved_bytes},
+          {"extents_before", defrag.extents_before},
+          {"extents_after", defrag.extents_after},
+          {"ended", defrag.ended.empty() ? Json() : Json(defrag.ended)}};
+}
+
 // null: nothing was written by users.
 Json amplification(const PoolStatus& status) {
   if (status.written_user == 0) return nullptr;
@@ -225,6 +237,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
         {"gained_bytes", status.gained_bytes}}},
       {"evacuation", evacuation_json(status.evacuation)},
       {"members_refused", status.members_refused},
+      {"defrag", defrag_json(status.defrag)},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
@@ -262,12 +275,13 @@ std::string metrics_text(const PoolStatus& status) {
   for (size_t i = 0; i < cause_count; ++i)
     m.labelled("written_bytes_total", "cause", cause_names[i], status.written[i]);
   m.one("discarded_bytes_total", "counter", "Discarded, on disks", status.discarded);
-  m.one("moved_bytes_total", "counter", "Moved by cleaning, aging and evacuation",
-        status.moved_bytes);
+  m.one("moved_bytes_total", "counter", "Moved by the mover, all policies", status.moved_bytes);
   m.one("aged_bytes_total", "counter", "Of what was moved, what went to another tier",
         status.aged_bytes);
   m.one("evacuated_bytes_total", "counter",
         "Of what was moved, what went out of blobs that are leaving", status.evacuated_bytes);
+  m.one("defragmented_bytes_total", "counter", "Of what was moved, what was brought into order",
+        status.defrag.moved_bytes);
   m.one("gained_bytes_total", "counter", "Space that cleaning has made free, less what it filled",
         status.gained_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);
@@ -317,6 +331,7 @@ std::string device_json(const DeviceInfo& info, uint64_t stored) {
       {"origin", info.origin_name},
       {"created", rfc3339(info.created_ns)},
       {"read_only", info.read_only},
+      {"tier", info.pin.empty() ? "auto" : info.pin},
   };
   return dump(json);
 }
@@ -334,6 +349,28 @@ std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<B
   }
   Json json = {{"ranges", std::move(list)}, {"next", nullptr}};
   if (!complete && !ranges.empty()) json["next"] = ranges.back().range.end.byte_offset();
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string medium_place_json(const MediumPlace& place) {
+  Json users = Json::array();
+  for (const MediumPlace::User& user : place.users)
+    users.push_back({{"device", user.name},
+                     {"id", raw(user.device)},
+                     {"read_only", user.read_only},
+                     {"begin", user.range.begin.byte_offset()},
+                     {"length", user.range.length().bytes()},
+                     {"alias", user.alias}});
+  Json json = {{"blob", place.blob},        {"offset", place.offset},  {"what", place.what},
+               {"segment", nullptr},        {"frame", nullptr},        {"node", nullptr},
+               {"users", std::move(users)}, {"more", place.more_users}};
+  if (place.generation != Generation::none)
+    json["segment"] = {{"index", place.segment},
+                       {"generation", raw(place.generation)},
+                       {"class", place.segment_class},
+                       {"block", place.block}};
+  if (place.frames > 0) json["frame"] = {{"first", place.frame}, {"count", place.frames}};
+  if (place.node != NodeId::none) json["node"] = {{"id", raw(place.node)}, {"level", place.level}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -24,6 +24,9 @@ std::string device_json(const DeviceInfo& info, uint64_t stored);
 // end.
 std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<BlobStatus>& blobs,
                      bool complete);
+// {blob, offset, what, segment, frame, node, users: [{device, id, read_only, begin, length,
+// alias}], more}.
+std::string medium_place_json(const MediumPlace& place);
 std::string rfc3339(uint64_t ns_since_1970);
 std::string uuid_text(const Uuid& uuid);
 

@@ -47,7 +47,7 @@ Task<void> FileSystem::get_xattr(Request& request) {
   if (!ok) co_return request.fail(EINVAL);
   const uint32_t asked = in->size;
   if (is_control_name(name)) {
-    Task<Result<std::string>> getting = get_control(request.inode(), name);
+    Task<Result<std::string>> getting = get_control(request, name);
     const Result<std::string> value = co_await getting;
     if (!value) co_return request.fail(xattr_errno(value.error().code));
     co_return answer_sized(request, *value, asked);

@@ -16,7 +16,6 @@ namespace lamina {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::chrono::milliseconds first_look{20}, between_looks{500};
 
 struct AgeOptions {
   std::string mount;
@@ -55,8 +54,8 @@ Result<ExitCode> age(const AgeOptions& options) {
   const uint64_t all = number(*before, "data_bytes");
   Progress progress;
   const auto aged = [&] { return number(*now, "aged_bytes") - number(*before, "aged_bytes"); };
-  for (auto wait = first_look; number(*now, "aging_answered") < wanted;
-       wait = std::min(2 * wait, between_looks)) {
+  for (auto wait = first_poll; number(*now, "aging_answered") < wanted;
+       wait = std::min(2 * wait, between_polls)) {
     progress.tell("aging, bytes", std::min(aged(), all), all);
     std::this_thread::sleep_for(wait);
     now = mover_status(mount->mount);

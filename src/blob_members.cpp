@@ -17,7 +17,6 @@ namespace lamina {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::chrono::milliseconds first_look{20}, between_looks{100};
 
 struct MemberOptions {
   std::string pool, blob;
@@ -99,7 +98,7 @@ Result<ExitCode> keep(const LaminaPath& mount, const MemberOptions& options) {
 Result<uint64_t> wait_until_empty(const LaminaPath& mount, const MemberOptions& options,
                                   uint64_t moved_before, uint64_t all) {
   Progress progress;
-  for (auto wait = first_look;; wait = std::min(2 * wait, between_looks)) {
+  for (auto wait = first_poll;; wait = std::min(2 * wait, between_polls)) {
     const auto now = read_status(mount.mount);
     if (!now) return std::unexpected(now.error());
     const Json evacuation = now->value("evacuation", Json());

@@ -27,6 +27,7 @@ void add_attach(CommandLine& line);
 void add_detach(CommandLine& line);
 void add_blob(CommandLine& line);
 void add_age(CommandLine& line);
+void add_defrag(CommandLine& line);
 void add_check(CommandLine& line);
 void add_inspect(CommandLine& line);
 

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   lamina::add_detach(line);
   lamina::add_blob(line);
   lamina::add_age(line);
+  lamina::add_defrag(line);
   lamina::add_check(line);
   lamina::add_inspect(line);
   return line.run(argc, argv);

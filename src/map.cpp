@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// lamina map: where the ranges of a device live.
+// lamina map: where the ranges of a device live; and, the other way round, whose a place is.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
 #include "config/quantity.h"
 #include "lamina_path.h"
+#include "map_reverse.h"
 #include "text_table.h"
 
 namespace lamina {
@@ -82,15 +83,27 @@ Result<ExitCode> print_map(const std::string& typed, bool json) {
 
 void add_map(CommandLine& line) {
   struct Options {
-    std::string device;
-    bool json = false;
+    std::string device, offset;
+    bool reverse = false, json = false;
   };
   const auto options = std::make_shared<Options>();
-  line.command("map", "List the ranges of a device: data, zero, hole, reserved or lost")
-      .word("DEVICE", options->device, "MOUNT/NAME")
+  line.command(
+          "map",
+          "List the ranges of a device: data, zero, hole, reserved or lost; or say whose data a "
+          "place on a disk of a mounted pool is")
+      .word("DEVICE", options->device, "MOUNT/NAME; with --reverse a disk or file of the pool")
+      .optional_word("OFFSET", options->offset,
+                     "With --reverse: bytes from the beginning of the blob on it")
+      .flag("--reverse", options->reverse, "Say what lies at OFFSET of the disk, and whose it is")
       .json(options->json)
-      .example("lamina map /mnt/pool/vm1")
-      .action([options] { return print_map(options->device, options->json); });
+      .example("lamina map /mnt/pool/vm1\n  lamina map --reverse /dev/sdb1 123456789")
+      .action([options]() -> Result<ExitCode> {
+        if (options->reverse && !options->offset.empty())
+          return print_reverse_map(options->device, options->offset, options->json);
+        if (options->reverse || !options->offset.empty())
+          return fail(Code::invalid, "--reverse and OFFSET belong together");
+        return print_map(options->device, options->json);
+      });
 }
 
 }  // namespace lamina

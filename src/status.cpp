@@ -88,7 +88,7 @@ void print_for_people(const Json& status) {
                 size_at(*leaving, "left_bytes").c_str(), text_at(*leaving, "left_segments").c_str(),
                 why.empty() ? "" : (": " + why).c_str());
   }
-  for (const char* key : {"mover", "walk", "kernel", "process"})
+  for (const char* key : {"mover", "defrag", "walk", "kernel", "process"})
     if (status.contains(key)) std::printf("%-9s %s\n", key, joined(status[key]).c_str());
   if (status.contains("blobs")) std::printf("\n%s", blob_table(*status.find("blobs")).c_str());
 }

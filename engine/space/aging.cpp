@@ -9,6 +9,13 @@ namespace {
 
 constexpr uint64_t read_part = 4;  // of its live blocks, read since: it gets a second chance
 
+// Blocks, and facts, which stay where something pinned does.
+uint64_t may_age(const Segment& s, const AgingNeed& need) {
+  const auto live = static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks));
+  if (s.pinned > 0 && !need.past_pins) return live - std::min(live, s.pinned);
+  return live + static_cast<uint64_t>(std::max<int64_t>(0, s.homes));
+}
+
 }  // namespace
 
 // A segment of the log is settled by its newest entry; what was moved has kept its numbers.
@@ -25,7 +32,7 @@ bool read_again(const Segment& segment) {
 std::set<Generation> choose_oldest(const std::vector<Segment>& candidates, const AgingNeed& need) {
   std::vector<const Segment*> oldest;
   for (const Segment& s : candidates)
-    if (s.live_blocks > 0 || s.homes > 0) oldest.push_back(&s);  // the dead: the walk sees to it
+    if (may_age(s, need) > 0) oldest.push_back(&s);  // the dead: the walk sees to it
   std::stable_sort(oldest.begin(), oldest.end(), [](const Segment* a, const Segment* b) {
     return std::pair(read_again(*a), age_of(*a)) < std::pair(read_again(*b), age_of(*b));
   });
@@ -34,8 +41,7 @@ std::set<Generation> choose_oldest(const std::vector<Segment>& candidates, const
   for (const Segment* s : oldest) {
     const bool idle = age_of(*s) <= need.idle_before && !read_again(*s);
     if (!idle && chosen >= need.over) continue;
-    const auto blocks = static_cast<uint64_t>(std::max<int64_t>(0, s->live_blocks) +
-                                              std::max<int64_t>(0, s->homes));
+    const uint64_t blocks = may_age(*s, need);
     if (need.room == 0 || (!victims.empty() && chosen + blocks > need.room)) break;
     chosen += blocks;
     victims.insert(s->name.generation);

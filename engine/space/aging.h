@@ -17,6 +17,7 @@ struct AgingNeed {
   uint64_t over = 0;         // live blocks that are more than the tier is to hold
   Sequence idle_before = 0;  // whatever is not newer than this is to go, however much room there is
   uint64_t room = 0;         // blocks that the next tier may take; one segment is tried with any
+  bool past_pins = false;    // pinned data ages as any other (D9)
 };
 
 // How old the newest data in it may be.
@@ -24,6 +25,7 @@ Sequence age_of(const Segment& segment);
 // Whether so much of it has been read lately that it had better stay.
 bool read_again(const Segment& segment);
 
+// The data of pinned devices stays, and a segment that has nothing else is not chosen.
 // The oldest first, until `over` are gone, and all that is idle, as far as there is room.
 std::set<Generation> choose_oldest(const std::vector<Segment>& candidates, const AgingNeed& need);
 

@@ -129,7 +129,14 @@ MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
   const uint64_t free = space.available(Claim::user, tier) * space.segment_blocks(tier);
   need.room =
       std::min(room_in(pool, to, asked), std::clamp(free / 2, least_batch_blocks, batch_blocks));
-  return {MovePolicy::aging, tier, to, choose_oldest(rows, need), space.available(Claim::user, to)};
+  MovePlan plan{MovePolicy::aging, tier, to, choose_oldest(rows, need),
+                space.available(Claim::user, to)};
+  // D9: a pin is a preference, and nobody is refused for it.
+  if (plan.empty() && space.available(Claim::user, tier) < space.low_mark(tier)) {
+    need.past_pins = plan.past_pins = true;
+    plan.victims = choose_oldest(rows, need);
+  }
+  return plan;
 }
 
 }  // namespace
@@ -149,6 +156,10 @@ const char* policy_name(MovePolicy policy) {
       return "aging";
     case MovePolicy::evacuation:
       return "evacuation";
+    case MovePolicy::defragmentation:
+      return "defragmentation";
+    case MovePolicy::pinning:
+      return "pinning";
   }
   return "unknown";
 }

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the mover is to do next: which segments are to be emptied, and in which tier their data is
-// to lie. Each policy is a pure choice over rows of segments: cleaning.h, aging.h. Evacuation, of a
-// blob that is leaving, is aging of all that is in it: to other blobs of its tier, or the next that
-// has room.
-// Thread-safety: plan_moves() from any thread; a plan is a plain value.
+// What the mover is to do next: which segments are to be emptied, or what of them is to be taken
+// out, and in which tier their data is to lie. Each policy is a pure choice: over rows of segments,
+// cleaning.h and aging.h; over the extents of a device, scattered_runs.h. Evacuation, of a blob
+// that is leaving, is aging of all that is in it: to other blobs of its tier, or the next that has
+// room. Thread-safety: plan_moves() from any thread; a plan is a plain value.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <vector>
 
+#include "engine/space/moved_parts.h"
 #include "engine/space/space.h"
 
 namespace lamina {
 
 class PoolState;
 
-enum class MovePolicy : uint8_t { cleaning, aging, evacuation };
+enum class MovePolicy : uint8_t { cleaning, aging, evacuation, defragmentation, pinning };
 const char* policy_name(MovePolicy policy);
 
 struct MovePlan {
@@ -25,6 +27,9 @@ struct MovePlan {
   size_t from = 0, to = 0;  // tiers
   std::set<Generation> victims;
   uint64_t targets = 0;  // segments that may be filled
+  // What of the victims is moved; null: everything.
+  std::shared_ptr<const MovedParts> parts = nullptr;
+  bool past_pins = false;  // what is pinned ages too
   bool empty() const { return victims.empty(); }
   // Who asks for the segments that are filled: what stays in its tier is the mover's own work.
   Claim claim() const { return gains_in_place() ? Claim::mover : Claim::user; }

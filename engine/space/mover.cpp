@@ -2,11 +2,14 @@
 #include "engine/space/mover.h"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
 
+#include "blobs/frame.h"
+#include "engine/frame_reader.h"
 #include "engine/maps/leaf_changes.h"
 #include "engine/pool_state.h"
 #include "engine/space/cleaning.h"
@@ -19,6 +22,7 @@ namespace {
 constexpr uint64_t longest_rest_ns = 50'000'000;
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
 constexpr uint64_t window_bytes = 16 * mib;  // of pieces that are read by themselves
+constexpr size_t window_frames = 512;        // decompressed for them: 64 MiB
 constexpr int64_t alias_entries = 2;         // so much of a summary one statement may take
 // Until victims are tried again whose aliases did not fit what the mover may take.
 constexpr uint64_t postponed_checkpoints = 8;
@@ -52,7 +56,9 @@ bool Mover::fits_memory(size_t victims, size_t tier) const {
 
 // What is sorted together.
 std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan) const {
-  if (plan.policy == MovePolicy::aging) return {plan.victims};
+  // Else all of it is sorted together.
+  const bool apart = plan.policy == MovePolicy::cleaning || plan.policy == MovePolicy::evacuation;
+  if (!apart) return {plan.victims};
   std::vector<std::set<Generation>> groups;
   for (const Generation victim : plan.victims) {
     if (groups.empty() || !fits_memory(groups.back().size() + 1, plan.from)) groups.emplace_back();
@@ -112,6 +118,25 @@ std::optional<Mover::Batch> Mover::batch(const MovePlan& plan, const WalkResult&
   return batch;
 }
 
+std::optional<Mover::Batch> Mover::batch_of_parts(const MovePlan& plan,
+                                                  const WalkResult& walked) const {
+  CleaningBatch counted(layout(plan.to));
+  Segment all;
+  all.live_blocks = static_cast<int64_t>(plan.parts->blocks());
+  for (const Referrer& referrer : walked.referrers)
+    if (referrer.extent.alias) all.homes += alias_entries;
+  counted.add(all);
+  Batch batch;
+  batch.plan = plan;
+  if (counted.targets() > plan.targets) return std::nullopt;
+  while (batch.targets.size() < counted.targets()) {
+    auto permit = pool_.space.permit(plan.claim(), plan.to);
+    if (!permit) return std::nullopt;  // somebody above was faster
+    batch.targets.push_back(std::move(*permit));
+  }
+  return batch;
+}
+
 bool Mover::pays(const Batch& batch, const WalkResult& walked) const {
   if (pool_.space.available(Claim::user, batch.plan.from) == 0) return true;
   uint64_t leaves = 0;
@@ -137,8 +162,9 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
     co_return uint64_t{0};
   }
   pending.targets = std::move(*filled);
-  targets_ = pending.targets.size();
+  filled_ = pending.targets;
   pending.victims = std::move(batch.plan.victims);
+  pending.whole = batch.plan.parts == nullptr;
   for (const Referrer& referrer : referrers)  // they come leaf by leaf
     if (pending.leaves.empty() || pending.leaves.back().leaf != referrer.leaf)
       pending.leaves.push_back({referrer.leaf, referrer.map});
@@ -151,11 +177,8 @@ Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
                                                   const MovePlan& plan, MovedWriter& writer,
                                                   Relocations& moved) {
   MovedAliases aliases;
-  for (const std::set<Generation>& group : groups(plan)) {
-    const auto payload =
-        fits_memory(group.size(), plan.from) ? Victim::Payload::now : Victim::Payload::later;
-    LAMINA_CO_TRY(co_await move_group(image, referrers, group, payload, writer, moved, aliases));
-  }
+  for (const std::set<Generation>& group : groups(plan))
+    LAMINA_CO_TRY(co_await move_group(image, referrers, group, plan, writer, moved, aliases));
   moved.sort();
   LAMINA_CO_TRY(co_await aliases.restate(writer, moved));
   co_return co_await writer.finish();
@@ -167,6 +190,21 @@ Task<void> Mover::rest(uint64_t worked_ns) const {
   const uint64_t free = std::min(pool_.space.available(Claim::user), low_mark_);
   const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / low_mark_};
   if (sleep.duration_ns > 0) co_await sleep;
+}
+
+// The parts were live in the image that they were chosen by, so the referrers need not be asked.
+Result<> Mover::add_parts(const Victim& victim, const MovedParts& parts, Moves& moves) {
+  for (const MovedParts::Part& part : parts.of(victim.generation())) {
+    auto covered = victim.pieces(part.from.block, part.from.block + part.blocks);
+    if (!covered) return forward_error(covered);
+    for (MovedPiece& piece : *covered) {
+      if (victim.has_payload() && !victim.matches(piece, victim.payload(piece)))
+        return fail(Code::io, "a block does not match its checksum");
+      piece.order = part.order + (piece.from.block - part.from.block);
+      moves.pieces.push_back(piece);
+    }
+  }
+  return {};
 }
 
 // What the referrers keep in one victim: each block once, and each statement of a fact.
@@ -219,8 +257,10 @@ void Mover::leave(Generation victim, const std::string& why) {
 }
 
 Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
-                                 const std::set<Generation>& group, Victim::Payload payload,
+                                 const std::set<Generation>& group, const MovePlan& plan,
                                  MovedWriter& writer, Relocations& moved, MovedAliases& aliases) {
+  const auto payload =
+      fits_memory(group.size(), plan.from) ? Victim::Payload::now : Victim::Payload::later;
   std::map<Generation, std::vector<const Referrer*>> by_victim;
   for (const Referrer& referrer : referrers) {
     const Extent& extent = referrer.extent;
@@ -242,13 +282,15 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
       known = co_await aliases.find(pool_, image, **victim, by_victim[generation]);
     else
       known = forward_error(victim);
-    if (known) known = add_moves(image, **victim, by_victim[generation], moves);
+    if (known)
+      known = plan.parts ? add_parts(**victim, *plan.parts, moves)
+                         : add_moves(image, **victim, by_victim[generation], moves);
     if (!known) {
       leave(generation, known.error().message);
       continue;
     }
     (*victim)->forget_pieces();
-    aliases.give_up_homes(generation);
+    if (!plan.parts) aliases.give_up_homes(generation);
     victims.emplace(generation, std::move(*victim));
   }
   LAMINA_CO_TRY(co_await copy_pieces(std::move(moves.pieces), victims, writer, moved));
@@ -259,13 +301,22 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
 Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims& victims,
                                   MovedWriter& writer, Relocations& moved) {
   std::stable_sort(pieces.begin(), pieces.end(), [](const MovedPiece& a, const MovedPiece& b) {
-    return std::tie(a.map, a.begin, a.sequence) < std::tie(b.map, b.begin, b.sequence);
+    return std::tie(a.order, a.map, a.begin, a.sequence) <
+           std::tie(b.order, b.map, b.begin, b.sequence);
   });
   for (size_t begin = 0; begin < pieces.size();) {
     size_t end = begin;
     uint64_t bytes = 0;
-    while (end < pieces.size() && (end == begin || bytes < window_bytes))
-      bytes += uint64_t{pieces[end++].blocks} * block_size;
+    std::set<FrameReader::Name> frames;
+    while (end < pieces.size() &&
+           (end == begin || (bytes < window_bytes && frames.size() < window_frames))) {
+      const MovedPiece& piece = pieces[end++];
+      bytes += uint64_t{piece.blocks} * block_size;
+      if (!victims.at(piece.from.generation)->has_frames()) continue;
+      const uint32_t last = (piece.from.block + piece.blocks - 1) / frame_blocks;
+      for (uint32_t frame = piece.from.block / frame_blocks; frame <= last; ++frame)
+        frames.emplace(piece.from.generation, frame);
+    }
     LAMINA_CO_TRY(co_await copy_window(std::span(pieces).subspan(begin, end - begin), victims,
                                        writer, moved));
     begin = end;
@@ -273,40 +324,85 @@ Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims&
   co_return Result<>{};
 }
 
+// Pieces that were not in memory: their bytes one behind the other, and what holds those that are
+// compressed.
+struct Mover::Window {
+  Buffer bytes;
+  FrameReader frames;
+
+  // Of a piece in frames: its bytes to `into`, its checksums. False: something of it is damaged.
+  bool unpack(const MovedPiece& piece, std::span<std::byte> into, std::vector<uint32_t>& sums) {
+    sums.clear();
+    for (uint32_t i = 0; i < piece.blocks; ++i) {
+      const uint32_t block = piece.from.block + i, at = block % frame_blocks;
+      const Frame* frame = frames.frame(piece.from.generation, block / frame_blocks);
+      if (!frame || at >= frame->blocks() || !frame->good[at]) return false;
+      std::memcpy(into.data() + size_t{i} * block_size,
+                  frame->data.data() + size_t{at} * block_size, block_size);
+      sums.push_back(frame->checksums[at]);
+    }
+    return true;
+  }
+};
+
+Task<Result<>> Mover::read_window(std::span<const MovedPiece> pieces, const Victims& victims,
+                                  Window& window) {
+  const uint64_t begin = pool_.settings.background->now_ns();
+  const uint64_t used = pool_.counters.used_by_users();
+  uint64_t blocks = 0;
+  for (const MovedPiece& piece : pieces) blocks += piece.blocks;
+  window.bytes = Buffer(blocks * block_size);
+  IoBatch batch;
+  blocks = 0;
+  for (const MovedPiece& piece : pieces) {
+    const auto into = window.bytes.blocks(blocks, piece.blocks);
+    blocks += piece.blocks;
+    if (victims.at(piece.from.generation)->has_frames()) {
+      const uint32_t last = (piece.from.block + piece.blocks - 1) / frame_blocks;
+      for (uint32_t frame = piece.from.block / frame_blocks; frame <= last; ++frame)
+        window.frames.want(piece.from.generation, frame);
+      continue;
+    }
+    const auto at = pool_.space.locate(piece.from);
+    if (!at) co_return fail(Code::corrupt, "a segment that is being emptied is gone");
+    batch.read(at->blob->disk(), at->offset, into);
+  }
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  if (!window.frames.empty()) LAMINA_CO_TRY(co_await window.frames.read(pool_, false));
+  if (pool_.counters.used_by_users() != used)
+    co_await rest(pool_.settings.background->now_ns() - begin);
+  co_return Result<>{};
+}
+
 Task<Result<>> Mover::copy_window(std::span<const MovedPiece> pieces, const Victims& victims,
                                   MovedWriter& writer, Relocations& moved) {
   const bool in_memory = pieces.empty() || victims.at(pieces[0].from.generation)->has_payload();
-  Buffer window;
-  if (!in_memory) {
-    const uint64_t begin = pool_.settings.background->now_ns();
-    const uint64_t used = pool_.counters.used_by_users();
-    uint64_t blocks = 0;
-    for (const MovedPiece& piece : pieces) blocks += piece.blocks;
-    window = Buffer(blocks * block_size);
-    IoBatch batch;
-    blocks = 0;
-    for (const MovedPiece& piece : pieces) {
-      const auto at = pool_.space.locate(piece.from);
-      if (!at) co_return fail(Code::corrupt, "a segment that is being emptied is gone");
-      batch.read(at->blob->disk(), at->offset, window.blocks(blocks, piece.blocks));
-      blocks += piece.blocks;
-    }
-    co_await batch;
-    LAMINA_CO_TRY(batch.result());
-    if (pool_.counters.used_by_users() != used)
-      co_await rest(pool_.settings.background->now_ns() - begin);
-  }
+  Window window;
+  if (!in_memory) LAMINA_CO_TRY(co_await read_window(pieces, victims, window));
   uint64_t blocks = 0;
+  std::vector<uint32_t> unpacked;
   for (const MovedPiece& piece : pieces) {
     const Victim& victim = *victims.at(piece.from.generation);
-    const auto payload =
-        in_memory ? victim.payload(piece) : std::as_const(window).blocks(blocks, piece.blocks);
+    std::span<const std::byte> payload;
+    std::span<const uint32_t> sums;
+    bool matches = true;
+    if (in_memory) {
+      payload = victim.payload(piece);
+      sums = victim.checksums(piece);
+    } else {
+      const auto into = window.bytes.blocks(blocks, piece.blocks);
+      payload = into;
+      matches = !victim.has_frames() || window.unpack(piece, into, unpacked);
+      sums = victim.has_frames() ? unpacked : victim.checksums(piece);
+      matches = matches && (victim.has_frames() || victim.matches(piece, payload));
+    }
     blocks += piece.blocks;
-    if (!in_memory && !victim.matches(piece, payload)) {
+    if (!matches) {
       leave(piece.from.generation, "a block does not match its checksum");
       continue;
     }
-    auto placed = co_await writer.append_data(piece, payload, victim.checksums(piece));
+    auto placed = co_await writer.append_data(piece, payload, sums);
     if (!placed) co_return forward_error(placed);
     uint32_t done = 0;
     for (const MovedWriter::Placed& part : *placed) {

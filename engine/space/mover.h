@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The mover: copies what is live in a set of segments to segments of class moved, so that the set
-// is wholly dead at the next checkpoint. What it is to empty, and into which tier, is a policy's to
-// say (engine/space/move_plan.h).
+// is wholly dead at the next checkpoint; or a part of what is live in them, so that it lies in a
+// better place. What it is to move, and into which tier, is a policy's to say
+// (engine/space/move_plan.h).
 //
 // What must be durable before what:
 //   - victims are settled and lie wholly below the cut of the walked image, so the walk's list of
@@ -21,7 +22,7 @@
 // What cleaning empties is read whole, as much at a time as memory may hold, and sorted so far.
 // Aging sorts all of its batch, so that what was written at random comes to lie in order, and reads
 // it block by block in that order where it is more than memory may hold: its source is the faster
-// tier.
+// tier. So does defragmentation, in the order that its parts say.
 // Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written; or some
 // 120 bytes for each extent of what is sorted at once.
 #pragma once
@@ -68,12 +69,15 @@ class Mover {
   // D1: whether the leaves that refer to them cost little enough, or users have no space left.
   bool pays(const Batch& batch, const WalkResult& walked) const;
 
+  // The same of a plan that takes parts out: all of it, or nothing.
+  std::optional<Batch> batch_of_parts(const MovePlan& plan, const WalkResult& walked) const;
+
   // Copies what the referrers keep alive in the victims, each block once however many of them share
   // it, and hands the changed pointers to the next checkpoint. The result is bytes of payload
   // moved: none, where it took more than was counted on, and the victims are left for a while. A
   // victim that cannot be read, or whose payload does not match, is left where it is, marked stuck.
   Task<Result<uint64_t>> move(const Image& image, std::vector<Referrer> referrers, Batch batch);
-  uint64_t targets() const { return targets_; }  // segments that it has filled
+  const std::vector<Generation>& filled() const { return filled_; }
 
  private:
   // What is stated without payload, and the leaves that have it.
@@ -95,12 +99,16 @@ class Mover {
   std::vector<std::set<Generation>> groups(const MovePlan& plan) const;
   bool fits_memory(size_t victims, size_t tier) const;
   Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
-                            const std::set<Generation>& group, Victim::Payload payload,
+                            const std::set<Generation>& group, const MovePlan& plan,
                             MovedWriter& writer, Relocations& moved, MovedAliases& aliases);
+  static Result<> add_parts(const Victim& victim, const MovedParts& parts, Moves& moves);
   static Result<> add_moves(const Image& image, const Victim& victim,
                             std::span<const Referrer* const> referrers, Moves& moves);
   Task<Result<>> copy_pieces(std::vector<MovedPiece> pieces, const Victims& victims,
                              MovedWriter& writer, Relocations& moved);
+  struct Window;
+  Task<Result<>> read_window(std::span<const MovedPiece> pieces, const Victims& victims,
+                             Window& window);
   Task<Result<>> copy_window(std::span<const MovedPiece> pieces, const Victims& victims,
                              MovedWriter& writer, Relocations& moved);
   static Task<Result<>> state_facts(const std::vector<Fact>& facts, const Lineage& lineage,
@@ -112,7 +120,7 @@ class Mover {
   PoolState& pool_;
   const uint64_t low_mark_;   // of the first tier, when it began
   const size_t entry_bytes_;  // what a block takes of a summary at the most
-  uint64_t targets_ = 0;
+  std::vector<Generation> filled_;
 };
 
 }  // namespace lamina

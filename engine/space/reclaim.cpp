@@ -8,6 +8,7 @@
 #include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/mover.h"
+#include "engine/space/pins.h"
 #include "engine/space/walk.h"
 
 namespace lamina {
@@ -167,22 +168,22 @@ Task<Result<>> Reclaimer::measure(Wanted wanted) {
 }
 
 // Whoever calls it has made it busy.
-Task<Result<>> Reclaimer::take_round(Wanted wanted) {
+Task<Result<>> Reclaimer::take_round(Wanted wanted, PlannedMove* planned) {
   Result<> result;
   for (bool again = true; again;) {
     const Epoch epoch = pool_.identity.epoch;
-    result = co_await round(wanted);
+    result = co_await round(wanted, planned);
     again = !result && result.error().code == Code::io;
     if (!again) break;
     // Retired stays retired, and what was copied was not published: the next round goes on (A19);
     // at once, where somebody waits for what it tells.
     pool_.log.fail_with(result.error(), epoch);
     result = co_await pool_.log.wait_until_works();
-    again = result && wanted != Wanted::nothing;
+    again = result && (wanted != Wanted::nothing || planned);
   }
   pool_.look_at_space();
   Lock lock(mutex_);
-  busy_ = false;
+  busy_ = planned_ = false;
   ended_.wake_all();
   co_return result;
 }
@@ -203,6 +204,7 @@ Task<void> Reclaimer::be_busy() {
 }
 
 Task<Result<>> Reclaimer::age_all() {
+  LAMINA_CO_TRY(co_await pool_.pin_mover.settle());  // past their tiers would be too far
   do {
     // What was written lies below a cut, and what was moved is published.
     LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
@@ -229,6 +231,16 @@ Task<Result<>> Reclaimer::alone(std::function<Task<Result<>>()> work) {
   Lock lock(mutex_);
   busy_ = false;
   ended_.wake_all();
+  co_return result;
+}
+
+Task<Result<>> Reclaimer::move_planned(PlannedMove& move) {
+  co_await be_busy();
+  {
+    Lock lock(mutex_);
+    planned_ = true;
+  }
+  auto result = co_await take_round(Wanted::nothing, &move);
   co_return result;
 }
 
@@ -260,33 +272,54 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
   pool_.space.count_saved();
 }
 
-Task<Result<>> Reclaimer::round(Wanted wanted) {
+Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
   const bool may_move = pool_.checkpointer.watch_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
-  const std::vector<Segment> candidates = this->candidates(*image);
+  std::vector<Segment> candidates = this->candidates(*image);
   uint64_t hinted_dead = 0;
   for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   Mover mover(pool_, image->cut);
   MovePlan plan;
-  if (may_move)
-    plan = mover.plan(
-        candidates,
-        {.age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_});
+  if (planned) {
+    if (!may_move) co_return Result<>{};
+    Task<Result<MovePlan>> planning = planned->plan(image);
+    Result<MovePlan> made = co_await planning;
+    if (!made) co_return forward_error(made);
+    plan = std::move(*made);
+    if (plan.empty()) co_return Result<>{};
+  } else if (may_move) {
+    const MoveNeed need{
+        .age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_};
+    plan = mover.plan(candidates, need);
+    const std::vector<Pin> pins = pins_of(pool_);
+    const bool changed = std::exchange(pins_counted_, hash_of(pins)) != hash_of(pins);
+    const bool ages = plan.policy == MovePolicy::aging && !plan.empty();
+    if (changed || (ages && !pins.empty())) {
+      LAMINA_CO_TRY(co_await count_pinned(pool_, image));
+      // No others than before: what a checkpoint of the same cut has settled meanwhile would seem
+      // dead, since this image does not know it (A5).
+      for (Segment& s : candidates)
+        if (const auto now = pool_.space.segment(s.name.generation)) s.pinned = now->pinned;
+      plan = mover.plan(candidates, need);
+    }
+  }
   if (plan.empty() && known(wanted, {image->content, image->dead_blocks}) &&
       !worth_walking(hinted_dead) && !any_leaving(candidates))
     co_return Result<>{};
 
   // Where somebody waits for space, what takes more memory and so perhaps more passes is left for
   // later.
-  const bool for_space = low || !plan.empty() || waits_for_space(wanted);
-  const bool figures = !for_space || of_figures(wanted);
-  auto walked = co_await pool_.walker.walk(image, plan.victims, for_space, figures);
+  const bool for_space = low || (!plan.empty() && !planned) || waits_for_space(wanted);
+  const bool figures = (!for_space && !planned) || of_figures(wanted);
+  Task<Result<WalkResult>> walking =
+      pool_.walker.walk(image, {plan.victims, plan.parts}, for_space, figures);
+  auto walked = co_await walking;
   if (!walked && walked.error().code == Code::busy) {
-    if (wanted == Wanted::nothing) co_return Result<>{};
+    if (wanted == Wanted::nothing && !planned) co_return Result<>{};
     co_return forward_error(walked);
   }
   if (!walked) {
@@ -301,17 +334,21 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
   take_counts(*walked, *image, candidates);
   if (plan.empty()) co_return Result<>{};
-  next_tier_ = plan.from + 1;
-  auto batch = mover.batch(plan, *walked);
+  if (!planned) next_tier_ = plan.from + 1;
+  if (plan.policy == MovePolicy::aging && !plan.past_pins)
+    LAMINA_CO_TRY(co_await leave_pinned(image, *walked, plan));
+  if (plan.empty()) co_return Result<>{};
+  auto batch = plan.parts ? mover.batch_of_parts(plan, *walked) : mover.batch(plan, *walked);
+  if (planned) planned->refused = !batch;
   if (!batch) co_return Result<>{};
-  const bool must = wanted == Wanted::aging || plan.policy == MovePolicy::evacuation;
+  const bool must = wanted == Wanted::aging || planned || plan.policy == MovePolicy::evacuation;
   if (!must && !mover.pays(*batch, *walked)) {
     widened_ = std::min(2 * widened_, most_widened);
     co_return Result<>{};
   }
-  widened_ = 1;
+  if (!planned) widened_ = 1;
   if (plan.policy == MovePolicy::aging) pool_.space.forget_reads(plan.from);
-  const uint64_t emptied = batch->plan.victims.size();
+  const uint64_t emptied = plan.parts ? 0 : batch->plan.victims.size();
   {
     Lock lock(mutex_);
     moving_ = true;
@@ -322,10 +359,33 @@ Task<Result<>> Reclaimer::round(Wanted wanted) {
   moving_ = false;
   if (!moved) co_return forward_error(moved);
   moved_bytes_ += *moved;
+  if (planned) planned->filled = mover.filled();
+  if (plan.policy == MovePolicy::defragmentation) defragmented_bytes_ += *moved;
   victims_ += emptied;
-  if (plan.policy == MovePolicy::aging) aged_bytes_ += *moved;
-  if (plan.policy == MovePolicy::evacuation) evacuated_bytes_ += *moved;
-  gained_ += emptied - std::min(emptied, plan.gains_in_place() ? mover.targets() : 0);
+  if (plan.policy == MovePolicy::evacuation)
+    evacuated_bytes_ += *moved;
+  else if (plan.from < plan.to)
+    aged_bytes_ += *moved;
+  gained_ += emptied - std::min(emptied, plan.gains_in_place() ? mover.filled().size() : 0);
+  co_return Result<>{};
+}
+
+// Segments without pinned data age whole, first; of the others the rest is taken out.
+Task<Result<>> Reclaimer::leave_pinned(ImagePtr image, const WalkResult& walked, MovePlan& plan) {
+  std::set<Generation> whole;
+  for (const Generation victim : plan.victims)
+    if (const auto segment = pool_.space.segment(victim); segment && segment->pinned == 0)
+      whole.insert(victim);
+  if (whole.size() == plan.victims.size()) co_return Result<>{};
+  if (!whole.empty()) {
+    plan.victims = std::move(whole);
+    co_return Result<>{};
+  }
+  Task<Result<MovedParts>> finding = not_pinned(pool_, image, walked, plan.victims);
+  auto parts = co_await finding;
+  if (!parts) co_return forward_error(parts);
+  plan.victims = parts->segments();
+  plan.parts = std::make_shared<const MovedParts>(std::move(*parts));
   co_return Result<>{};
 }
 
@@ -385,26 +445,35 @@ Task<Result<>> Reclaimer::make_room_alone(Claim claim) {
     // Each turn: what was found dead before becomes free, what is dead now is found, what is
     // nearly dead is emptied.
     LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
-    Completion completion;
-    bool wait = false;
-    {
-      Lock lock(mutex_);
-      if (busy_) {
-        pool_.walker.press();
-        ended_.add(completion);
-        wait = true;
-      }
-    }
-    if (wait)
-      co_await completion;
-    else
-      LAMINA_CO_TRY(co_await after_checkpoint());
+    const bool looked = co_await round_of_others();
+    if (!looked) LAMINA_CO_TRY(co_await after_checkpoint());
     const bool gains = pool_.space.released() != before || gain_pending();
     without_gain = gains ? 0 : without_gain + 1;
     if (without_gain >= hopeless_rounds || round >= bounded_rounds)
       co_return fail(Code::no_space, "the pool is full");
   }
   co_return Result<>{};
+}
+
+// Whether somebody else has looked for space meanwhile; who moves what he has planned has not.
+Task<bool> Reclaimer::round_of_others() {
+  for (bool again = true; again;) {
+    Completion completion;
+    {
+      Lock lock(mutex_);
+      if (!busy_) co_return false;
+      again = planned_;
+      pool_.walker.press();
+      ended_.add(completion);
+    }
+    co_await completion;
+  }
+  co_return true;
+}
+
+bool Reclaimer::users_wait() const {
+  Lock lock(mutex_);
+  return making_room_;
 }
 
 Task<void> Reclaimer::prepare_ahead() {
@@ -443,7 +512,8 @@ bool Reclaimer::gain_pending() const {
 
 Reclaimer::Moved Reclaimer::moved() const {
   Lock lock(mutex_);
-  return {moving_, moved_bytes_, victims_, gained_, aged_bytes_, evacuated_bytes_, policy_};
+  return {moving_,          moved_bytes_,        victims_, gained_, aged_bytes_,
+          evacuated_bytes_, defragmented_bytes_, policy_};
 }
 
 }  // namespace lamina

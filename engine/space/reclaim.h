@@ -43,10 +43,23 @@ class Reclaimer {
   Task<Result<>> move_on();
   // Runs `work` while nothing is being moved and no space is coming back.
   Task<Result<>> alone(std::function<Task<Result<>>()> work);
+  // A batch that somebody has planned himself, of the image that it is given; more than once, where
+  // a failure is survived. Takes its turn with all that is moved. Where it was made it is published
+  // with the next checkpoint (Checkpointer::has_moves). Errors: those of the planner; busy, the
+  // walk was given up, since space is short.
+  struct PlannedMove {
+    std::function<Task<Result<MovePlan>>(ImagePtr)> plan;
+    // Out: the segments that have the data now; or that there were not enough free for it.
+    std::vector<Generation> filled;
+    bool refused = false;
+  };
+  Task<Result<>> move_planned(PlannedMove& move);
   // Whether there is something to be moved now that users do not wait for.
   bool would_move() const;
   // Until `claim` may take a segment, or it is certain that it may not (no_space).
   Task<Result<>> make_room(Claim claim);
+  // Whether somebody is in there.
+  bool users_wait() const;
   // Free segments of files are allocated and written ahead of the log, so that its flushes do not
   // pay for the host file system's journal. Runs until enough are.
   Task<void> prepare_ahead();
@@ -55,12 +68,13 @@ class Reclaimer {
   bool more_to_gain() const;
 
   struct Moved {
-    bool now = false;        // it is at work
-    uint64_t bytes = 0;      // payload, since the pool was opened
-    uint64_t victims = 0;    // segments emptied
-    uint64_t gained = 0;     // segments, less those of the same tier that were filled
-    uint64_t aged = 0;       // bytes of payload that went to another tier because they were old,
-    uint64_t evacuated = 0;  // or out of a blob that was being emptied
+    bool now = false;           // it is at work
+    uint64_t bytes = 0;         // payload, since the pool was opened
+    uint64_t victims = 0;       // segments emptied
+    uint64_t gained = 0;        // segments, less those of the same tier that were filled
+    uint64_t aged = 0;          // bytes of payload that went to a lower tier,
+    uint64_t evacuated = 0;     // or out of a blob that was being emptied,
+    uint64_t defragmented = 0;  // or were brought into order
     MovePolicy policy = MovePolicy::cleaning;  // of the newest batch
   };
   Moved moved() const;
@@ -72,10 +86,12 @@ class Reclaimer {
   };
   bool known(Wanted wanted, At image) const;
   Task<void> be_busy();
+  Task<bool> round_of_others();
   std::vector<Segment> candidates(const Image& image) const;
   Task<Result<>> make_room_alone(Claim claim);
-  Task<Result<>> take_round(Wanted wanted);
-  Task<Result<>> round(Wanted wanted);
+  Task<Result<>> take_round(Wanted wanted, PlannedMove* planned = nullptr);
+  Task<Result<>> round(Wanted wanted, PlannedMove* planned);
+  Task<Result<>> leave_pinned(ImagePtr image, const WalkResult& walked, MovePlan& plan);
   void take_counts(const WalkResult& walked, const Image& image,
                    const std::vector<Segment>& candidates);
   void find_dead_nodes(const Image& image);
@@ -88,14 +104,17 @@ class Reclaimer {
   PoolState& pool_;
   mutable Mutex mutex_;
   bool busy_ GUARDED_BY(mutex_) = false;
+  bool planned_ GUARDED_BY(mutex_) = false;  // by who is busy, for himself
   bool preparing_ GUARDED_BY(mutex_) = false;
   bool moving_ GUARDED_BY(mutex_) = false;
   uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0, victims_ GUARDED_BY(mutex_) = 0,
                         gained_ GUARDED_BY(mutex_) = 0, aged_bytes_ GUARDED_BY(mutex_) = 0,
-                        evacuated_bytes_ GUARDED_BY(mutex_) = 0;
+                        evacuated_bytes_ GUARDED_BY(mutex_) = 0,
+                        defragmented_bytes_ GUARDED_BY(mutex_) = 0;
   MovePolicy policy_ GUARDED_BY(mutex_) = MovePolicy::cleaning;
-  uint32_t widened_ = 1;  // of the round under way
-  size_t next_tier_ = 0;  // whose turn it is
+  uint32_t widened_ = 1;       // of the round under way
+  size_t next_tier_ = 0;       // whose turn it is
+  uint64_t pins_counted_ = 0;  // hash of the pins that Segment::pinned is of
   Waiters ended_ GUARDED_BY(mutex_);
   bool making_room_ GUARDED_BY(mutex_) = false;
   std::optional<Claim> refused_ GUARDED_BY(mutex_);  // what no room was found for the last time

@@ -113,6 +113,7 @@ void Space::count_capacity() {
 }
 
 TierSize Space::size_of(size_t tier) const {
+  if (tier >= tiers_.size()) return {};
   TierSize size{.first = tier == 0, .segment_blocks = tiers_[tier].segment_blocks};
   for (const size_t at : tiers_[tier].blobs) {
     if (!serves(at)) continue;
@@ -236,6 +237,7 @@ uint64_t Space::free_in(size_t tier) const {
 }
 
 uint64_t Space::left_for(Claim claim, size_t tier) const {
+  if (tier >= tiers_.size()) return 0;
   const uint64_t free = free_in(tier);
   const uint64_t aside = permits_[tier] + set_aside_above(claim, size_of(tier), node_bytes_);
   return free > aside ? free - aside : 0;
@@ -247,6 +249,7 @@ uint64_t Space::available(Claim claim, size_t tier) const {
 }
 
 uint64_t Space::live_of(size_t tier) const {
+  if (tier >= tiers_.size()) return 0;
   uint64_t live = 0;
   for (const size_t at : tiers_[tier].blobs)
     if (serves(at))
@@ -281,6 +284,7 @@ uint64_t Space::live_in(size_t tier) const {
 
 uint64_t Space::low_mark(size_t tier) const {
   Lock lock(mutex_);
+  if (tier >= tiers_.size()) return 0;
   return lamina::low_mark(size_of(tier), live_of(tier));
 }
 
@@ -418,6 +422,15 @@ std::optional<Space::Location> Space::locate(Address address) const {
 void Space::note_read(Generation generation, uint64_t blocks) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation)) segment->reads += blocks;
+}
+
+void Space::set_pinned(const std::unordered_map<uint32_t, uint64_t>& blocks) {
+  Lock lock(mutex_);
+  for (std::vector<Segment>& rows : rows_)
+    for (Segment& s : rows) {
+      const auto found = blocks.find(raw(s.name.generation));
+      s.pinned = found == blocks.end() ? 0 : found->second;
+    }
 }
 
 void Space::forget_reads(size_t tier) {

@@ -57,6 +57,8 @@ struct Segment {
   bool prepared = false;            // free, and its space is allocated and written (files)
   bool emptied = false;             // what lived in it was moved elsewhere; of this life only
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
+  // Hint: of its live blocks, those that are not to age away, as of when somebody last looked.
+  uint64_t pinned = 0;
   uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
   // Whether data lies in it, and facts.
@@ -87,6 +89,7 @@ class Space final : public LiveCounts {
   // `reserve_percent` of what data can lie in is kept back from users, and 7 at least (D5).
   explicit Space(Blobs blobs, double reserve_percent = 0);
 
+  // Tiers come and go with their blobs: in one that is not there (any more) there is no room.
   size_t tier_count() const { return tier_count_; }
   Blobs blobs_of(size_t tier) const;  // none: there is no such tier (any more)
   // What class the segments are of that the mover fills in it.
@@ -143,6 +146,8 @@ class Space final : public LiveCounts {
   std::optional<Location> locate(Address address) const;
   // Users read so many blocks of it.
   void note_read(Generation generation, uint64_t blocks);
+  // Of each segment, by generation; of what is not in it, none.
+  void set_pinned(const std::unordered_map<uint32_t, uint64_t>& blocks);
   // What was read before counts half from now on.
   void forget_reads(size_t tier);
   Blob& blob(BlobId id) const;

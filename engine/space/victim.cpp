@@ -34,7 +34,7 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
   auto victim = std::make_unique<Victim>();
   victim->generation_ = generation;
   const Segment segment = pool.space.segment(generation).value_or(Segment{});
-  const bool frames = segment.kind == SegmentClass::frames;
+  const bool frames = victim->frames_ = segment.kind == SegmentClass::frames;
   if (payload == Payload::now && !frames) {
     victim->memory_ = Buffer(blob.segment_bytes());
     LAMINA_CO_TRY(co_await read_run(blob, name->index, 0, victim->memory_.span()));
@@ -50,11 +50,11 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
                                static_cast<uint32_t>(entry.length.value)});
   std::sort(victim->data_.begin(), victim->data_.end(),
             [](const Row& a, const Row& b) { return a.offset < b.offset; });
-  if (frames) LAMINA_CO_TRY(co_await victim->load_frames(pool));
+  if (frames && payload == Payload::now) LAMINA_CO_TRY(co_await victim->load_frames(pool));
   co_return victim;
 }
 
-// What is compressed is read whole, and lies in memory by its addresses.
+// What is compressed lies in memory by its addresses.
 Task<Result<>> Victim::load_frames(PoolState& pool) {
   uint32_t end = 0;
   FrameReader reader;
@@ -94,7 +94,8 @@ Result<std::vector<MovedPiece>> Victim::pieces(uint32_t block, uint32_t end) con
                       row.begin + BlockCount{block - row.offset},
                       until - block,
                       row.sequence,
-                      {generation_, block}});
+                      {generation_, block},
+                      0});
     block = until;
   }
   return pieces;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A segment that is being emptied: its summary, which knows the sequence numbers that the maps do
-// not keep, its checksums, and its bytes, at once or as they are wanted; what is compressed, at
-// once.
+// A segment that data is taken out of: its summary, which knows the sequence numbers that the maps
+// do not keep, its checksums, and its bytes, at once or as they are wanted. What is compressed has
+// its checksums in the frames, with the bytes.
 // Thread-safety: one coroutine. Memory: the whole segment, or some 50 bytes a block.
 #pragma once
 
@@ -25,7 +25,8 @@ struct MovedPiece {
   DeviceBlock begin{};
   uint32_t blocks = 0;
   Sequence sequence = 0;
-  Address from{};  // where it lies now
+  Address from{};      // where it lies now
+  uint64_t order = 0;  // where parts are taken out: as MovedParts say
 };
 
 class Victim {
@@ -40,7 +41,9 @@ class Victim {
   Result<std::vector<MovedPiece>> pieces(uint32_t begin, uint32_t end) const;
   // When no more of them will be asked for: what is left takes 4 bytes a block, or the segment.
   void forget_pieces() { data_ = {}; }
-  // Carried, never made anew (B6).
+  // Whether what is read later comes in frames.
+  bool has_frames() const { return frames_; }
+  // Carried, never made anew (B6). Not of what comes in frames later.
   std::span<const uint32_t> checksums(const MovedPiece& piece) const;
   bool has_payload() const { return memory_.size() > 0; }
   std::span<const std::byte> payload(const MovedPiece& piece) const;
@@ -61,6 +64,7 @@ class Victim {
   Task<Result<>> load_frames(PoolState& pool);
 
   Generation generation_{};
+  bool frames_ = false;
   Buffer memory_;
   std::vector<uint32_t> sums_;
   std::vector<Row> data_;  // with payload, by offset

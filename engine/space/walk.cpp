@@ -211,10 +211,19 @@ class Walk {
     for (const Extent& extent : node.extents) {
       const bool data = extent.kind == ExtentKind::data, has_home = !data || extent.alias;
       if (has_home) tally.add_home(extent.home);
-      if ((data && options_.wanted.contains(extent.address.generation)) ||
-          (has_home && options_.wanted.contains(extent.home)))
+      if ((data && is_wanted(extent)) || (has_home && is_wanted_home(extent.home)))
         found.referrers.push_back({leaf.id, image_->maps[leaf.owner.map].map, extent});
     }
+  }
+
+  bool is_wanted(const Extent& data) const {
+    return options_.wanted.contains(data.address.generation) &&
+           (!options_.parts || options_.parts->overlaps(data.address, data.length().value));
+  }
+
+  // What is stated without payload stays where parts are taken out.
+  bool is_wanted_home(Generation home) const {
+    return !options_.parts && options_.wanted.contains(home);
   }
 
   Task<void> end_pass() {

@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +29,7 @@
 #include "engine/image.h"
 #include "engine/maps/node_store.h"
 #include "engine/space/marks.h"
+#include "engine/space/moved_parts.h"
 
 namespace lamina {
 
@@ -47,9 +49,10 @@ struct WalkProgress {
 struct WalkOptions {
   static constexpr uint64_t default_memory = 32 * mib;
 
-  uint32_t segment_blocks = 0;  // no segment has more
-  std::set<Generation> wanted;  // segments whose referrers are listed
-  bool figures = true;          // whether to tell what each map has alone
+  uint32_t segment_blocks = 0;              // no segment has more
+  std::set<Generation> wanted;              // segments whose referrers are listed,
+  std::shared_ptr<const MovedParts> parts;  // or, if not null, the parts of them whose are
+  bool figures = true;                      // whether to tell what each map has alone
   uint64_t memory_bytes = default_memory;
   Workers* workers = nullptr;  // null: everything where it is awaited
   WalkProgress* progress = nullptr;

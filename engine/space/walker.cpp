@@ -19,12 +19,12 @@ bool shares(const Image& image) {
 
 }  // namespace
 
-Task<Result<WalkResult>> Walker::walk(ImagePtr image, std::set<Generation> wanted, bool for_space,
-                                      bool figures) {
+Task<Result<WalkResult>> Walker::walk(ImagePtr image, Wanted wanted, bool for_space, bool figures) {
   const uint64_t began = pool_.settings.background->now_ns();
   WalkOptions options;
   options.segment_blocks = pool_.space.largest_address_blocks();
-  options.wanted = std::move(wanted);
+  options.wanted = std::move(wanted.segments);
+  options.parts = std::move(wanted.parts);
   options.workers = pool_.settings.workers;
   options.progress = &progress_;
   options.go_on = [this, for_space] { return go_on(for_space); };

@@ -30,8 +30,11 @@ class Walker {
   // Error busy: it was given up. Any other: a node could not be read, and nothing may be freed
   // (A8). `for_space`: it is not given up. `figures`: what devices have alone is to be told; it is
   // also where somebody asks for it.
-  Task<Result<WalkResult>> walk(ImagePtr image, std::set<Generation> wanted, bool for_space,
-                                bool figures);
+  struct Wanted {
+    std::set<Generation> segments;
+    std::shared_ptr<const MovedParts> parts;  // of them; null: all
+  };
+  Task<Result<WalkResult>> walk(ImagePtr image, Wanted wanted, bool for_space, bool figures);
   // Somebody waits for space, which the walk under way may hold.
   void press();
 

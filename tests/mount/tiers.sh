@@ -75,6 +75,28 @@ umount "$work/fs"
 [ "$(sha256sum <"$mnt/vm@before")" = "$before" ] || fail "the snapshot changed"
 "$lamina" rm "$mnt/vm@before"
 
+step "what is pinned stays, and is brought where it belongs"
+"$lamina" create "$mnt/hot" 40M
+python3 -c "import os,sys; f=open(sys.argv[1],'r+b'); f.write(os.urandom(40<<20)); f.flush(); os.fsync(f)" "$mnt/hot"
+hot=$(sha256sum <"$mnt/hot")
+"$lamina" set "$mnt/hot" tier=fast
+[ "$("$lamina" get "$mnt/hot" tier)" = fast ] || fail "the pin is not there"
+"$lamina" age "$mnt" >/dev/null
+in_blob() { "$lamina" get "$mnt/hot" tiers | tr ' ' '\n' | sed -n "s/^$1=//p"; }
+[ "$(in_blob fast)" = $((40 << 20)) ] || fail "it aged: $("$lamina" get "$mnt/hot" tiers)"
+"$lamina" set "$mnt/hot" tier=bulk
+"$lamina" age "$mnt" >/dev/null
+[ "$(in_blob bulk)" -gt $((30 << 20)) ] || fail "not brought down: $("$lamina" get "$mnt/hot" tiers)"
+remount_pool
+"$lamina" set "$mnt/hot" tier=fast
+"$lamina" age "$mnt" >/dev/null
+[ "$(in_blob fast)" = $((40 << 20)) ] || fail "not brought up: $("$lamina" get "$mnt/hot" tiers)"
+[ "$(sha256sum <"$mnt/hot")" = "$hot" ] || fail "the pinned device changed"
+! said=$("$lamina" set "$mnt/hot" tier=none 2>&1) || fail "pinned to nothing"
+[[ $said == *"no blob of that name; it has fast, bulk, cold"* ]] || fail "said: $said"
+getfattr -d -m - "$mnt/hot" 2>/dev/null | grep -q tier && fail "the pin is listed"
+"$lamina" rm "$mnt/hot"
+
 step "more than the first tier holds is written, and a crash"
 "$lamina" create "$mnt/big" 1G
 python3 - "$mnt/big" <<'PY'

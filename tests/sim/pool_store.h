@@ -83,6 +83,16 @@ class PoolStore final : public Store {
   Task<Result<>> count_shares() override { return pool_.count_shares(); }
   Task<Result<>> grow() override { return grow_(); }
   Task<Result<>> change_members(uint64_t choice) override { return change_members_(choice); }
+  void defrag(DeviceId id, bool stop) override {
+    if (stop) return pool_.stop_defrag();
+    const auto asked = pool_.ask_defrag(id);  // a read-only pool refuses
+    static_cast<void>(asked);
+  }
+  Task<void> pin(DeviceId id, std::string blob) override {
+    auto task = pool_.pin(id, std::move(blob));
+    const Result<> result = co_await task;
+    static_cast<void>(result);
+  }
   Task<Result<>> close() override { return pool_.close(); }
   PoolStatus status() override { return pool_.status(); }
 

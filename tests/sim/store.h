@@ -60,6 +60,9 @@ class Store {
   virtual Task<Result<>> grow() = 0;  // the disks become larger, and the pool takes that in
   // A blob is added, evacuated, kept or removed, or that is tried where it must be refused.
   virtual Task<Result<>> change_members(uint64_t choice) = 0;
+  // In the background; `stop`: whatever was asked for ends.
+  virtual void defrag(DeviceId id, bool stop) = 0;
+  virtual Task<void> pin(DeviceId id, std::string blob) = 0;
   virtual Task<Result<>> close() = 0;
   virtual PoolStatus status() = 0;
 };

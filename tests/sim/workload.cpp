@@ -19,7 +19,8 @@ constexpr std::array<unsigned, action_count> usual_weights{
     5,  2,                         // forks
     1,                             // disks
     10, 2,                         // copies
-    1};                            // blobs
+    1,                             // blobs
+    2};                            // the mover
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> all{
@@ -126,6 +127,8 @@ Task<void> Workload::act(Action action) {
       return do_grow();
     case Action::members:
       return do_members();
+    case Action::defrag:
+      return do_defrag();
     case Action::copy:
       return do_copy();
     case Action::copy_all:

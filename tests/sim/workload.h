@@ -50,8 +50,9 @@ enum class Action : uint8_t {
   copy,
   copy_all,
   members,
+  defrag,
 };
-inline constexpr size_t action_count = 29;
+inline constexpr size_t action_count = 30;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -122,6 +123,7 @@ class Workload {
   Task<void> do_everything(Action action);
   Task<void> do_grow();
   Task<void> do_members();
+  Task<void> do_defrag();
   Task<void> do_wait();
   void do_look();
 

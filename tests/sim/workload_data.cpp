@@ -362,6 +362,20 @@ Task<void> Workload::do_members() {
   answered(result, "a change of members", false);
 }
 
+// Asked for, and perhaps thought better of; it goes on beside everything else. Or a device is
+// pinned, which moves what it has as well.
+Task<void> Workload::do_defrag() {
+  const DeviceRef device = chance(50) ? choose_device() : nullptr;
+  if (device && chance(50)) {
+    constexpr std::array<const char*, 4> blobs{"", "fast0", "lower1", "lower2"};
+    auto task = store_.pin(device->id, blobs[below(blobs.size())]);
+    co_await task;  // there may be no such blob, nor such a device any more
+    co_return;
+  }
+  store_.defrag(device ? device->id : DeviceId::none, chance(10));
+  co_await Yield{};
+}
+
 Task<void> Workload::do_grow() {
   auto task = store_.grow();
   const Result<> result = co_await task;

@@ -2,6 +2,8 @@
 // Tiers: what ages and what stays, and that it is all there afterwards, compressed or not.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "blobs/frame_format.h"
 #include "engine/pool.h"
 #include "engine/space/aging.h"
@@ -333,6 +335,89 @@ TEST_P(TieredPool, WhatLeavesAreMadeOfMeanwhileFollows) {
   expect_all(device_, versions_);
   remount();
   expect_all(device_, versions_);
+}
+
+TEST_P(TieredPool, APlaceBelowNamesWhoseDataItIs) {
+  for (uint64_t block = 0; block < 600; ++block) put(block, 1);
+  age();
+  std::set<uint64_t> seen;
+  const PoolStatus status = pool_->status();
+  for (uint64_t at = mib; at < slow_.size() / 4; at += block_size) {
+    auto place = wait(pool_->reverse("below", at));
+    ASSERT_TRUE(place) << place.error().message;
+    if (place->what != "data") continue;
+    EXPECT_EQ(place->frames > 0, GetParam() == BlobKind::compression);
+    for (const auto& user : place->users) {
+      EXPECT_EQ(user.name, "disk");
+      for (DeviceBlock b = user.range.begin; b < user.range.end; b = b + BlockCount{1})
+        seen.insert(b.value);
+    }
+  }
+  EXPECT_EQ(seen.size() * block_size, status.blobs[1].data_bytes);
+}
+
+// D9: what a pin says, and what it does not.
+TEST_P(TieredPool, WhatIsPinnedStaysAndIsBroughtBack) {
+  auto other = wait(pool_->create("other", device_bytes, {}));
+  ASSERT_TRUE(other);
+  for (uint64_t block = 0; block < 1500; ++block) {
+    put(block, 1);
+    if (block % 2 == 0) {
+      ASSERT_TRUE(wait(pool_->write(other->id, block * block_size, content(block, 9))));
+    }
+  }
+  const std::string fast = pool_->status().blobs[0].name;
+  ASSERT_TRUE(wait(pool_->pin(device_, fast)));
+  age();
+  PoolStatus status = pool_->status();
+  EXPECT_GT(status.blobs[0].data_bytes, 1400 * block_size);
+  EXPECT_GT(status.blobs[1].data_bytes, 650 * block_size);
+  EXPECT_LT(status.blobs[1].data_bytes, 850 * block_size);
+  // Down, however young.
+  ASSERT_TRUE(wait(pool_->pin(device_, "below")));
+  for (int i = 0; i < 3000 && pool_->status().blobs[0].data_bytes > 200 * block_size; ++i)
+    ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
+  EXPECT_LE(pool_->status().blobs[0].data_bytes, 200 * block_size);
+  expect_all(device_, versions_);
+  // And up again.
+  ASSERT_TRUE(wait(pool_->pin(device_, fast)));
+  remount();
+  EXPECT_EQ(pool_->info(device_)->pin, fast);
+  age();
+  status = pool_->status();
+  EXPECT_GT(status.blobs[0].data_bytes, 1400 * block_size);
+  expect_all(device_, versions_);
+  ASSERT_TRUE(wait(pool_->pin(device_, "")));
+  age();
+  EXPECT_LT(pool_->status().blobs[0].data_bytes, 200 * block_size);
+  expect_all(device_, versions_);
+}
+
+TEST_P(TieredPool, AClonePinsAsItsSourceDoesAndASnapshotDoesNot) {
+  EXPECT_EQ(wait(pool_->pin(device_, "nowhere")).error().code, Code::invalid);
+  ASSERT_TRUE(wait(pool_->pin(device_, "below")));
+  for (const bool read_only : {false, true}) {
+    std::vector<Pool::Fork> forks;
+    forks.push_back({device_, read_only ? "snapshot" : "clone"});
+    auto made = wait(pool_->fork(std::move(forks), read_only));
+    ASSERT_TRUE(made);
+    EXPECT_EQ(pool_->info(made->front().id)->pin, read_only ? "" : "below");
+  }
+  EXPECT_TRUE(pool_->list_xattrs(device_).empty());
+}
+
+// Nobody is refused because of a pin.
+TEST_P(TieredPool, ATierThatIsFullOfPinnedDataAgesAllTheSame) {
+  auto big = wait(pool_->create("big", 90 * mib, {}));
+  ASSERT_TRUE(big);
+  ASSERT_TRUE(wait(pool_->pin(big->id, pool_->status().blobs[0].name)));
+  const auto data = pattern(mib, 3);
+  for (uint64_t at = 0; at < 55 * mib; at += mib) {
+    auto written = wait(pool_->write(big->id, at, data));
+    ASSERT_TRUE(written) << at / mib << ": " << written.error().message;
+  }
+  EXPECT_GT(pool_->status().blobs[1].data_bytes, mib);
+  expect_content(big->id, 20 * mib, data);
 }
 
 TEST_P(TieredPool, APoolOfOneTierOnlyHasNothingToAgeTo) {
