@@ -87,8 +87,7 @@ Task<void> Workload::read_back(OperationIndex operation, DeviceRef device, uint6
     co_return;
   }
   uint64_t size = device->bytes();
-  for (const DeviceInfo& info : store_.list())
-    if (info.id == device->id) size = info.size_bytes;
+  if (const Result<DeviceInfo> info = store_.info(device->id)) size = info->size_bytes;
   oracle_.settle_failed(operation, *device, size, first, buffer.span().first(*got), report_);
 }
 
