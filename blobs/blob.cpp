@@ -17,6 +17,7 @@ constexpr uint64_t max_segment_bytes = uint64_t{max_segment_blocks} * block_size
 constexpr uint32_t wanted_segments = 128;  // at least, where the segment size is chosen (D5)
 constexpr uint32_t fewest_segments = 16;   // where somebody asked for a size
 constexpr uint64_t max_erase_bytes = 64 * mib;
+constexpr uint64_t segment_request = mib;  // of one request, where a segment is read whole
 
 // What there is to align to: erase sizes that cannot be meant are ignored (E12).
 uint64_t sensible_erase(uint64_t erase_bytes) {
@@ -180,6 +181,24 @@ Task<Result<>> Blob::write_superblocks(Access access) {
   LAMINA_CO_TRY(batch.result());
   Task<Result<>> first = access.flush();
   co_return co_await first;
+}
+
+void Blob::Geometry::write_to(Superblock& superblock) const {
+  superblock.size = size;
+  superblock.middle = middle;
+  superblock.segment_blocks = segment_blocks;
+  superblock.segment_count = segment_count;
+  superblock.erase_bytes = erase_bytes;
+}
+
+Task<Result<>> Blob::read_segment(uint32_t segment, std::span<std::byte> into) const {
+  LAMINA_CHECK(into.size() == segment_bytes());
+  IoBatch batch;
+  for (uint64_t at = 0; at < into.size(); at += segment_request)
+    batch.read(disk(), offset(segment, static_cast<uint32_t>(at / block_size)),
+               into.subspan(at, std::min<uint64_t>(segment_request, into.size() - at)));
+  co_await batch;
+  co_return batch.result();
 }
 
 }  // namespace lamina

@@ -44,6 +44,8 @@ class Blob {
     uint32_t segment_blocks = 0;
     uint32_t segment_count = 0;
     uint32_t erase_bytes = 0;
+    // Makes a blob's superblock say so.
+    void write_to(Superblock& superblock) const;
   };
   static Result<Geometry> plan(uint64_t size, uint64_t segment_bytes, uint64_t erase_bytes);
 
@@ -92,6 +94,9 @@ class Blob {
   // copies, and the one in the middle; flushed.
   Task<Result<>> wipe(Access access);
   Access alone();  // of those who have the disk to themselves
+
+  // All of a segment, into memory of its size, in requests that run beside each other. Error io.
+  Task<Result<>> read_segment(uint32_t segment, std::span<std::byte> into) const;
 
   // What the disk has become larger by, if it is worth taking in, as a superblock. Errors: invalid
   // and io, it has become smaller or its size is unknown.

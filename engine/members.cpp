@@ -60,13 +60,6 @@ void Members::give_turn() {
   ended_.wake_all();
 }
 
-void Members::end_change(const Result<>& result) {
-  Lock lock(mutex_);
-  changing_ = false;
-  ended_.wake_all();
-  refused_ = result ? "" : result.error().message;
-}
-
 void Members::set_refused(const Result<>& result) {
   Lock lock(mutex_);
   refused_ = result ? "" : result.error().message;
@@ -77,38 +70,48 @@ std::string Members::refused() const {
   return refused_;
 }
 
-Task<Result<>> Members::alone(Change change, std::string name) {
+Task<Result<>> Members::alone(std::function<Task<Result<>>()> change) {
   LAMINA_CO_TRY(begin_change());
-  Task<Result<>> changing = (this->*change)(std::move(name));
+  Task<Result<>> changing = change();
   auto changed = co_await changing;
-  end_change(changed);
+  set_refused(changed);
+  give_turn();
   co_return changed;
 }
 
 Task<Result<>> Members::evacuate(std::string name) {
-  return alone(&Members::evacuate_alone, std::move(name));
+  return alone([this, name = std::move(name)] { return evacuate_alone(name); });
 }
 
 Task<Result<>> Members::keep(std::string name) {
-  return alone(&Members::keep_alone, std::move(name));
+  return alone([this, name = std::move(name)] { return keep_alone(name); });
 }
 
 Task<Result<>> Members::remove(std::string name) {
-  return alone(&Members::remove_alone, std::move(name));
+  return alone([this, name = std::move(name)] { return remove_alone(name); });
 }
 
 Task<Result<>> Members::add(std::shared_ptr<Disk> disk, NewBlob blob) {
-  LAMINA_CO_TRY(begin_change());
-  Task<Result<>> adding = add_alone(std::move(disk), std::move(blob));
-  auto added = co_await adding;
-  end_change(added);
-  co_return added;
+  return alone(
+      [this, disk = std::move(disk), blob = std::move(blob)] { return add_alone(disk, blob); });
 }
 
 Result<std::shared_ptr<Blob>> Members::find(const std::string& name) const {
   for (const auto& blob : pool_.blobs())
     if (blob->superblock().blob_name == name) return blob;
   return fail(Code::not_found, "the pool \"" + pool_.name + "\" has no blob \"" + name + "\"");
+}
+
+// Between checkpoints as well: tiers may get other numbers.
+Task<Result<>> Members::while_nothing_moves(std::function<Task<void>()> change) {
+  auto turn = pool_.reclaimer.alone([&]() -> Task<Result<>> {
+    return pool_.checkpointer.between([&](Epoch) -> Task<Result<>> {
+      Task<void> changing = change();
+      co_await changing;
+      co_return Result<>{};
+    });
+  });
+  co_return co_await turn;
 }
 
 // ---------------------------------------------------------------- one more
@@ -145,11 +148,7 @@ Result<Superblock> Members::superblock_for(const Disk& disk, const NewBlob& blob
   superblock.blob_name = blob.name;
   superblock.kind = blob.kind;
   superblock.tier = blob.tier;
-  superblock.size = geometry->size;
-  superblock.middle = geometry->middle;
-  superblock.segment_blocks = geometry->segment_blocks;
-  superblock.segment_count = geometry->segment_count;
-  superblock.erase_bytes = geometry->erase_bytes;
+  geometry->write_to(superblock);
   return superblock;
 }
 
@@ -163,11 +162,9 @@ Task<Result<>> Members::add_alone(std::shared_ptr<Disk> disk, NewBlob added) {
   LAMINA_CO_TRY(co_await wiping);
   Task<Result<>> writing = blob->write_superblocks(blob->alone());
   LAMINA_CO_TRY(co_await writing);
-  auto adopting = pool_.reclaimer.alone([&]() -> Task<Result<>> {
-    return pool_.checkpointer.between([&](Epoch) -> Task<Result<>> {
-      pool_.space.add(blob);
-      co_return Result<>{};
-    });
+  Task<Result<>> adopting = while_nothing_moves([&]() -> Task<void> {
+    pool_.space.add(blob);
+    co_return;
   });
   LAMINA_CO_TRY(co_await adopting);
   if (!mutated(Mutation::use_before_member)) LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
@@ -400,13 +397,8 @@ Task<Result<>> Members::remove_alone(std::string name) {
     }
   }
   LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
-  auto dropping = pool_.reclaimer.alone([&]() -> Task<Result<>> {
-    return pool_.checkpointer.between([&](Epoch) -> Task<Result<>> {
-      Task<void> between = pool_.log.between_flushes(id, [&] { pool_.space.drop(id); });
-      co_await between;
-      co_return Result<>{};
-    });
-  });
+  Task<Result<>> dropping = while_nothing_moves(
+      [&] { return pool_.log.between_flushes(id, [&] { pool_.space.drop(id); }); });
   LAMINA_CO_TRY(co_await dropping);
   {
     Lock lock(mutex_);

@@ -20,6 +20,7 @@
 // Thread-safety: all methods from any thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,15 +59,14 @@ class Members {
   void set_refused(const Result<>& result);
 
  private:
-  using Change = Task<Result<>> (Members::*)(std::string);
-  Task<Result<>> alone(Change change, std::string name);
+  Task<Result<>> alone(std::function<Task<Result<>>()> change);
+  Task<Result<>> while_nothing_moves(std::function<Task<void>()> change);
   Task<Result<>> add_alone(std::shared_ptr<Disk> disk, NewBlob blob);
   Task<Result<>> evacuate_alone(std::string name);
   Task<Result<>> keep_alone(std::string name);
   Task<Result<>> remove_alone(std::string name);
 
   Result<> begin_change();
-  void end_change(const Result<>& result);
   Result<std::shared_ptr<Blob>> find(const std::string& name) const;
   Result<Superblock> superblock_for(const Disk& disk, const NewBlob& blob) const;
   Result<> may_leave(const Blob& blob) const;

@@ -14,8 +14,6 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t read_bytes = mib;  // of one request, when a segment is read whole
-
 bool named(const SegmentName& name) {
   return name.generation != Generation::none;
 }
@@ -40,20 +38,7 @@ Task<Result<std::shared_ptr<TailSegment>>> RollForward::load(const SegmentName& 
   Blob* b = blob(name.blob);
   if (!b || name.index >= b->segment_count())
     co_return fail(Code::corrupt, "the log names a segment that no blob has");
-  auto segment = std::make_shared<TailSegment>();
-  segment->name = name;
-  segment->memory = Buffer(b->segment_bytes());
-  segment->sums = std::make_shared<std::vector<uint32_t>>(b->segment_blocks());
-  segment->next_block = payload_begin(SegmentClass::log, b->segment_blocks(), 0);
-  IoBatch batch;
-  for (uint64_t at = 0; at < segment->memory.size(); at += read_bytes) {
-    const uint64_t length = std::min(read_bytes, segment->memory.size() - at);
-    batch.read(b->disk(), b->offset(name.index, static_cast<uint32_t>(at / block_size)),
-               segment->memory.span().subspan(at, length));
-  }
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  co_return segment;
+  co_return co_await load_segment(*b, name);
 }
 
 // The records of the cut's segment that lie before the cut are in the maps; what they say of the

@@ -12,7 +12,8 @@
 //                 defrag = 1: asks for its extents to be brought into order; the answer comes at
 //                 once, status says when they are, or how it ended
 //   root, get     for who may set: reverse@OFFSET@BLOB: what lies at that byte of the blob, and
-//   whose it is, JSON root, set     checkpoint sync
+//                 whose it is, JSON
+//   root, set     checkpoint sync
 //                 walk: asks for exclusive and shared of all devices to be counted anew; the answer
 //                 comes at once, status says when they are
 //                 age: asks for all data to age as far as the tiers have room; likewise

@@ -33,11 +33,7 @@ Result<Superblock> superblock_for(const BlobConfig& blob, size_t index, const Ta
   superblock.blob_name = blob.name;
   superblock.kind = blob_kind(blob.kind);
   superblock.tier = blob.tier;
-  superblock.size = target.geometry.size;
-  superblock.middle = target.geometry.middle;
-  superblock.segment_blocks = target.geometry.segment_blocks;
-  superblock.segment_count = target.geometry.segment_count;
-  superblock.erase_bytes = target.geometry.erase_bytes;
+  target.geometry.write_to(superblock);
   return superblock;
 }
 

@@ -1,7 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/log/records.h"
 
+#include "blobs/segment.h"
+
 namespace lamina {
+
+Task<Result<std::shared_ptr<TailSegment>>> load_segment(const Blob& blob, SegmentName name) {
+  auto segment = std::make_shared<TailSegment>();
+  segment->name = name;
+  segment->memory = Buffer(blob.segment_bytes());
+  segment->sums = std::make_shared<std::vector<uint32_t>>(blob.segment_blocks());
+  segment->next_block = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
+  LAMINA_CO_TRY(co_await blob.read_segment(name.index, segment->memory.span()));
+  co_return segment;
+}
 
 Result<UnpackedRecord> record_at(const TailSegment& segment, const Secret& secret, uint32_t block) {
   const uint64_t blocks = segment.memory.size() / block_size;

@@ -4,12 +4,17 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
-#include "base/result.h"
+#include "base/task.h"
+#include "blobs/blob.h"
 #include "blobs/record.h"
 #include "engine/log/tail.h"
 
 namespace lamina {
+
+// A segment of the log as it lies on the medium, nothing noted yet. Error io.
+Task<Result<std::shared_ptr<TailSegment>>> load_segment(const Blob& blob, SegmentName name);
 
 // The record whose header is in that block. Error corrupt: there is none, or it is longer than its
 // segment.

@@ -18,8 +18,6 @@ namespace lamina {
 
 namespace {
 
-constexpr uint64_t read_bytes = mib;  // of one request, when a segment is read whole
-
 // The copy at that end. `edge`: where its header is.
 Task<Result<Summary>> read_copy(PoolState& pool, SegmentName name, uint32_t edge, bool back) {
   Blob& blob = pool.space.blob(name.blob);
@@ -55,27 +53,18 @@ Task<Result<Summary>> read_copies(PoolState& pool, const Segment& row) {
 
 // A log segment's own records say all that its summary says (B4).
 Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row) {
-  Blob& blob = pool.space.blob(row.name.blob);
-  auto segment = std::make_shared<TailSegment>();
-  segment->name = row.name;
-  segment->memory = Buffer(blob.segment_bytes());
-  segment->sums = std::make_shared<std::vector<uint32_t>>(blob.segment_blocks());
-  segment->next_block = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
-  IoBatch batch;
-  for (uint64_t at = 0; at < segment->memory.size(); at += read_bytes)
-    batch.read(blob.disk(), blob.offset(row.name.index, static_cast<uint32_t>(at / block_size)),
-               segment->memory.span().subspan(at, std::min(read_bytes, blob.segment_bytes() - at)));
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
+  auto segment = co_await load_segment(pool.space.blob(row.name.blob), row.name);
+  if (!segment) co_return segment;
   std::vector<EpochCut> cuts;
   {
     Lock order(pool.log.order());
     cuts = pool.epochs;
   }
   note_records(
-      *segment, pool.identity.secret, row.used_blocks,
+      **segment, pool.identity.secret, row.used_blocks,
       [&cuts](const RecordHeader& header) { return !is_void(cuts, header.epoch, header.last()); });
-  if (segment->entries.empty()) co_return fail(Code::corrupt, "a log segment has no record left");
+  if ((*segment)->entries.empty())
+    co_return fail(Code::corrupt, "a log segment has no record left");
   co_return segment;
 }
 

@@ -173,8 +173,8 @@ class Space final : public LiveCounts {
   };
   Content content_of(BlobId id) const;
   // Of what is free in it nothing is taken from now on, or all may be again; but one whose disk has
-  // been given up has failed, and serves no more. Permits that are out
-  // may be for more than is left then: that is for the caller to see to.
+  // been given up has failed, and serves no more. Permits that are out may be for more than is left
+  // then: that is for the caller to see to.
   void set_use(BlobId id, BlobUse use);
 
   // `addressed`: of frames.

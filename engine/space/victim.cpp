@@ -11,21 +11,6 @@
 #include "engine/space/read_summary.h"
 
 namespace lamina {
-namespace {
-
-constexpr uint64_t read_bytes = mib;
-
-Task<Result<>> read_run(Blob& blob, uint32_t index, uint32_t first, std::span<std::byte> into) {
-  IoBatch batch;
-  for (uint64_t at = 0; at < into.size(); at += read_bytes)
-    batch.read(blob.disk(), blob.offset(index, first + static_cast<uint32_t>(at / block_size)),
-               into.subspan(at, std::min<uint64_t>(read_bytes, into.size() - at)));
-  co_await batch;
-  co_return batch.result();
-}
-
-}  // namespace
-
 Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation generation,
                                                    Payload payload) {
   const auto name = pool.space.find(generation);
@@ -37,7 +22,7 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
   const bool frames = victim->frames_ = segment.kind == SegmentClass::frames;
   if (payload == Payload::now && !frames) {
     victim->memory_ = Buffer(blob.segment_bytes());
-    LAMINA_CO_TRY(co_await read_run(blob, name->index, 0, victim->memory_.span()));
+    LAMINA_CO_TRY(co_await blob.read_segment(name->index, victim->memory_.span()));
   }
   auto contents = co_await read_contents(pool, generation);
   if (!contents) co_return forward_error(contents);

@@ -93,11 +93,7 @@ void PoolMachine::format(uint64_t seed) {
       superblock.kind = options_.lower[superblock.tier - 1];
       superblock.blob_name = text("lower", superblock.tier);
     }
-    superblock.size = plan->size;
-    superblock.middle = plan->middle;
-    superblock.segment_blocks = plan->segment_blocks;
-    superblock.segment_count = plan->segment_count;
-    superblock.erase_bytes = plan->erase_bytes;
+    plan->write_to(superblock);
     adopt(i, superblock);
   }
   power_on(random());
@@ -129,13 +125,16 @@ void PoolMachine::put_away(size_t disk) {
   if (disk < disks_.size()) disks_.erase(disks_.begin() + at);
 }
 
+bool PoolMachine::is_member(size_t disk) const {
+  const std::vector<BlobStatus> blobs = pool_->status().blobs;
+  return std::ranges::any_of(
+      blobs, [&](const BlobStatus& blob) { return blob.path == media_[disk]->name(); });
+}
+
 // What a crash left of one that was being added or removed.
 void PoolMachine::put_away_strangers() {
-  const std::vector<BlobStatus> blobs = pool_->status().blobs;
   for (size_t disk = media_.size(); disk-- > 0;)
-    if (std::ranges::none_of(
-            blobs, [&](const BlobStatus& blob) { return blob.path == media_[disk]->name(); }))
-      put_away(disk);
+    if (!is_member(disk)) put_away(disk);
 }
 
 // Header and summary places may be written again: at the seal and by the stamp. Where the back
@@ -286,11 +285,7 @@ Task<Result<>> PoolMachine::add(uint64_t choice) {
   LAMINA_CHECK(plan.has_value());
   Superblock geometry;
   geometry.kind = blob.kind;
-  geometry.size = plan->size;
-  geometry.middle = plan->middle;
-  geometry.segment_blocks = plan->segment_blocks;
-  geometry.segment_count = plan->segment_count;
-  geometry.erase_bytes = plan->erase_bytes;
+  plan->write_to(geometry);
   adopt(at, geometry);
   std::shared_ptr<Disk> disk = open_sim_disk(*media_[at], *executor_);
   disks_.push_back(disk);
@@ -299,7 +294,8 @@ Task<Result<>> PoolMachine::add(uint64_t choice) {
   const auto now = std::ranges::find(media_, name, [](const auto& one) { return one->name(); });
   const auto where = static_cast<size_t>(now - media_.begin());
   if (!added) {
-    put_away(where);
+    // A slot may name it all the same; if none does, the next life puts it away.
+    if (!is_member(where)) put_away(where);
     co_return added;
   }
   auto finding = Blob::find(*disk);

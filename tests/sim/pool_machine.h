@@ -84,6 +84,7 @@ class PoolMachine final : public Machine {
   // It is no member (any more).
   void put_away(size_t disk);
   void put_away_strangers();
+  bool is_member(size_t disk) const;
   // What a disk's superblocks say now; its new segments are watched.
   void adopt(size_t disk, const Superblock& superblock);
 

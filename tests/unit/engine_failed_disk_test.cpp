@@ -36,12 +36,7 @@ class TwoDisks : public PoolOnSimulatedDisk, public testing::WithParamInterface<
 
   void SetUp() override {
     auto blobs = blobs_on(medium_, *executor_, true);
-    std::shared_ptr<Disk> disk = open_sim_disk(other_, *executor_);
-    Superblock second = blobs[0]->superblock();
-    second.blob = BlobId{1};
-    second.blob_uuid[0] = std::byte{1};
-    second.blob_name = "other";
-    blobs.push_back(std::make_shared<Blob>(disk, second));
+    add_fresh_blob(blobs, other_, *executor_, "other", BlobKind::journal, 0);
     auto made = wait(Pool::format(blobs, {}));
     ASSERT_TRUE(made) << made.error().message;
     open();
@@ -51,10 +46,8 @@ class TwoDisks : public PoolOnSimulatedDisk, public testing::WithParamInterface<
   }
   void open(std::set<size_t> fail = {}) {
     auto blobs = blobs_on(medium_, *executor_, false);
-    std::shared_ptr<Disk> disk = open_sim_disk(other_, *executor_);
-    Result<Blob::Found> found;
-    ASSERT_TRUE(executor_->run_until(Blob::find(*disk), found));
-    blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
+    blobs.push_back(blob_on(other_, *executor_));
+    ASSERT_TRUE(blobs.back());
     disks_ = {&blobs[0]->disk(), &blobs[1]->disk()};
     for (const size_t which : fail) set_faults(*disks_[which], failing);
     auto opened = wait(Pool::open(std::move(blobs), {}));

@@ -24,15 +24,8 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
   void SetUp() override {}
   void make(const std::vector<Other>& others) {
     auto blobs = blobs_on(medium_, *executor_, true);
-    for (const Other& other : others) {
-      Superblock superblock = blobs[0]->superblock();
-      superblock.blob = BlobId{static_cast<uint16_t>(blobs.size())};
-      superblock.blob_uuid[0] = static_cast<std::byte>(blobs.size());
-      superblock.blob_name = other.name;
-      superblock.kind = other.kind;
-      superblock.tier = other.tier;
-      blobs.push_back(std::make_shared<Blob>(open_sim_disk(add_medium(), *executor_), superblock));
-    }
+    for (const Other& other : others)
+      add_fresh_blob(blobs, add_medium(), *executor_, other.name, other.kind, other.tier);
     auto made = wait(Pool::format(blobs, {}));
     ASSERT_TRUE(made) << made.error().message;
     open();
@@ -49,12 +42,10 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
     others_.clear();
     auto blobs = blobs_on(medium_, *executor_, false);
     for (SimMedium& medium : media_) {
-      std::shared_ptr<Disk> disk = open_sim_disk(medium, *executor_);
-      Result<Blob::Found> found;
-      EXPECT_TRUE(executor_->run_until(Blob::find(*disk), found));
-      if (!found) continue;  // wiped, or never formatted
-      others_.push_back(disk);
-      blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
+      const std::shared_ptr<Blob> blob = blob_on(medium, *executor_);
+      if (!blob) continue;  // wiped, or never formatted
+      others_.push_back(&blob->disk());
+      blobs.push_back(blob);
     }
     Settings settings;
     settings.checkpoint_log_bytes = 8 * mib;
@@ -133,7 +124,7 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
   Code error_of(const Result<>& result) { return result ? Code{} : result.error().code; }
 
   std::deque<SimMedium> media_;
-  std::vector<std::shared_ptr<Disk>> others_;  // the open pool's, but the first
+  std::vector<Disk*> others_;  // the open pool's, but the first
   DeviceId device_ = DeviceId::none;
   std::vector<std::byte> content_;
 };

@@ -20,31 +20,39 @@ namespace lamina {
 
 inline constexpr uint64_t pool_bytes = 64 * mib;
 
-inline Blobs blobs_on(SimMedium& medium, SimExecutor& executor,
-                                                   bool fresh) {
+// The blob that the disk holds; nothing, where it holds none.
+inline std::shared_ptr<Blob> blob_on(SimMedium& medium, SimExecutor& executor) {
   std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
-  Blobs blobs;
-  if (fresh) {
-    Superblock superblock;
-    superblock.blob = BlobId{0};
-    superblock.pool_name = "test";
-    superblock.blob_name = "journal";
-    superblock.secret[3] = std::byte{7};
-    superblock.pool[0] = std::byte{1};
-    auto geometry = Blob::plan(disk->size(), 0, 0);
-    EXPECT_TRUE(geometry);
-    superblock.size = disk->size();
-    superblock.segment_blocks = geometry->segment_blocks;
-    superblock.segment_count = geometry->segment_count;
-    superblock.erase_bytes = geometry->erase_bytes;
-    superblock.middle = geometry->middle;
-    blobs.push_back(std::make_shared<Blob>(disk, superblock));
-    return blobs;
-  }
   Result<Blob::Found> found;
   EXPECT_TRUE(executor.run_until(Blob::find(*disk), found));
-  blobs.push_back(std::make_shared<Blob>(disk, found->superblock));
-  return blobs;
+  return found ? std::make_shared<Blob>(std::move(disk), found->superblock) : nullptr;
+}
+
+inline Blobs blobs_on(SimMedium& medium, SimExecutor& executor, bool fresh) {
+  if (!fresh) return {blob_on(medium, executor)};
+  std::shared_ptr<Disk> disk = open_sim_disk(medium, executor);
+  Superblock superblock;
+  superblock.blob = BlobId{0};
+  superblock.pool_name = "test";
+  superblock.blob_name = "journal";
+  superblock.secret[3] = std::byte{7};
+  superblock.pool[0] = std::byte{1};
+  auto geometry = Blob::plan(disk->size(), 0, 0);
+  EXPECT_TRUE(geometry);
+  geometry->write_to(superblock);
+  return {std::make_shared<Blob>(std::move(disk), superblock)};
+}
+
+// One more of a pool that is to be made, on a disk as large as the first's.
+inline void add_fresh_blob(Blobs& blobs, SimMedium& medium, SimExecutor& executor,
+                           const std::string& name, BlobKind kind, uint32_t tier) {
+  Superblock superblock = blobs[0]->superblock();
+  superblock.blob = BlobId{static_cast<uint16_t>(blobs.size())};
+  superblock.blob_uuid[0] = static_cast<std::byte>(blobs.size());
+  superblock.blob_name = name;
+  superblock.kind = kind;
+  superblock.tier = tier;
+  blobs.push_back(std::make_shared<Blob>(open_sim_disk(medium, executor), superblock));
 }
 
 // Of a test that crashes in the midst of something: what that abandons is not freed on purpose.

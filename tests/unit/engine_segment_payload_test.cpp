@@ -22,11 +22,7 @@ std::unique_ptr<SegmentPayload> payload_of(BlobKind kind) {
   Superblock superblock;
   auto geometry = Blob::plan(64 * mib, 0, 0);
   superblock.kind = kind;
-  superblock.size = geometry->size;
-  superblock.middle = geometry->middle;
-  superblock.segment_blocks = geometry->segment_blocks;
-  superblock.segment_count = geometry->segment_count;
-  superblock.erase_bytes = geometry->erase_bytes;
+  geometry->write_to(superblock);
   return SegmentPayload::make(Blob(nullptr, superblock), {.secret = secret, .level = 1});
 }
 

@@ -100,14 +100,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
 
   void SetUp() override {
     auto blobs = blobs_on(medium_, *executor_, true);
-    std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
-    Superblock below = blobs[0]->superblock();
-    below.blob = BlobId{1};
-    below.blob_uuid[0] = std::byte{1};
-    below.blob_name = "below";
-    below.kind = GetParam();
-    below.tier = 1;
-    blobs.push_back(std::make_shared<Blob>(disk, below));
+    add_fresh_blob(blobs, slow_, *executor_, "below", GetParam(), 1);
     auto made = wait(Pool::format(blobs, {}));
     ASSERT_TRUE(made) << made.error().message;
     open();
@@ -117,10 +110,8 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
   }
   void open() {
     auto blobs = blobs_on(medium_, *executor_, false);
-    std::shared_ptr<Disk> disk = open_sim_disk(slow_, *executor_);
-    Result<Blob::Found> found;
-    ASSERT_TRUE(executor_->run_until(Blob::find(*disk), found));
-    blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
+    blobs.push_back(blob_on(slow_, *executor_));
+    ASSERT_TRUE(blobs.back());
     auto opened = wait(Pool::open(std::move(blobs), {}));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);

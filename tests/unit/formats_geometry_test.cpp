@@ -12,11 +12,7 @@ namespace {
 
 Superblock of(const Blob::Geometry& geometry) {
   Superblock superblock = samples::superblock();
-  superblock.size = geometry.size;
-  superblock.middle = geometry.middle;
-  superblock.segment_blocks = geometry.segment_blocks;
-  superblock.segment_count = geometry.segment_count;
-  superblock.erase_bytes = geometry.erase_bytes;
+  geometry.write_to(superblock);
   return superblock;
 }
 

@@ -164,11 +164,7 @@ inline Superblock superblock(uint64_t size = 16 * gib) {
   superblock.blob_uuid = uuid(0x30);
   superblock.blob_name = "nvme0";
   superblock.tier = 0;
-  superblock.size = geometry->size;
-  superblock.middle = geometry->middle;
-  superblock.segment_blocks = geometry->segment_blocks;
-  superblock.segment_count = geometry->segment_count;
-  superblock.erase_bytes = geometry->erase_bytes;
+  geometry->write_to(superblock);
   superblock.created_ns = 1'700'000'000'000'000'000;
   return superblock;
 }

@@ -91,11 +91,7 @@ class Transport : public testing::TestWithParam<bool> {
     const auto plan = Blob::plan(pool_bytes, 0, 64 * kib);
     superblock_.blob = BlobId{0};
     superblock_.blob_name = "fast";
-    superblock_.size = plan->size;
-    superblock_.middle = plan->middle;
-    superblock_.segment_blocks = plan->segment_blocks;
-    superblock_.segment_count = plan->segment_count;
-    superblock_.erase_bytes = plan->erase_bytes;
+    plan->write_to(superblock_);
     superblock_.pool[0] = superblock_.blob_uuid[0] = std::byte{7};
     {
       auto blobs = open_blobs();

@@ -33,11 +33,7 @@ class MountedPool : public testing::Test {
     superblock_.pool_name = "tests";
     superblock_.blob = BlobId{0};
     superblock_.blob_name = "fast";
-    superblock_.size = plan->size;
-    superblock_.middle = plan->middle;
-    superblock_.segment_blocks = plan->segment_blocks;
-    superblock_.segment_count = plan->segment_count;
-    superblock_.erase_bytes = plan->erase_bytes;
+    plan->write_to(superblock_);
     superblock_.pool[0] = superblock_.blob_uuid[0] = std::byte{7};
     Attributes owner;
     owner.mode = 0755;
