@@ -27,7 +27,19 @@ void Relocations::add_data(Address from, uint32_t blocks, Address to) {
 }
 
 void Relocations::add_home(NodeId leaf, BlockRange range, Generation from, Generation to) {
-  homes_[leaf].push_back({range, from, to});
+  homes_[leaf].push_back({range, from, to, {}});
+}
+
+void Relocations::add_alias_home(NodeId leaf, BlockRange range, Address data, Generation from,
+                                 Generation to) {
+  homes_[leaf].push_back({range, from, to, data});
+}
+
+bool Relocations::Home::is_of(const Extent& extent) const {
+  if (!has_home(extent) || extent.home != from || !extent.range().overlaps(range)) return false;
+  if (extent.alias != (data.generation != Generation::none)) return false;
+  const DeviceBlock begin = std::max(extent.begin, range.begin);
+  return !extent.alias || extent.address + (begin - extent.begin) == data + (begin - range.begin);
 }
 
 void Relocations::follow(NodeId from, NodeId to) {
@@ -102,9 +114,7 @@ void Relocations::move_home(const std::vector<Home>& homes, std::vector<Extent>&
     std::vector<Extent> out;
     out.reserve(extents.size() + 2);
     for (const Extent& extent : extents) {
-      const bool matches =
-          has_home(extent) && extent.home == home.from && extent.range().overlaps(home.range);
-      if (!matches) {
+      if (!home.is_of(extent)) {
         out.push_back(extent);
         continue;
       }

@@ -22,6 +22,9 @@ class Relocations {
   void add_data(Address from, uint32_t blocks, Address to);
   // In that leaf, zero, lost and alias extents of the range whose home is `from` now have `to`.
   void add_home(NodeId leaf, BlockRange range, Generation from, Generation to);
+  // The same for an alias that refers to `data`, and to nothing else: another that has come there
+  // since, by an entry that the same home states, keeps its own.
+  void add_alias_home(NodeId leaf, BlockRange range, Address data, Generation from, Generation to);
   // What was said of the homes in leaf `from` holds in `to` as well, which has some of its extents.
   void follow(NodeId from, NodeId to);
   // After the last add_data().
@@ -46,6 +49,8 @@ class Relocations {
   struct Home {
     BlockRange range;
     Generation from = Generation::none, to = Generation::none;
+    Address data{};  // of an alias; else of no generation
+    bool is_of(const Extent& extent) const;
   };
 
   void move_data(const Extent& extent, std::vector<Extent>& out, bool& changed) const;

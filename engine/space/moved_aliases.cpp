@@ -81,7 +81,8 @@ Task<Result<>> MovedAliases::restate(MovedWriter& writer, Relocations& moved) co
       auto home = co_await writer.append_fact(entry);
       if (!home) co_return forward_error(home);
       for (const NodeId leaf : stated.leaves)
-        moved.add_home(leaf, {place.begin, place.end}, key.home, *home);
+        moved.add_alias_home(leaf, {place.begin, place.end},
+                             stated.entry.address + (place.begin - key.begin), key.home, *home);
     }
   }
   co_return Result<>{};

@@ -59,18 +59,19 @@ TEST(Relocations, AFactFollowsInTheLeafThatIsNamed) {
   EXPECT_EQ(applied(moved, NodeId{2}, before, false), before);
 }
 
+Extent alias(uint64_t begin, uint64_t length, Address place, uint32_t home) {
+  Extent extent = data_extent(begin, length, raw(place.generation), place.block);
+  extent.alias = true;
+  extent.home = Generation{home};
+  return extent;
+}
+
 // Both are part of one statement. Where a leaf took an alias in after the mover had looked at it,
 // nobody has stated the new place.
 TEST(Relocations, AnAliasFollowsOnlyWhereItsHomeDoes) {
-  const auto alias = [](uint64_t begin, uint64_t length, Address place, uint32_t home) {
-    Extent extent = data_extent(begin, length, raw(place.generation), place.block);
-    extent.alias = true;
-    extent.home = Generation{home};
-    return extent;
-  };
   Relocations moved;
   moved.add_data(at(3, 20), 10, at(9, 100));
-  moved.add_home(NodeId{1}, {{0}, {10}}, Generation{5}, Generation{11});
+  moved.add_alias_home(NodeId{1}, {{0}, {10}}, at(3, 20), Generation{5}, Generation{11});
   moved.sort();
   const std::vector<Extent> unknown{alias(0, 10, at(3, 20), 6), data_extent(10, 10, 3, 20)};
   EXPECT_EQ(applied(moved, NodeId{1}, unknown),
@@ -82,6 +83,20 @@ TEST(Relocations, AnAliasFollowsOnlyWhereItsHomeDoes) {
   EXPECT_TRUE(moved.apply(NodeId{1}, extents, counts));
   EXPECT_EQ(extents, (std::vector{alias(0, 10, at(9, 100), 11), alias(10, 2, at(3, 30), 5)}));
   EXPECT_EQ(counts.homes, (std::map<uint32_t, int64_t>{{5, 0}, {11, 1}}));
+}
+
+// C2: the home may be the segment that the log is in: then it states what has come to the same
+// place since the mover looked, too, and that statement is still needed (sim, random, seed 17).
+TEST(Relocations, AnotherAliasOfTheSameHomeKeepsIt) {
+  Relocations moved;
+  moved.add_data(at(3, 20), 10, at(9, 100));
+  moved.add_alias_home(NodeId{1}, {{0}, {10}}, at(3, 20), Generation{5}, Generation{11});
+  moved.sort();
+  const std::vector<Extent> others{alias(0, 4, at(4, 20), 5), alias(4, 3, at(3, 23), 5),
+                                   zero_extent(7, 10, 5)};
+  EXPECT_EQ(applied(moved, NodeId{1}, others, false), others);
+  EXPECT_EQ(applied(moved, NodeId{1}, {alias(2, 3, at(3, 22), 5)}),
+            (std::vector{alias(2, 3, at(9, 102), 11)}));
 }
 
 TEST(Relocations, DataCountsOnceHoweverManyLeavesShareIt) {
