@@ -285,7 +285,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   Mover mover(pool_, image->cut);
   MovePlan plan;
   if (planned) {
-    if (!may_move) co_return Result<>{};
+    // Nor while a checkpoint has some that it may give back.
+    if (!may_move || pool_.checkpointer.has_moves()) co_return Result<>{};
     Task<Result<MovePlan>> planning = planned->plan(image);
     Result<MovePlan> made = co_await planning;
     if (!made) co_return forward_error(made);
