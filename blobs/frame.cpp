@@ -59,7 +59,7 @@ size_t largest_frame(uint32_t blocks) {
 }
 
 uint32_t frame_index_blocks(uint32_t segment_blocks) {
-  const uint64_t words = uint64_t{segment_blocks} * virtual_ratio / frame_blocks + 1;
+  const uint64_t words = uint64_t{segment_blocks} * virtual_ratio / frame_blocks;
   return static_cast<uint32_t>(div_up(words * sizeof(le32), block_size));
 }
 
@@ -122,33 +122,60 @@ Result<size_t> frame_length(std::span<const std::byte> bytes, const Secret& secr
   return round_up(head_bytes(format->blocks) + format->bytes.load(), frame_grain);
 }
 
-Result<Frame> FrameCodec::decode(std::span<const std::byte> bytes, const Secret& secret,
-                                 const MetadataPlace& place) {
+Result<PackedFrame> open_frame(std::span<const std::byte> bytes, const Secret& secret,
+                               const MetadataPlace& place) {
   auto format = checked(bytes, secret, place);
   if (!format) return forward_error(format);
   const size_t head = head_bytes(format->blocks), stored = format->bytes.load();
   if (bytes.size() < head + stored) return fail(Code::corrupt, "a frame is cut short");
-  Frame frame;
-  frame.data = Buffer(size_t{format->blocks} * block_size);
   const auto method = static_cast<FrameMethod>(format->method);
-  if (method == FrameMethod::stored && stored == frame.data.size()) {
-    std::memcpy(frame.data.data(), bytes.data() + head, stored);
-  } else if (method == FrameMethod::zstd) {
-    if (!contexts_->decompress) contexts_->decompress = ZSTD_createDCtx();
-    const size_t got = ZSTD_decompressDCtx(contexts_->decompress, frame.data.data(),
-                                           frame.data.size(), bytes.data() + head, stored);
-    if (ZSTD_isError(got) || got != frame.data.size())
-      return fail(Code::corrupt, "a frame does not decompress");
-  } else {
+  if (method != FrameMethod::zstd &&
+      (method != FrameMethod::stored || stored != format->blocks * block_size))
     return fail(Code::corrupt, "a frame is stored in an unknown way");
-  }
+  PackedFrame frame;
+  frame.blocks_ = format->blocks;
+  frame.compressed_ = method == FrameMethod::zstd;
+  frame.stored_ = bytes.subspan(head, stored);
   for (uint32_t i = 0; i < format->blocks; ++i) {
     le32 sum;
     std::memcpy(&sum, bytes.data() + sizeof(FrameFormat) + i * sizeof sum, sizeof sum);
-    frame.checksums.push_back(sum.load());
-    frame.good[i] = payload_checksum(frame.data.blocks(i, 1)) == sum.load();
+    frame.checksums_[i] = sum.load();
   }
   return frame;
+}
+
+bool Frame::good(uint32_t block) const {
+  return payload_checksum(data.blocks(block, 1)) == checksums[block];
+}
+
+Result<> FrameCodec::unpack(const PackedFrame& frame, std::span<std::byte> into) {
+  LAMINA_CHECK(into.size() == frame.blocks() * block_size);
+  const auto stored = frame.stored();
+  if (!frame.is_compressed()) {
+    std::memcpy(into.data(), stored.data(), stored.size());
+    return {};
+  }
+  if (!contexts_->decompress) contexts_->decompress = ZSTD_createDCtx();
+  const size_t got = ZSTD_decompressDCtx(contexts_->decompress, into.data(), into.size(),
+                                         stored.data(), stored.size());
+  if (ZSTD_isError(got) || got != into.size())
+    return fail(Code::corrupt, "a frame does not decompress");
+  return {};
+}
+
+Result<Frame> FrameCodec::decode(const PackedFrame& packed) {
+  Frame frame;
+  frame.data = Buffer(size_t{packed.blocks()} * block_size);
+  LAMINA_TRY(unpack(packed, frame.data.span()));
+  frame.checksums.assign(packed.checksums().begin(), packed.checksums().end());
+  return frame;
+}
+
+Result<Frame> FrameCodec::decode(std::span<const std::byte> bytes, const Secret& secret,
+                                 const MetadataPlace& place) {
+  auto packed = open_frame(bytes, secret, place);
+  if (!packed) return forward_error(packed);
+  return decode(*packed);
 }
 
 }  // namespace lamina

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/frame_reader.h"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/checksum.h"
 #include "base/workers.h"
 #include "engine/pool_state.h"
 
@@ -26,24 +30,89 @@ FrameCodec& codec_of_thread() {
 
 // Frames that lie one behind the other, and are read together.
 struct FrameReader::Run {
-  struct Part {
-    Name name;
-    MetadataPlace place;
-    size_t offset = 0, bytes = 0;  // in `blocks`
-    FramePtr* into = nullptr;
+  struct Member {
+    Wanted* wanted = nullptr;
+    uint64_t begin = 0, bytes = 0;  // in the segment
   };
   uint64_t begin = 0, end = 0;  // bytes in the segment
   Space::Location at;
-  std::vector<Part> parts;
+  std::vector<Member> members;
   Buffer blocks;
 };
+
+size_t FrameReader::want(Address address, std::span<std::byte> into, std::span<uint32_t> sums) {
+  const auto blocks = static_cast<uint32_t>(into.size() / block_size);
+  for (uint32_t done = 0; done < blocks;) {
+    const uint32_t block = address.block + done, in_frame = block % frame_blocks;
+    const uint32_t now = std::min(blocks - done, frame_blocks - in_frame);
+    wanted_[{address.generation, block / frame_blocks}].parts.push_back(
+        {wants_, in_frame, now, into.subspan(size_t{done} * block_size, size_t{now} * block_size),
+         sums.empty() ? sums : sums.subspan(done, now)});
+    done += now;
+  }
+  return wants_++;
+}
+
+// A want's parts come in the order of its blocks.
+void FrameReader::count_found() {
+  found_.assign(wants_, 0);
+  std::vector<bool> ended(wants_);
+  for (const auto& [name, wanted] : wanted_)
+    for (const Part& part : wanted.parts) {
+      if (!ended[part.want]) found_[part.want] += part.good;
+      ended[part.want] = ended[part.want] || part.good < part.blocks;
+    }
+}
+
+namespace {
+
+// How many of a part's blocks are there and right, from the first on.
+uint32_t good_blocks(std::span<const std::byte> data, std::span<const uint32_t> checksums) {
+  uint32_t good = 0;
+  while (good < checksums.size() &&
+         payload_checksum(data.subspan(size_t{good} * block_size, block_size)) == checksums[good])
+    ++good;
+  return good;
+}
+
+}  // namespace
+
+// By any thread; different frames at once.
+void FrameReader::unpack(PoolState& pool, const Name& name, Wanted& wanted, bool keeps) {
+  std::optional<Result<PackedFrame>> packed;
+  if (!wanted.frame) packed = open_frame(wanted.bytes, pool.identity.secret, wanted.place);
+  if (packed && !*packed) return;
+  const std::span<const uint32_t> checksums =
+      wanted.frame ? std::span<const uint32_t>(wanted.frame->checksums) : (*packed)->checksums();
+  const Part& first = wanted.parts.front();
+  const bool whole = wanted.parts.size() == 1 && first.blocks == checksums.size();
+  if (!wanted.frame && !whole) {
+    auto frame = codec_of_thread().decode(**packed);
+    if (!frame) return;
+    wanted.frame = std::make_shared<const Frame>(std::move(*frame));
+    if (keeps) pool.frames.put(name.first, name.second, wanted.frame);
+  }
+  for (Part& part : wanted.parts) {
+    if (part.block + part.blocks > checksums.size()) continue;
+    const auto sums = checksums.subspan(part.block, part.blocks);
+    if (wanted.frame)
+      std::memcpy(part.into.data(), wanted.frame->data.blocks(part.block, part.blocks).data(),
+                  part.into.size());
+    else if (!codec_of_thread().unpack(**packed, part.into))
+      return;
+    std::copy(sums.begin(),
+              sums.begin() + static_cast<long>(std::min(sums.size(), part.sums.size())),
+              part.sums.begin());
+    part.good = good_blocks(part.into, sums);
+  }
+}
 
 // Pages of the indexes that are not cached yet.
 Task<Result<>> FrameReader::read_indexes(PoolState& pool, bool cached) {
   std::map<Name, Buffer> pages;  // by generation and page
   IoBatch batch;
-  for (const auto& [name, frame] : wanted_) {
-    if (frame) continue;
+  for (const auto& [name, wanted] : wanted_) {
+    if (wanted.frame) continue;
     const auto& [generation, number] = name;
     const auto at = pool.space.locate({generation, number * frame_blocks});
     if (!at) co_return fail(Code::io, "a map points at a segment that is not there (A14)");
@@ -66,49 +135,47 @@ Task<Result<>> FrameReader::read_indexes(PoolState& pool, bool cached) {
 }
 
 Task<Result<>> FrameReader::read(PoolState& pool, bool cached) {
-  for (auto& [name, frame] : wanted_) {
-    frame = nullptr;
-    if (cached) frame = pool.frames.find(name.first, name.second);
+  for (auto& [name, wanted] : wanted_) {
+    wanted.frame = nullptr;
+    wanted.bytes = {};
+    if (cached) wanted.frame = pool.frames.find(name.first, name.second);
+    for (Part& part : wanted.parts) part.good = 0;
   }
   LAMINA_CO_TRY(co_await read_indexes(pool, cached));
   auto runs = find_runs(pool);
   if (!runs) co_return forward_error(runs);
-  if (runs->empty()) co_return Result<>{};
   IoBatch batch;
   for (Run& run : *runs) {
     const uint64_t first = run.begin / block_size;
     run.blocks = Buffer((div_up(run.end, block_size) - first) * block_size);
-    for (Run::Part& part : run.parts) part.offset -= first * block_size;
+    for (const Run::Member& member : run.members)
+      member.wanted->bytes =
+          run.blocks.span().subspan(member.begin - first * block_size, member.bytes);
     batch.read(run.at.blob->disk(),
                run.at.blob->offset(run.at.name.index, static_cast<uint32_t>(first)),
                run.blocks.span());
   }
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  std::vector<std::pair<const Run*, const Run::Part*>> all;
-  for (const Run& run : *runs)
-    for (const Run::Part& part : run.parts) all.emplace_back(&run, &part);
+  if (!runs->empty()) {
+    co_await batch;
+    LAMINA_CO_TRY(batch.result());
+  }
+  std::vector<std::pair<const Name*, Wanted*>> all;
+  for (auto& [name, wanted] : wanted_) all.emplace_back(&name, &wanted);
   Pieces pieces;
   Workers* const workers = all.size() >= worth_workers ? pool.settings.readers : nullptr;
-  const Secret& secret = pool.identity.secret;
-  pieces.start(workers, all.size(), [&](size_t at, size_t) {
-    const auto [run, part] = all[at];
-    auto frame = codec_of_thread().decode(run->blocks.span().subspan(part->offset, part->bytes),
-                                          secret, part->place);
-    if (frame) *part->into = std::make_shared<const Frame>(std::move(*frame));
-  });
+  pieces.start(workers, all.size(),
+               [&](size_t at, size_t) { unpack(pool, *all[at].first, *all[at].second, cached); });
   Completion& done = pieces.done();
   co_await done;
-  for (const auto& [run, part] : all)
-    if (*part->into) pool.frames.put(part->name.first, part->name.second, *part->into);
+  count_found();
   co_return Result<>{};
 }
 
 // Those that are not cached, by their places, which the indexes say.
 Result<std::list<FrameReader::Run>> FrameReader::find_runs(PoolState& pool) {
   std::list<Run> runs;
-  for (auto& [name, frame] : wanted_) {
-    if (frame) continue;
+  for (auto& [name, wanted] : wanted_) {
+    if (wanted.frame) continue;
     const auto& [generation, number] = name;
     const auto at = pool.space.locate({generation, number * frame_blocks});
     if (!at) return fail(Code::io, "a map points at a segment that is not there (A14)");
@@ -128,8 +195,8 @@ Result<std::list<FrameReader::Run>> FrameReader::find_runs(PoolState& pool) {
       runs.back().at = *at;
     }
     runs.back().end = end;
-    runs.back().parts.push_back(
-        {name, {at->name.blob, at->name.index, generation, number}, begin, end - begin, &frame});
+    wanted.place = {at->name.blob, at->name.index, generation, number};
+    runs.back().members.push_back({&wanted, begin, end - begin});
   }
   return runs;
 }

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads frames: where they lie from the segment's index, their bytes in one submission, neighbours
-// together, then decompressed, many of them by several threads.
-// Thread-safety: one coroutine. Memory: the frames that are wanted.
+// Reads blocks out of frames: where those lie from the segment's index, their bytes in one
+// submission, neighbours together; then each frame is decompressed once, by several threads where
+// there are many, and the blocks that are wanted of it are verified, and no others. A frame that is
+// wanted whole is decompressed to where it is wanted; one of which a part is wanted is kept
+// in the cache, since the rest of it may be wanted next.
+// Thread-safety: one coroutine. Memory: the frames that are wanted. Ownership: not of what it
+// fills.
 #pragma once
 
 #include <cstdint>
 #include <list>
 #include <map>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/task.h"
 #include "engine/frame_cache.h"
@@ -19,22 +25,39 @@ class PoolState;
 class FrameReader {
  public:
   using Name = std::pair<Generation, uint32_t>;  // the frame's number in the segment
-  void want(Generation generation, uint32_t frame) { wanted_[{generation, frame}]; }
-  bool empty() const { return wanted_.empty(); }
-  // All that are wanted; `cached`: what is cached is taken from there. Afterwards frame() gives
-  // those that are whole, and null for the others. Error io: a disk failed.
+  // Blocks from `address` on, as many as `into` has, and what their checksums should be to `sums`,
+  // if it is not empty. Returns what found() is asked with.
+  size_t want(Address address, std::span<std::byte> into, std::span<uint32_t> sums = {});
+  bool empty() const { return wants_ == 0; }
+  // All that are wanted; `cached`: what is cached is taken from there. Error io: a disk failed.
   Task<Result<>> read(PoolState& pool, bool cached);
-  const Frame* frame(Generation generation, uint32_t number) const {
-    const auto found = wanted_.find({generation, number});
-    return found == wanted_.end() ? nullptr : found->second.get();
-  }
+  // How many blocks of one want are there and match their checksums, up to the first that does not.
+  uint32_t found(size_t want) const { return found_[want]; }
 
  private:
+  // What of a frame one want has.
+  struct Part {
+    size_t want = 0;
+    uint32_t block = 0, blocks = 0;  // in the frame
+    std::span<std::byte> into;
+    std::span<uint32_t> sums;
+    uint32_t good = 0;
+  };
+  struct Wanted {
+    std::vector<Part> parts;
+    FramePtr frame;                    // cached
+    std::span<const std::byte> bytes;  // as it lies on the medium
+    MetadataPlace place;
+  };
   struct Run;
+  static void unpack(PoolState& pool, const Name& name, Wanted& wanted, bool keeps);
   Result<std::list<Run>> find_runs(PoolState& pool);
   Task<Result<>> read_indexes(PoolState& pool, bool cached);
+  void count_found();
 
-  std::map<Name, FramePtr> wanted_;
+  std::map<Name, Wanted> wanted_;
+  size_t wants_ = 0;
+  std::vector<uint32_t> found_;
 };
 
 }  // namespace lamina

@@ -23,9 +23,7 @@ Result<> ReadPlan::add(PoolState& pool, DeviceBlock place, Address address,
     return {};
   }
   framed_pieces_.push_back({place, address, into});
-  for (uint64_t block = address.block; block < address.block + blocks;
-       block = round_down(block, frame_blocks) + frame_blocks)
-    frames_.want(address.generation, static_cast<uint32_t>(block / frame_blocks));
+  frames_.want(address, into);
   return {};
 }
 
@@ -97,26 +95,21 @@ Task<Result<>> ReadPlan::fetch(PoolState& pool, bool cached_sums) {
     co_return batch.result();
   }
   for (const Page& page : pages_) pool.sums.put(page.generation, page.index, page.block.span());
-  for (const Piece& piece : framed_pieces_) LAMINA_CO_TRY(copy_from_frames(piece));
+  LAMINA_CO_TRY(find_in_frames());
   if (!verifies) co_return Result<>{};
   for (const Piece& piece : pieces_) LAMINA_CO_TRY(verify(pool, piece));
   co_return Result<>{};
 }
 
 // A bad frame loses only those of its blocks that are wanted, and a bad block itself alone.
-Result<> ReadPlan::copy_from_frames(const Piece& piece) {
-  const auto blocks = static_cast<uint32_t>(piece.into.size() / block_size);
-  for (uint32_t i = 0; i < blocks; ++i) {
-    const uint32_t block = piece.address.block + i, in_frame = block % frame_blocks;
-    const Frame* frame = frames_.frame(piece.address.generation, block / frame_blocks);
-    if (!frame || in_frame >= frame->blocks() || !frame->good[in_frame]) {
-      const DeviceBlock at = piece.place + BlockCount{i};
-      bad_ = {at, at + BlockCount{1}};
-      return fail(Code::io,
-                  frame ? "a block does not match its checksum" : "a compressed frame is damaged");
-    }
-    std::memcpy(piece.into.data() + size_t{i} * block_size,
-                frame->data.data() + size_t{in_frame} * block_size, block_size);
+Result<> ReadPlan::find_in_frames() {
+  for (size_t want = 0; want < framed_pieces_.size(); ++want) {
+    const Piece& piece = framed_pieces_[want];
+    const uint32_t found = frames_.found(want);
+    if (found == piece.into.size() / block_size) continue;
+    const DeviceBlock at = piece.place + BlockCount{found};
+    bad_ = {at, at + BlockCount{1}};
+    return fail(Code::io, "a block does not match its checksum, or its frame is damaged");
   }
   return {};
 }

@@ -46,10 +46,10 @@ class ReadPlan {
   Result<> verify(PoolState& pool, const Piece& piece);
   Page* page_of(Address address);
 
-  Result<> copy_from_frames(const Piece& piece);
+  Result<> find_in_frames();
 
   std::vector<Piece> pieces_;         // of plain blocks
-  std::vector<Piece> framed_pieces_;  // of blocks in frames
+  std::vector<Piece> framed_pieces_;  // of blocks in frames, in the order that they are wanted
   FrameReader frames_;
   std::list<Page> pages_;  // addresses must stay while they are read into
   BlockRange bad_{};

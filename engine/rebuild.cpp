@@ -321,7 +321,7 @@ Task<Result<>> Rebuilt::read_frame(const ScannedSegment& segment, uint32_t block
                    {header.blob, header.index, header.generation, number});
   if (!frame) co_return fail(Code::io, frame.error().message);
   const uint32_t in_frame = block % frame_blocks;
-  if (in_frame >= frame->blocks() || !frame->good[in_frame])
+  if (in_frame >= frame->blocks() || !frame->good(in_frame))
     co_return fail(Code::io, "the payload does not match its checksum");
   std::memcpy(into.data(), frame->data.data() + size_t{in_frame} * block_size, block_size);
   co_return Result<>{};

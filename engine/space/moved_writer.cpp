@@ -30,6 +30,21 @@ MovedWriter::MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Spac
       permits_(std::move(permits)),
       entry_bytes_a_block_(entry_bytes) {}
 
+// Sealed, for others, when it is on the medium.
+struct MovedWriter::Closed {
+  SegmentName name{};
+  Buffer memory;
+  uint32_t used_end = 0, addressed = 0;
+  uint32_t back = 0, back_blocks = 0;  // the summary at the end
+  Sequence oldest = 0;
+  Result<> result;
+  Completion done;
+};
+
+MovedWriter::~MovedWriter() {
+  LAMINA_CHECK(!written_);
+}
+
 std::optional<SegmentName> MovedWriter::take() {
   if (permits_.empty()) return pool_.space.take(kind_, claim_, tier_);
   Space::Permit permit = std::move(permits_.back());
@@ -48,8 +63,10 @@ Result<> MovedWriter::open(bool for_facts) {
                                            .workers = pool_.settings.workers,
                                            .level = pool_.level_of(tier_)});
   const MovedLayout layout(blocks_, entry_bytes_a_block_, kind_);
-  front_ = for_facts ? layout.facts_summary() : layout.summary();
-  const uint32_t begin = payload_begin(kind_, blocks_, front_);
+  // What can be moved makes way for the summary when its length is known.
+  front_ = for_facts || payload_->movable() ? layout.facts_summary() : layout.summary();
+  const uint32_t begin = payload_begin(kind_, blocks_, payload_->movable() ? 1 : front_);
+  if (!memory_) memory_ = std::exchange(spare_, {});
   if (memory_.size() != blob.segment_bytes()) memory_ = Buffer(blob.segment_bytes());
   std::memset(memory_.data(), 0, size_t{begin} * block_size);
   payload_->open({name_.blob, name_.index, name_.generation, 0}, memory_, begin);
@@ -63,22 +80,28 @@ uint32_t MovedWriter::summary_with(size_t entry_bytes) const {
   return summary_blocks(entry_bytes_ + entry_bytes);
 }
 
+// Where payload must end if summaries have so many blocks.
+uint32_t MovedWriter::end_beside(uint32_t summary) const {
+  return blocks_ - summary - (payload_->movable() ? summary - 1 : 0);
+}
+
 // Whether it has a place in both summaries.
 bool MovedWriter::takes_entry(size_t entry_bytes) const {
   const uint32_t summary = summary_with(entry_bytes);
-  return summary <= front_ && payload_->fits(blocks_ - summary);
+  return summary <= front_ && payload_->fits(end_beside(summary));
 }
 
 // Payload blocks that still fit beside one more entry.
 uint32_t MovedWriter::room(size_t entry_bytes) const {
-  return takes_entry(entry_bytes) ? payload_->room(blocks_ - summary_with(entry_bytes)) : 0;
+  return takes_entry(entry_bytes) ? payload_->room(end_beside(summary_with(entry_bytes))) : 0;
 }
 
 // A segment is open that takes one more entry, and, if it is of data, a block.
 Task<Result<>> MovedWriter::make_room(size_t entry_bytes, bool for_fact) {
   const auto has_room = [&] { return for_fact ? takes_entry(entry_bytes) : room(entry_bytes) > 0; };
   if (is_open() && !has_room()) {
-    co_await payload_->settle();
+    co_await payload_->go_on();
+    if (!has_room()) co_await payload_->settle();
     if (!has_room()) LAMINA_CO_TRY(co_await close());
   }
   if (!is_open()) LAMINA_CO_TRY(open(for_fact));
@@ -121,10 +144,28 @@ Task<Result<Generation>> MovedWriter::append_fact(Entry entry) {
 }
 
 Task<Result<>> MovedWriter::close() {
-  Blob& blob = pool_.space.blob(name_.blob);
   co_await payload_->settle();
+  Summary summary;
+  summary.epoch = pool_.identity.epoch;
+  summary.entries = std::exchange(entries_, {});
+  if (mutated(Mutation::forget_facts))
+    std::erase_if(summary.entries, [](const Entry& e) { return e.kind == EntryKind::zero; });
+  for (const Entry& entry : summary.entries) {
+    summary.smallest =
+        summary.smallest == 0 ? entry.sequence : std::min(summary.smallest, entry.sequence);
+    summary.largest = std::max(summary.largest, entry.sequence);
+  }
+  size_t bytes = 0;
+  for (const Entry& entry : summary.entries) bytes += packed_entry_size(entry, summary.smallest);
+  const uint32_t length = summary_blocks(bytes);
+  LAMINA_CHECK(length <= front_);
+  if (payload_->movable()) {
+    payload_->move_up(length - 1);
+    front_ = length;
+  }
   payload_->close();
   const uint32_t used_end = payload_->used_end();
+  LAMINA_CHECK(used_end + length <= blocks_);
   const uint32_t sum_blocks = array_blocks(kind_, blocks_);
   SegmentHeader header;
   header.pool = pool_.identity.pool;
@@ -141,21 +182,7 @@ Task<Result<>> MovedWriter::close() {
   header.addressed = payload_->addressed();
   header.wall_ns = pool_.settings.background->wall_ns();
   pack_segment_header(header, memory_.blocks(0, 1));
-  Summary summary;
-  summary.epoch = pool_.identity.epoch;
   summary.checksums_sum = plain_checksum(memory_.blocks(1, sum_blocks));
-  summary.entries = std::exchange(entries_, {});
-  if (mutated(Mutation::forget_facts))
-    std::erase_if(summary.entries, [](const Entry& e) { return e.kind == EntryKind::zero; });
-  for (const Entry& entry : summary.entries) {
-    summary.smallest =
-        summary.smallest == 0 ? entry.sequence : std::min(summary.smallest, entry.sequence);
-    summary.largest = std::max(summary.largest, entry.sequence);
-  }
-  size_t bytes = 0;
-  for (const Entry& entry : summary.entries) bytes += packed_entry_size(entry, summary.smallest);
-  const uint32_t length = summary_blocks(bytes);
-  LAMINA_CHECK(length <= front_ && used_end + length <= blocks_);
   MetadataPlace place{name_.blob, name_.index, name_.generation, 1 + sum_blocks};
   pack_summary(summary, pool_.identity.secret, place, false, memory_.blocks(place.block, length));
   place.block = blocks_ - length;
@@ -164,35 +191,64 @@ Task<Result<>> MovedWriter::close() {
   const uint32_t payload = used_end - payload_begin(kind_, blocks_, front_);
   pool_.counters.add(Cause::moved, uint64_t{payload} * block_size);
   pool_.counters.add(Cause::summaries, uint64_t{used_end - payload + length} * block_size);
-  // Front to back.
-  for (uint64_t at = 0; at < uint64_t{used_end} * block_size; at += write_bytes) {
-    const uint64_t count = std::min(write_bytes, uint64_t{used_end} * block_size - at);
-    IoBatch batch;
-    batch.write(blob.disk(), blob.offset(name_.index, static_cast<uint32_t>(at / block_size)),
-                memory_.span().subspan(at, count));
-    co_await batch;
-    LAMINA_CO_TRY(batch.result());
-  }
-  IoBatch batch;
-  batch.write(blob.disk(), blob.offset(name_.index, place.block),
-              memory_.blocks(place.block, length));
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  for (uint32_t page = 0; page < sum_blocks; ++page)
-    pool_.sums.put(name_.generation, page, memory_.blocks(1 + page, 1));
-  pool_.space.seal(name_.generation, used_end, payload_->addressed());
-  pool_.space.set_oldest(name_.generation, summary.smallest);
-  name_ = {};
+  LAMINA_CO_TRY(co_await wait_for_written());
+  written_ = std::make_unique<Closed>();
+  written_->name = std::exchange(name_, {});
+  written_->memory = std::exchange(memory_, {});
+  written_->used_end = used_end;
+  written_->addressed = header.addressed;
+  written_->back = place.block;
+  written_->back_blocks = length;
+  written_->oldest = summary.smallest;
+  spawn(write(*written_));
   co_return Result<>{};
 }
 
-void MovedWriter::give_up() {
+// Front to back, then the summary at the end.
+Task<void> MovedWriter::write(Closed& closed) {
+  Blob& blob = pool_.space.blob(closed.name.blob);
+  const uint64_t end = uint64_t{closed.used_end} * block_size;
+  for (uint64_t at = 0; at < end && closed.result; at += write_bytes) {
+    IoBatch batch;
+    batch.write(blob.disk(), blob.offset(closed.name.index, static_cast<uint32_t>(at / block_size)),
+                closed.memory.span().subspan(at, std::min(write_bytes, end - at)));
+    co_await batch;
+    closed.result = batch.result();
+  }
+  if (closed.result) {
+    IoBatch batch;
+    batch.write(blob.disk(), blob.offset(closed.name.index, closed.back),
+                closed.memory.blocks(closed.back, closed.back_blocks));
+    co_await batch;
+    closed.result = batch.result();
+  }
+  closed.done.signal();
+}
+
+Task<Result<>> MovedWriter::wait_for_written() {
+  if (!written_) co_return Result<>{};
+  co_await written_->done;
+  const std::unique_ptr<Closed> closed = std::move(written_);
+  if (!closed->result) co_return closed->result;
+  const uint32_t pages = array_blocks(kind_, pool_.space.blob(closed->name.blob).segment_blocks());
+  for (uint32_t page = 0; page < pages; ++page)
+    pool_.sums.put(closed->name.generation, page, closed->memory.blocks(1 + page, 1));
+  pool_.space.seal(closed->name.generation, closed->used_end, closed->addressed);
+  pool_.space.set_oldest(closed->name.generation, closed->oldest);
+  spare_ = std::exchange(closed->memory, {});
+  co_return Result<>{};
+}
+
+Task<void> MovedWriter::give_up() {
+  if (payload_) co_await payload_->settle();
+  (void)co_await wait_for_written();  // what came of it does not matter any more
   for (const Generation generation : std::exchange(filled_, {})) pool_.space.retire(generation);
   name_ = {};
 }
 
 Task<Result<std::vector<Generation>>> MovedWriter::finish() {
   if (is_open()) LAMINA_CO_TRY(co_await close());
+  LAMINA_CO_TRY(co_await wait_for_written());
   co_return std::move(filled_);
 }
 

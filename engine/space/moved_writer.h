@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fills segments of class moved: each is put together in memory, with its summaries at both ends
-// (B4), and written once, front to back.
+// (B4), and written once, front to back, while the next is put together.
 // Thread-safety: one coroutine. Durability: finish() has written everything; the checkpoint that
 //   publishes the pointers flushes it first (A15).
 #pragma once
@@ -28,6 +28,7 @@ class MovedWriter {
   // most.
   MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Space::Permit> permits,
               size_t entry_bytes);
+  ~MovedWriter();
 
   // Takes a piece in; where it does not fit one segment it is split. The result: where its parts
   // are now, in order.
@@ -43,8 +44,9 @@ class MovedWriter {
   Task<Result<Generation>> append_fact(Entry entry);
   // Writes what is open. The result: all segments that were filled.
   Task<Result<std::vector<Generation>>> finish();
-  // After a failure: what was filled comes back at once, since nobody has been told of it.
-  void give_up();
+  // After a failure: what was filled comes back at once, since nobody has been told of it. This or
+  // finish() is awaited before it ends.
+  Task<void> give_up();
   uint64_t moved_bytes() const { return moved_bytes_; }
 
  private:
@@ -52,10 +54,15 @@ class MovedWriter {
   std::optional<SegmentName> take();
   Result<> open(bool for_facts);
   uint32_t summary_with(size_t entry_bytes) const;
+  uint32_t end_beside(uint32_t summary) const;
   bool takes_entry(size_t entry_bytes) const;
   uint32_t room(size_t entry_bytes) const;
   Task<Result<>> make_room(size_t entry_bytes, bool for_fact);
   Task<Result<>> close();
+  // A segment that is being written.
+  struct Closed;
+  Task<void> write(Closed& closed);
+  Task<Result<>> wait_for_written();
 
   PoolState& pool_;
   const size_t tier_;
@@ -65,8 +72,10 @@ class MovedWriter {
   const size_t entry_bytes_a_block_;
   SegmentName name_{};
   Buffer memory_;
+  Buffer spare_;  // of the segment that was written last
+  std::unique_ptr<Closed> written_;
   uint32_t blocks_ = 0;  // of the segment
-  uint32_t front_ = 0;   // kept for the front summary; addresses depend on it, so it is the most
+  uint32_t front_ = 0;  // kept for the front summary; addresses may depend on it, so it is the most
   std::unique_ptr<SegmentPayload> payload_;  // of blobs of the tier's kind
   std::vector<Entry> entries_;
   size_t entry_bytes_ = 0;

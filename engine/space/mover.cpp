@@ -8,8 +8,6 @@
 #include <tuple>
 #include <utility>
 
-#include "blobs/frame.h"
-#include "engine/frame_reader.h"
 #include "engine/maps/leaf_changes.h"
 #include "engine/pool_state.h"
 #include "engine/space/cleaning.h"
@@ -21,8 +19,6 @@ namespace {
 
 constexpr uint64_t longest_rest_ns = 50'000'000;
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
-constexpr uint64_t window_bytes = 16 * mib;  // of pieces that are read by themselves
-constexpr size_t window_frames = 512;        // decompressed for them: 64 MiB
 constexpr int64_t alias_entries = 2;         // so much of a summary one statement may take
 // Until victims are tried again whose aliases did not fit what the mover may take.
 constexpr uint64_t postponed_checkpoints = 8;
@@ -155,7 +151,7 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
   auto filled = co_await fill(image, referrers, batch.plan, writer, pending.relocations);
   if (!filled) {
     // Nothing is published, so all of it comes back.
-    writer.give_up();
+    co_await writer.give_up();
     if (filled.error().code != Code::no_space) co_return forward_error(filled);
     for (const Generation victim : batch.plan.victims)
       pool_.space.postpone(victim, image.number + postponed_checkpoints);
@@ -304,105 +300,34 @@ Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims&
     return std::tie(a.order, a.map, a.begin, a.sequence) <
            std::tie(b.order, b.map, b.begin, b.sequence);
   });
-  for (size_t begin = 0; begin < pieces.size();) {
-    size_t end = begin;
-    uint64_t bytes = 0;
-    std::set<FrameReader::Name> frames;
-    while (end < pieces.size() &&
-           (end == begin || (bytes < window_bytes && frames.size() < window_frames))) {
-      const MovedPiece& piece = pieces[end++];
-      bytes += uint64_t{piece.blocks} * block_size;
-      if (!victims.at(piece.from.generation)->has_frames()) continue;
-      const uint32_t last = (piece.from.block + piece.blocks - 1) / frame_blocks;
-      for (uint32_t frame = piece.from.block / frame_blocks; frame <= last; ++frame)
-        frames.emplace(piece.from.generation, frame);
+  std::span<const MovedPiece> left = pieces;
+  std::unique_ptr<MoveWindow> next = MoveWindow::begin(pool_, left, victims);
+  while (next) {
+    const uint64_t begin = pool_.settings.background->now_ns();
+    const uint64_t used = pool_.counters.used_by_users();
+    const std::unique_ptr<MoveWindow> window = std::move(next);
+    co_await window->read();
+    next = MoveWindow::begin(pool_, left, victims);
+    Result<> copied = window->result();
+    if (copied) copied = co_await copy_window(*window, writer, moved);
+    if (!copied) {
+      if (next) co_await next->read();
+      co_return copied;
     }
-    LAMINA_CO_TRY(co_await copy_window(std::span(pieces).subspan(begin, end - begin), victims,
-                                       writer, moved));
-    begin = end;
+    if (!window->in_memory() && pool_.counters.used_by_users() != used)
+      co_await rest(pool_.settings.background->now_ns() - begin);
   }
   co_return Result<>{};
 }
 
-// Pieces that were not in memory: their bytes one behind the other, and what holds those that are
-// compressed.
-struct Mover::Window {
-  Buffer bytes;
-  FrameReader frames;
-
-  // Of a piece in frames: its bytes to `into`, its checksums. False: something of it is damaged.
-  bool unpack(const MovedPiece& piece, std::span<std::byte> into, std::vector<uint32_t>& sums) {
-    sums.clear();
-    for (uint32_t i = 0; i < piece.blocks; ++i) {
-      const uint32_t block = piece.from.block + i, at = block % frame_blocks;
-      const Frame* frame = frames.frame(piece.from.generation, block / frame_blocks);
-      if (!frame || at >= frame->blocks() || !frame->good[at]) return false;
-      std::memcpy(into.data() + size_t{i} * block_size,
-                  frame->data.data() + size_t{at} * block_size, block_size);
-      sums.push_back(frame->checksums[at]);
-    }
-    return true;
-  }
-};
-
-Task<Result<>> Mover::read_window(std::span<const MovedPiece> pieces, const Victims& victims,
-                                  Window& window) {
-  const uint64_t begin = pool_.settings.background->now_ns();
-  const uint64_t used = pool_.counters.used_by_users();
-  uint64_t blocks = 0;
-  for (const MovedPiece& piece : pieces) blocks += piece.blocks;
-  window.bytes = Buffer(blocks * block_size);
-  IoBatch batch;
-  blocks = 0;
-  for (const MovedPiece& piece : pieces) {
-    const auto into = window.bytes.blocks(blocks, piece.blocks);
-    blocks += piece.blocks;
-    if (victims.at(piece.from.generation)->has_frames()) {
-      const uint32_t last = (piece.from.block + piece.blocks - 1) / frame_blocks;
-      for (uint32_t frame = piece.from.block / frame_blocks; frame <= last; ++frame)
-        window.frames.want(piece.from.generation, frame);
-      continue;
-    }
-    const auto at = pool_.space.locate(piece.from);
-    if (!at) co_return fail(Code::corrupt, "a segment that is being emptied is gone");
-    batch.read(at->blob->disk(), at->offset, into);
-  }
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  if (!window.frames.empty()) LAMINA_CO_TRY(co_await window.frames.read(pool_, false));
-  if (pool_.counters.used_by_users() != used)
-    co_await rest(pool_.settings.background->now_ns() - begin);
-  co_return Result<>{};
-}
-
-Task<Result<>> Mover::copy_window(std::span<const MovedPiece> pieces, const Victims& victims,
-                                  MovedWriter& writer, Relocations& moved) {
-  const bool in_memory = pieces.empty() || victims.at(pieces[0].from.generation)->has_payload();
-  Window window;
-  if (!in_memory) LAMINA_CO_TRY(co_await read_window(pieces, victims, window));
-  uint64_t blocks = 0;
-  std::vector<uint32_t> unpacked;
-  for (const MovedPiece& piece : pieces) {
-    const Victim& victim = *victims.at(piece.from.generation);
-    std::span<const std::byte> payload;
-    std::span<const uint32_t> sums;
-    bool matches = true;
-    if (in_memory) {
-      payload = victim.payload(piece);
-      sums = victim.checksums(piece);
-    } else {
-      const auto into = window.bytes.blocks(blocks, piece.blocks);
-      payload = into;
-      matches = !victim.has_frames() || window.unpack(piece, into, unpacked);
-      sums = victim.has_frames() ? unpacked : victim.checksums(piece);
-      matches = matches && (victim.has_frames() || victim.matches(piece, payload));
-    }
-    blocks += piece.blocks;
-    if (!matches) {
+Task<Result<>> Mover::copy_window(MoveWindow& window, MovedWriter& writer, Relocations& moved) {
+  for (const MovedPiece& piece : window.pieces()) {
+    const MoveWindow::Payload payload = window.next();
+    if (!payload.matches) {
       leave(piece.from.generation, "a block does not match its checksum");
       continue;
     }
-    auto placed = co_await writer.append_data(piece, payload, sums);
+    auto placed = co_await writer.append_data(piece, payload.bytes, payload.sums);
     if (!placed) co_return forward_error(placed);
     uint32_t done = 0;
     for (const MovedWriter::Placed& part : *placed) {

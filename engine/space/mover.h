@@ -23,7 +23,7 @@
 // Aging sorts all of its batch, so that what was written at random comes to lie in order, and reads
 // it block by block in that order where it is more than memory may hold: its source is the faster
 // tier. So does defragmentation, in the order that its parts say.
-// Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and one written; or some
+// Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and two written; or some
 // 120 bytes for each extent of what is sorted at once.
 #pragma once
 
@@ -37,6 +37,7 @@
 #include "engine/image.h"
 #include "engine/maps/relocations.h"
 #include "engine/space/move_plan.h"
+#include "engine/space/move_window.h"
 #include "engine/space/moved_aliases.h"
 #include "engine/space/moved_layout.h"
 #include "engine/space/space.h"
@@ -90,7 +91,6 @@ class Mover {
     std::vector<MovedPiece> pieces;
     std::vector<Fact> facts;
   };
-  using Victims = std::map<Generation, std::unique_ptr<Victim>>;
 
   Task<Result<std::vector<Generation>>> fill(const Image& image,
                                              const std::vector<Referrer>& referrers,
@@ -106,11 +106,7 @@ class Mover {
                             std::span<const Referrer* const> referrers, Moves& moves);
   Task<Result<>> copy_pieces(std::vector<MovedPiece> pieces, const Victims& victims,
                              MovedWriter& writer, Relocations& moved);
-  struct Window;
-  Task<Result<>> read_window(std::span<const MovedPiece> pieces, const Victims& victims,
-                             Window& window);
-  Task<Result<>> copy_window(std::span<const MovedPiece> pieces, const Victims& victims,
-                             MovedWriter& writer, Relocations& moved);
+  Task<Result<>> copy_window(MoveWindow& window, MovedWriter& writer, Relocations& moved);
   static Task<Result<>> state_facts(const std::vector<Fact>& facts, const Lineage& lineage,
                                     MovedWriter& writer, Relocations& moved);
   void leave(Generation victim, const std::string& why);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -12,8 +14,8 @@
 namespace lamina {
 namespace {
 
-// Frames that are gathered before they are compressed together.
-constexpr size_t frames_at_once = 16;
+// Frames that are gathered before they are compressed together, while the next are gathered.
+constexpr size_t frames_at_once = 32;
 
 void store_words(std::span<const uint32_t> words, std::span<std::byte> into) {
   for (size_t i = 0; i < words.size(); ++i) {
@@ -33,6 +35,7 @@ class PlainPayload final : public SegmentPayload {
   }
   bool fits(uint32_t end) const override { return next_ <= end; }
   uint32_t room(uint32_t end) const override { return end > next_ ? end - next_ : 0; }
+  Task<void> go_on() override { co_return; }
   Task<void> settle() override { co_return; }
   uint32_t next_address() const override { return next_; }
   void put(std::span<const std::byte> data, std::span<const uint32_t> checksums) override {
@@ -40,6 +43,8 @@ class PlainPayload final : public SegmentPayload {
     std::copy(checksums.begin(), checksums.end(), sums_.begin() + next_);
     next_ += static_cast<uint32_t>(checksums.size());
   }
+  bool movable() const override { return false; }
+  void move_up(uint32_t) override { LAMINA_CHECK(false); }
   void close() override { store_words(sums_, memory_->span().subspan(block_size)); }
   uint32_t used_end() const override { return next_; }
   uint32_t addressed() const override { return 0; }
@@ -61,7 +66,7 @@ class FramePayload final : public SegmentPayload {
     place_ = place;
     memory_ = &memory;
     end_ = size_t{begin} * block_size;
-    limit_ = static_cast<uint32_t>(memory.size() / block_size) * virtual_ratio;
+    limit_ = addresses_end(static_cast<uint32_t>(memory.size() / block_size));
     index_ = {0, static_cast<uint32_t>(end_ / frame_grain)};
     waiting_.clear();
     next_ = frame_blocks;
@@ -91,29 +96,15 @@ class FramePayload final : public SegmentPayload {
     return std::min(blocks, left());
   }
 
+  Task<void> go_on() override {
+    co_await place_compressed();
+    start_compressing();
+  }
+
   Task<void> settle() override {
-    if (waiting_.empty()) co_return;
-    std::vector<std::vector<std::byte>> made(waiting_.size());
-    Pieces pieces;
-    pieces.start(options_.workers, waiting_.size(), [&](size_t at, size_t worker) {
-      const Waiting& frame = waiting_[at];
-      made[at] = codecs_[worker].encode(frame.data.span().first(frame.blocks() * block_size),
-                                        frame.checksums);
-    });
-    Completion& done = pieces.done();
-    co_await done;
-    for (std::vector<std::byte>& frame : made) {
-      MetadataPlace place = place_;
-      place.block = static_cast<uint32_t>(index_.size() - 1);
-      stamp_frame(frame, options_.secret, place);
-      LAMINA_CHECK(end_ + frame.size() <= memory_->size());
-      std::memcpy(memory_->data() + end_, frame.data(), frame.size());
-      end_ += frame.size();
-      index_.push_back(static_cast<uint32_t>(end_ / frame_grain));
-    }
-    // The next frame begins at a whole one.
-    next_ = static_cast<uint32_t>(index_.size() - 1) * frame_blocks;
-    waiting_.clear();
+    co_await place_compressed();
+    start_compressing();
+    co_await place_compressed();
   }
 
   uint32_t next_address() const override { return next_; }
@@ -133,6 +124,15 @@ class FramePayload final : public SegmentPayload {
     }
   }
 
+  bool movable() const override { return true; }
+  void move_up(uint32_t blocks) override {
+    const size_t by = size_t{blocks} * block_size, begin = size_t{index_[1]} * frame_grain;
+    LAMINA_CHECK(!batch_ && waiting_.empty() && end_ + by <= memory_->size());
+    std::memmove(memory_->data() + begin + by, memory_->data() + begin, end_ - begin);
+    end_ += by;
+    for (size_t at = 1; at < index_.size(); ++at)
+      index_[at] += static_cast<uint32_t>(by / frame_grain);
+  }
   void close() override {
     store_words(index_, memory_->span().subspan(block_size));
     const size_t end = size_t{used_end()} * block_size;
@@ -147,10 +147,51 @@ class FramePayload final : public SegmentPayload {
     std::vector<uint32_t> checksums;
     uint32_t blocks() const { return static_cast<uint32_t>(checksums.size()); }
   };
-  // Where everything ends if nothing that waits gets smaller, bytes.
+  // One at a time.
+  struct Batch {
+    std::vector<Waiting> frames;
+    std::vector<std::vector<std::byte>> made;
+    Pieces pieces;
+  };
+
+  void start_compressing() {
+    if (waiting_.empty()) return;
+    batch_ = std::make_unique<Batch>();
+    batch_->frames = std::exchange(waiting_, {});
+    batch_->made.resize(batch_->frames.size());
+    // The next frame begins at a whole one.
+    next_ = static_cast<uint32_t>(index_.size() - 1 + batch_->frames.size()) * frame_blocks;
+    batch_->pieces.start(options_.workers, batch_->frames.size(),
+                         [this, batch = batch_.get()](size_t at, size_t worker) {
+                           const Waiting& frame = batch->frames[at];
+                           batch->made[at] = codecs_[worker].encode(
+                               frame.data.span().first(frame.blocks() * block_size),
+                               frame.checksums);
+                         });
+  }
+
+  Task<void> place_compressed() {
+    if (!batch_) co_return;
+    Completion& done = batch_->pieces.done();
+    co_await done;
+    for (std::vector<std::byte>& frame : batch_->made) {
+      MetadataPlace place = place_;
+      place.block = static_cast<uint32_t>(index_.size() - 1);
+      stamp_frame(frame, options_.secret, place);
+      LAMINA_CHECK(end_ + frame.size() <= memory_->size());
+      std::memcpy(memory_->data() + end_, frame.data(), frame.size());
+      end_ += frame.size();
+      index_.push_back(static_cast<uint32_t>(end_ / frame_grain));
+    }
+    batch_ = nullptr;
+  }
+
+  // Where everything ends if nothing that is not compressed yet gets smaller, bytes.
   size_t taken() const {
     size_t taken = end_;
     for (const Waiting& frame : waiting_) taken += largest_frame(frame.blocks());
+    if (!batch_) return taken;
+    for (const Waiting& frame : batch_->frames) taken += largest_frame(frame.blocks());
     return taken;
   }
   uint32_t left() const { return limit_ - next_; }  // addresses
@@ -170,7 +211,8 @@ class FramePayload final : public SegmentPayload {
   uint32_t limit_ = 0, next_ = 0;  // addresses
   uint32_t held_ = 0;              // blocks
   std::vector<uint32_t> index_;    // where frames begin, and the last one ends, in grains
-  std::vector<Waiting> waiting_;   // not compressed yet
+  std::vector<Waiting> waiting_;   // gathered
+  std::unique_ptr<Batch> batch_;   // being compressed
 };
 
 }  // namespace

@@ -33,13 +33,19 @@ class SegmentPayload {
   virtual void open(const MetadataPlace& place, Buffer& memory, uint32_t begin) = 0;
   // Whether all that was put is certain to end before that block of the segment.
   virtual bool fits(uint32_t end) const = 0;
-  // Blocks more that are certain to fit before it, and may be put before settle().
+  // Blocks more that are certain to fit before it, and may be put before go_on() or settle().
   virtual uint32_t room(uint32_t end) const = 0;
-  // Afterwards there may be more room.
+  // Afterwards there may be more room, though something of what was put is still being compressed:
+  // meanwhile more can be put.
+  virtual Task<void> go_on() = 0;
+  // All that was put is in its place. Awaited before it ends, whatever becomes of the segment.
   virtual Task<void> settle() = 0;
   virtual uint32_t next_address() const = 0;
   // Takes blocks in, no more than there is room for; the checksums are theirs.
   virtual void put(std::span<const std::byte> data, std::span<const uint32_t> checksums) = 0;
+  // Whether addresses say nothing of places, so that all of it may be moved up before it is closed.
+  virtual bool movable() const = 0;
+  virtual void move_up(uint32_t blocks) = 0;
   // Writes the array behind the segment's header; nothing is put any more. After settle().
   virtual void close() = 0;
   // The first block behind the payload; after settle().

@@ -39,31 +39,19 @@ Task<Result<std::unique_ptr<Victim>>> Victim::load(PoolState& pool, Generation g
   co_return victim;
 }
 
-// What is compressed lies in memory by its addresses.
+// What is compressed lies in memory by its addresses. What of it is damaged will not match.
 Task<Result<>> Victim::load_frames(PoolState& pool) {
   uint32_t end = 0;
-  FrameReader reader;
-  for (const Row& row : data_) {
-    end = std::max(end, row.offset + row.blocks);
-    for (uint32_t frame = row.offset / frame_blocks; frame * frame_blocks < row.offset + row.blocks;
-         ++frame)
-      reader.want(generation_, frame);
-  }
-  if (reader.empty()) co_return Result<>{};
-  LAMINA_CO_TRY(co_await reader.read(pool, false));
+  for (const Row& row : data_) end = std::max(end, row.offset + row.blocks);
   memory_ = Buffer(size_t{end} * block_size);
+  memory_.zero();
   sums_.assign(end, 0);
-  for (uint32_t number = 0; number * frame_blocks < end; ++number) {
-    const Frame* frame = reader.frame(generation_, number);
-    if (!frame) continue;  // what is wanted of it will not match
-    for (uint32_t i = 0; i < frame->blocks() && number * frame_blocks + i < end; ++i) {
-      const uint32_t block = number * frame_blocks + i;
-      std::memcpy(memory_.data() + size_t{block} * block_size,
-                  frame->data.data() + size_t{i} * block_size, block_size);
-      sums_[block] = frame->good[i] ? frame->checksums[i] : ~frame->checksums[i];
-    }
-  }
-  co_return Result<>{};
+  FrameReader reader;
+  for (const Row& row : data_)
+    reader.want({generation_, row.offset}, memory_.blocks(row.offset, row.blocks),
+                std::span(sums_).subspan(row.offset, row.blocks));
+  if (reader.empty()) co_return Result<>{};
+  co_return co_await reader.read(pool, false);
 }
 
 Result<std::vector<MovedPiece>> Victim::pieces(uint32_t block, uint32_t end) const {

@@ -40,7 +40,8 @@ class Filling {
 
   // In pieces of any size, of any content, while the summary at the end grows.
   void fill() {
-    uint32_t end = blocks_ - 1;
+    const uint32_t up = payload_->movable() ? 3 : 0;
+    uint32_t end = blocks_ - 1 - up;
     const unsigned noisy = static_cast<unsigned>(random_() % 5);
     for (int full = 0; full < 2;) {
       if (random_() % 40 == 0 && end > begin_ + 8 && payload_->fits(end - 1)) --end;
@@ -54,10 +55,12 @@ class Filling {
       full = 0;
       put(1 + static_cast<uint32_t>(random_() % std::min(room, 70u)), noisy);
       if (random_() % 60 == 0) settle();
+      if (random_() % 30 == 0) go_on();
     }
     settle();
+    if (up > 0) payload_->move_up(up);
     payload_->close();
-    ASSERT_LE(payload_->used_end(), end);
+    ASSERT_LE(payload_->used_end(), end + up);
   }
 
   void expect_all() {
@@ -89,6 +92,10 @@ class Filling {
     SimExecutor executor(1);
     ASSERT_TRUE(executor.run_until(payload_->settle()));
   }
+  void go_on() {
+    SimExecutor executor(1);
+    ASSERT_TRUE(executor.run_until(payload_->go_on()));
+  }
   uint32_t word(uint32_t at) const {
     le32 value;
     std::memcpy(&value, memory_.data() + block_size + size_t{at} * sizeof value, sizeof value);
@@ -111,7 +118,7 @@ class Filling {
       }
       const Frame& frame = frames.at(number);
       ASSERT_LT(address % frame_blocks, frame.blocks());
-      ASSERT_TRUE(frame.good[address % frame_blocks]);
+      ASSERT_TRUE(frame.good(address % frame_blocks));
       ASSERT_EQ(0, std::memcmp(frame.data.blocks(address % frame_blocks, 1).data(), block.data(),
                                block_size));
     }
@@ -157,7 +164,7 @@ TEST(SegmentPayload, ACompressedSegmentEndsWhereItsAddressesDo) {
     payload->put(zeroes.span(), sums);
     put += frame_blocks;
   }
-  EXPECT_EQ(put, (virtual_ratio * 64) - frame_blocks);  // frame 0 is what lies before them
+  EXPECT_EQ(put, addresses_end(64) - frame_blocks);  // frame 0 is what lies before them
   EXPECT_EQ(payload->addressed(), put);
   EXPECT_LT(payload->used_end(), 10u);
 }
