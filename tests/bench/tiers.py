@@ -50,6 +50,10 @@ class CompressedQcow2(Qcow2):
     def stored(self):
         return os.stat(self._image).st_blocks * 512
 
+    def discard(self):
+        self._stop()
+        self._image.unlink()
+
 
 class CompressedBtrfs(FileSystem):
     """A copy of `source` on btrfs with compress=zstd, at the level that lamina has by default."""
@@ -76,3 +80,6 @@ class CompressedBtrfs(FileSystem):
         """All that the file system takes, its metadata too."""
         status = os.statvfs(self._mount)
         return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+    def discard(self):
+        self._stop()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast data ages to a compression blob, on one core and on two.
+
+On one core the whole daemon runs on it: reading, verifying and writing go on beside the compression
+even with one worker, so counting workers alone would compare two cores with two.
+"""
+
+import os
+import statistics
+import time
+
+from .. import usr_image
+from ..machine import drop_caches, sh
+from ..report import Check, Row
+from ..tiers import TieredPool
+
+NAME = "compression"
+
+
+def _speed(bench, source, size, cores):
+    """MiB a second that age."""
+    pool = TieredPool(bench.folder, NAME, 2 * size, "compression")
+    disk = pool.create("disk", size)
+    sh("dd", f"if={source}", f"of={disk}", "bs=1M", "conv=notrunc,fsync", "oflag=direct",
+       "status=none")
+    pool.cold()
+    for thread in os.listdir(f"/proc/{pool.pid()}/task"):  # and what they start
+        os.sched_setaffinity(int(thread), sorted(os.sched_getaffinity(0))[:cores])
+    begin = time.monotonic()
+    pool.age()
+    seconds = time.monotonic() - begin
+    aged = pool.status()["mover"]["aged_bytes"] / (1 << 20)
+    pool.discard()
+    return aged / seconds
+
+
+def run(bench):
+    row = Row(NAME, "aging to a compression blob at level 3, on one core and on two")
+    if "lamina" not in bench.names:
+        return bench.without(row, "lamina")
+    size = 256 if bench.plan.quick else bench.plan.data // 2
+    source, what = usr_image.make(bench.folder, size)
+    drop_caches()
+    found = {1: [], 2: []}
+    for number in range(2 * bench.rounds):
+        cores = 1 + number % 2
+        found[cores].append(_speed(bench, source, size, cores))
+    speeds = {cores: statistics.median(of) for cores, of in found.items()}
+    row.notes += [f"{cores} cores: {speeds[cores]:.0f} MiB/s ({min(of):.0f} to {max(of):.0f})"
+                  for cores, of in found.items()]
+    row.notes.append(what)
+    row.checks.append(Check("2 cores over 1", speeds[2] / speeds[1], 1.7))
+    source.unlink()
+    return row
