@@ -63,6 +63,11 @@ class PackedFrame {
 Result<PackedFrame> open_frame(std::span<const std::byte> bytes, const Secret& secret,
                                const MetadataPlace& place);
 
+// The same, and error corrupt where what it stores is not what was written: may be carried to
+// another place as it is, where it is stamped anew.
+Result<PackedFrame> whole_frame(std::span<const std::byte> bytes, const Secret& secret,
+                                const MetadataPlace& place);
+
 // A frame that is decoded: its blocks, and what their checksums are to be.
 struct Frame {
   Buffer data;

@@ -22,15 +22,17 @@ struct FrameFormat {
   unsigned char blocks;
   unsigned char method;
   le16 reserved;
-  le64 checksum;  // keyed, of the fields above and the blocks' checksums
+  le64 stored_checksum;  // plain, of what is stored
+  le64 checksum;         // keyed, of the fields above and the blocks' checksums
 };
-static_assert(sizeof(FrameFormat) == 24);
+static_assert(sizeof(FrameFormat) == 32);
 static_assert(std::has_unique_object_representations_v<FrameFormat>);
 static_assert(offsetof(FrameFormat, frame) == 4);
 static_assert(offsetof(FrameFormat, bytes) == 8);
 static_assert(offsetof(FrameFormat, blocks) == 12);
 static_assert(offsetof(FrameFormat, method) == 13);
 static_assert(offsetof(FrameFormat, reserved) == 14);
-static_assert(offsetof(FrameFormat, checksum) == 16);
+static_assert(offsetof(FrameFormat, stored_checksum) == 16);
+static_assert(offsetof(FrameFormat, checksum) == 24);
 
 }  // namespace lamina

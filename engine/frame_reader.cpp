@@ -53,6 +53,11 @@ size_t FrameReader::want(Address address, std::span<std::byte> into, std::span<u
   return wants_++;
 }
 
+const FrameReader::Packed* FrameReader::packed(Generation generation, uint32_t frame) const {
+  const auto found = wanted_.find({generation, frame});
+  return found == wanted_.end() ? nullptr : found->second.packed.get();
+}
+
 // A want's parts come in the order of its blocks.
 void FrameReader::count_found() {
   found_.assign(wants_, 0);
@@ -79,6 +84,16 @@ uint32_t good_blocks(std::span<const std::byte> data, std::span<const uint32_t> 
 
 // By any thread; different frames at once.
 void FrameReader::unpack(PoolState& pool, const Name& name, Wanted& wanted, bool keeps) {
+  if (wanted.packs) {
+    auto copy = std::make_unique<Packed>();
+    copy->bytes.assign(wanted.bytes.begin(), wanted.bytes.end());
+    auto whole = whole_frame(copy->bytes, pool.identity.secret, wanted.place);
+    if (whole) {
+      copy->frame = *whole;
+      wanted.packed = std::move(copy);
+    }
+    if (wanted.parts.empty()) return;
+  }
   std::optional<Result<PackedFrame>> packed;
   if (!wanted.frame) packed = open_frame(wanted.bytes, pool.identity.secret, wanted.place);
   if (packed && !*packed) return;
@@ -138,7 +153,7 @@ Task<Result<>> FrameReader::read(PoolState& pool, bool cached) {
   for (auto& [name, wanted] : wanted_) {
     wanted.frame = nullptr;
     wanted.bytes = {};
-    if (cached) wanted.frame = pool.frames.find(name.first, name.second);
+    if (cached && !wanted.packs) wanted.frame = pool.frames.find(name.first, name.second);
     for (Part& part : wanted.parts) part.good = 0;
   }
   LAMINA_CO_TRY(co_await read_indexes(pool, cached));

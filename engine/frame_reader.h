@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -28,9 +29,19 @@ class FrameReader {
   // Blocks from `address` on, as many as `into` has, and what their checksums should be to `sums`,
   // if it is not empty. Returns what found() is asked with.
   size_t want(Address address, std::span<std::byte> into, std::span<uint32_t> sums = {});
-  bool empty() const { return wants_ == 0; }
+  // The frame as it lies there.
+  void want_packed(Generation generation, uint32_t frame) {
+    wanted_[{generation, frame}].packs = true;
+  }
+  bool empty() const { return wanted_.empty(); }
   // All that are wanted; `cached`: what is cached is taken from there. Error io: a disk failed.
   Task<Result<>> read(PoolState& pool, bool cached);
+  // What want_packed() asked for; null: it is not there, or not whole.
+  struct Packed {
+    std::vector<std::byte> bytes;
+    PackedFrame frame;
+  };
+  const Packed* packed(Generation generation, uint32_t frame) const;
   // How many blocks of one want are there and match their checksums, up to the first that does not.
   uint32_t found(size_t want) const { return found_[want]; }
 
@@ -48,6 +59,8 @@ class FrameReader {
     FramePtr frame;                    // cached
     std::span<const std::byte> bytes;  // as it lies on the medium
     MetadataPlace place;
+    bool packs = false;
+    std::unique_ptr<Packed> packed;
   };
   struct Run;
   static void unpack(PoolState& pool, const Name& name, Wanted& wanted, bool keeps);

@@ -135,6 +135,49 @@ Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append_data(
   co_return all;
 }
 
+Task<Result<std::optional<Address>>> MovedWriter::append_frame(std::span<const MovedPiece> pieces,
+                                                               std::span<const std::byte> frame) {
+  std::vector<Entry> entries;
+  uint32_t blocks = 0;
+  size_t bytes = 0;
+  for (const MovedPiece& piece : pieces) {
+    Entry& entry = entries.emplace_back();
+    entry.kind = EntryKind::write;
+    entry.map = piece.map;
+    entry.sequence = piece.sequence;
+    entry.begin = piece.begin;
+    entry.length = {piece.blocks};
+    entry.offset = UINT32_MAX / 2;
+    bytes += packed_entry_size(entry, 0);
+    blocks += piece.blocks;
+  }
+  const auto put = [&] {
+    return takes_entry(bytes) &&
+           payload_->put_frame(frame, blocks, end_beside(summary_with(bytes)));
+  };
+  if (!is_open()) LAMINA_CO_TRY(open(false));
+  bool fits = put();
+  if (!fits) {
+    co_await payload_->go_on();
+    fits = put();
+  }
+  if (!fits) {
+    co_await payload_->settle();
+    fits = put();
+  }
+  if (!fits) co_return std::optional<Address>();
+  const uint32_t begin = payload_->last_frame();
+  uint32_t done = 0;
+  for (Entry& entry : entries) {
+    entry.offset = begin + done;
+    done += static_cast<uint32_t>(entry.length.value);
+    entry_bytes_ += packed_entry_size(entry, 0);
+    entries_.push_back(std::move(entry));
+  }
+  moved_bytes_ += uint64_t{blocks} * block_size;
+  co_return std::optional<Address>(Address{name_.generation, begin});
+}
+
 Task<Result<Generation>> MovedWriter::append_fact(Entry entry) {
   const size_t bytes = packed_entry_size(entry, 0);
   LAMINA_CO_TRY(co_await make_room(bytes, true));

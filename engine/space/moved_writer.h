@@ -39,6 +39,10 @@ class MovedWriter {
   Task<Result<std::vector<Placed>>> append_data(const MovedPiece& piece,
                                                 std::span<const std::byte> payload,
                                                 std::span<const uint32_t> checksums);
+  // Takes in a compressed frame as it is, of which the pieces are all blocks, in order. The result:
+  // where its blocks are now; nothing where it does not fit what is left of a segment.
+  Task<Result<std::optional<Address>>> append_frame(std::span<const MovedPiece> pieces,
+                                                    std::span<const std::byte> frame);
   // What is stated without payload; after all data, since a segment that one of them begins has
   // room for many. The result: its home now.
   Task<Result<Generation>> append_fact(Entry entry);

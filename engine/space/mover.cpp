@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -48,6 +49,14 @@ MovePlan Mover::plan(const std::vector<Segment>& candidates, MoveNeed need) cons
 bool Mover::fits_memory(size_t victims, size_t tier) const {
   const uint64_t segment = uint64_t{pool_.space.segment_blocks(tier)} * block_size;
   return victims <= std::max<uint64_t>(1, victim_bytes / segment);
+}
+
+// D4: within a tier that is compressed, and from one to another when a blob is emptied. What ages
+// is sorted, and compressed as its new tier says.
+bool Mover::carries_frames(const MovePlan& plan) const {
+  return (plan.policy == MovePolicy::cleaning || plan.policy == MovePolicy::evacuation) &&
+         !plan.parts && pool_.space.moved_class(plan.from) == SegmentClass::frames &&
+         pool_.space.moved_class(plan.to) == SegmentClass::frames;
 }
 
 // What is sorted together.
@@ -229,12 +238,23 @@ Result<> Mover::add_moves(const Image& image, const Victim& victim,
       facts[known->second].leaves.push_back(referrer->leaf);
     }
   }
-  std::vector<MovedPiece> pieces;
   std::sort(blocks.begin(), blocks.end());
-  for (size_t i = 0; i < blocks.size();) {
-    const uint32_t begin = blocks[i].first;
-    uint32_t end = begin;
-    for (; i < blocks.size() && blocks[i].first <= end; ++i) end = std::max(end, blocks[i].second);
+  size_t apart = 0;
+  for (const auto& range : blocks) {
+    if (apart > 0 && range.first <= blocks[apart - 1].second)
+      blocks[apart - 1].second = std::max(blocks[apart - 1].second, range.second);
+    else
+      blocks[apart++] = range;
+  }
+  blocks.resize(apart);
+  std::vector<CarriedFrame> frames;
+  if (moves.carries && victim.has_frames()) {
+    auto taken = take_whole_frames(victim, blocks);
+    if (!taken) return forward_error(taken);
+    frames = std::move(*taken);
+  }
+  std::vector<MovedPiece> pieces;
+  for (const auto& [begin, end] : blocks) {
     auto covered = victim.pieces(begin, end);
     if (!covered) return forward_error(covered);
     for (const MovedPiece& piece : *covered)
@@ -242,6 +262,7 @@ Result<> Mover::add_moves(const Image& image, const Victim& victim,
         return fail(Code::io, "a block does not match its checksum");
     pieces.insert(pieces.end(), covered->begin(), covered->end());
   }
+  std::move(frames.begin(), frames.end(), std::back_inserter(moves.frames));
   moves.pieces.insert(moves.pieces.end(), pieces.begin(), pieces.end());
   std::move(facts.begin(), facts.end(), std::back_inserter(moves.facts));
   return {};
@@ -255,8 +276,9 @@ void Mover::leave(Generation victim, const std::string& why) {
 Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
                                  const std::set<Generation>& group, const MovePlan& plan,
                                  MovedWriter& writer, Relocations& moved, MovedAliases& aliases) {
-  const auto payload =
-      fits_memory(group.size(), plan.from) ? Victim::Payload::now : Victim::Payload::later;
+  const bool carries = carries_frames(plan);
+  const auto payload = fits_memory(group.size(), plan.from) && !carries ? Victim::Payload::now
+                                                                        : Victim::Payload::later;
   std::map<Generation, std::vector<const Referrer*>> by_victim;
   for (const Referrer& referrer : referrers) {
     const Extent& extent = referrer.extent;
@@ -267,6 +289,7 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
   }
   Victims victims;
   Moves moves;
+  moves.carries = carries;
   for (const Generation generation : group) {
     const uint64_t begin = pool_.settings.background->now_ns();
     const uint64_t used = pool_.counters.used_by_users();
@@ -289,6 +312,10 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
     if (!plan.parts) aliases.give_up_homes(generation);
     victims.emplace(generation, std::move(*victim));
   }
+  const std::function<void(Generation)> damaged = [this](Generation victim) {
+    leave(victim, "a compressed frame is damaged");
+  };
+  LAMINA_CO_TRY(co_await carry_frames(pool_, std::move(moves.frames), writer, moved, damaged));
   LAMINA_CO_TRY(co_await copy_pieces(std::move(moves.pieces), victims, writer, moved));
   co_return co_await state_facts(moves.facts, image.lineage, writer, moved);
 }

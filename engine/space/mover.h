@@ -36,6 +36,7 @@
 #include "base/task.h"
 #include "engine/image.h"
 #include "engine/maps/relocations.h"
+#include "engine/space/carried_frames.h"
 #include "engine/space/move_plan.h"
 #include "engine/space/move_window.h"
 #include "engine/space/moved_aliases.h"
@@ -88,6 +89,8 @@ class Mover {
     std::vector<NodeId> leaves;
   };
   struct Moves {
+    bool carries = false;  // frames that live whole as they are
+    std::vector<CarriedFrame> frames;
     std::vector<MovedPiece> pieces;
     std::vector<Fact> facts;
   };
@@ -98,6 +101,7 @@ class Mover {
                                              Relocations& moved);
   std::vector<std::set<Generation>> groups(const MovePlan& plan) const;
   bool fits_memory(size_t victims, size_t tier) const;
+  bool carries_frames(const MovePlan& plan) const;
   Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
                             const std::set<Generation>& group, const MovePlan& plan,
                             MovedWriter& writer, Relocations& moved, MovedAliases& aliases);

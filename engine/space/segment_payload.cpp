@@ -43,6 +43,8 @@ class PlainPayload final : public SegmentPayload {
     std::copy(checksums.begin(), checksums.end(), sums_.begin() + next_);
     next_ += static_cast<uint32_t>(checksums.size());
   }
+  bool put_frame(std::span<const std::byte>, uint32_t, uint32_t) override { return false; }
+  uint32_t last_frame() const override { return 0; }
   bool movable() const override { return false; }
   void move_up(uint32_t) override { LAMINA_CHECK(false); }
   void close() override { store_words(sums_, memory_->span().subspan(block_size)); }
@@ -79,7 +81,7 @@ class FramePayload final : public SegmentPayload {
     const size_t bytes = size_t{end} * block_size;
     size_t from = taken(), frames = waiting_.size();
     uint32_t blocks = 0;
-    if (frames > 0 && waiting_.back().blocks() < frame_blocks) {
+    if (frames > 0 && waiting_.back().takes_more()) {
       const uint32_t begun = waiting_.back().blocks();
       from -= largest_frame(begun);
       blocks = most_blocks(bytes, from);
@@ -111,7 +113,7 @@ class FramePayload final : public SegmentPayload {
 
   void put(std::span<const std::byte> data, std::span<const uint32_t> checksums) override {
     for (size_t done = 0; done < checksums.size();) {
-      if (waiting_.empty() || waiting_.back().blocks() == frame_blocks) waiting_.emplace_back();
+      if (waiting_.empty() || !waiting_.back().takes_more()) waiting_.emplace_back();
       Waiting& frame = waiting_.back();
       const size_t now = std::min<size_t>(checksums.size() - done, frame_blocks - frame.blocks());
       std::memcpy(frame.data.data() + size_t{frame.blocks()} * block_size,
@@ -123,6 +125,20 @@ class FramePayload final : public SegmentPayload {
       held_ += static_cast<uint32_t>(now);
     }
   }
+
+  bool put_frame(std::span<const std::byte> frame, uint32_t blocks, uint32_t end) override {
+    const auto begin = static_cast<uint32_t>(round_up(next_, frame_blocks));
+    if (waiting_.size() >= frames_at_once || begin + frame_blocks > limit_ ||
+        taken() + frame.size() > size_t{end} * block_size)
+      return false;
+    Waiting& carried = waiting_.emplace_back();
+    carried.data = {};
+    carried.made.assign(frame.begin(), frame.end());
+    next_ = begin + frame_blocks;
+    held_ += blocks;
+    return true;
+  }
+  uint32_t last_frame() const override { return next_ - frame_blocks; }
 
   bool movable() const override { return true; }
   void move_up(uint32_t blocks) override {
@@ -145,7 +161,10 @@ class FramePayload final : public SegmentPayload {
   struct Waiting {
     Buffer data{size_t{frame_blocks} * block_size};
     std::vector<uint32_t> checksums;
+    std::vector<std::byte> made;  // carried as it is
     uint32_t blocks() const { return static_cast<uint32_t>(checksums.size()); }
+    bool takes_more() const { return made.empty() && blocks() < frame_blocks; }
+    size_t most() const { return made.empty() ? largest_frame(blocks()) : made.size(); }
   };
   // One at a time.
   struct Batch {
@@ -164,6 +183,8 @@ class FramePayload final : public SegmentPayload {
     batch_->pieces.start(options_.workers, batch_->frames.size(),
                          [this, batch = batch_.get()](size_t at, size_t worker) {
                            const Waiting& frame = batch->frames[at];
+                           batch->made[at] = frame.made;
+                           if (!frame.made.empty()) return;
                            batch->made[at] = codecs_[worker].encode(
                                frame.data.span().first(frame.blocks() * block_size),
                                frame.checksums);
@@ -189,9 +210,9 @@ class FramePayload final : public SegmentPayload {
   // Where everything ends if nothing that is not compressed yet gets smaller, bytes.
   size_t taken() const {
     size_t taken = end_;
-    for (const Waiting& frame : waiting_) taken += largest_frame(frame.blocks());
+    for (const Waiting& frame : waiting_) taken += frame.most();
     if (!batch_) return taken;
-    for (const Waiting& frame : batch_->frames) taken += largest_frame(frame.blocks());
+    for (const Waiting& frame : batch_->frames) taken += frame.most();
     return taken;
   }
   uint32_t left() const { return limit_ - next_; }  // addresses

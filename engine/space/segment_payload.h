@@ -43,6 +43,11 @@ class SegmentPayload {
   virtual uint32_t next_address() const = 0;
   // Takes blocks in, no more than there is room for; the checksums are theirs.
   virtual void put(std::span<const std::byte> data, std::span<const uint32_t> checksums) = 0;
+  // Where payload is compressed: takes in a frame of so many blocks as it is, stamped anew, if it
+  // is certain to end before that block of the segment. Its blocks are at last_frame() then, and
+  // on.
+  virtual bool put_frame(std::span<const std::byte> frame, uint32_t blocks, uint32_t end) = 0;
+  virtual uint32_t last_frame() const = 0;
   // Whether addresses say nothing of places, so that all of it may be moved up before it is closed.
   virtual bool movable() const = 0;
   virtual void move_up(uint32_t blocks) = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "base/checksum.h"
 #include "blobs/frame.h"
@@ -72,6 +73,33 @@ Result<std::vector<MovedPiece>> Victim::pieces(uint32_t block, uint32_t end) con
     block = until;
   }
   return pieces;
+}
+
+uint32_t Victim::WholeFrame::begin() const {
+  return number * frame_blocks;
+}
+
+std::vector<Victim::WholeFrame> Victim::whole_frames(
+    std::span<const std::pair<uint32_t, uint32_t>> ranges) const {
+  // Blocks in each frame: those that there are, less those that are in the ranges.
+  std::map<uint32_t, std::pair<uint32_t, uint32_t>> frames;
+  const auto split = [](uint32_t block, uint32_t end, const auto& each) {
+    while (block < end) {
+      const uint32_t frame = block / frame_blocks;
+      const uint32_t now = std::min(end, (frame + 1) * frame_blocks) - block;
+      each(frame, now);
+      block += now;
+    }
+  };
+  for (const Row& row : data_)
+    split(row.offset, row.offset + row.blocks,
+          [&](uint32_t frame, uint32_t blocks) { frames[frame].first += blocks; });
+  for (const auto& [begin, end] : ranges)
+    split(begin, end, [&](uint32_t frame, uint32_t blocks) { frames[frame].second += blocks; });
+  std::vector<WholeFrame> whole;
+  for (const auto& [frame, blocks] : frames)
+    if (blocks.first == blocks.second) whole.push_back({frame, blocks.first});
+  return whole;
 }
 
 std::span<const uint32_t> Victim::checksums(const MovedPiece& piece) const {

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
@@ -39,6 +40,14 @@ class Victim {
 
   // Blocks [begin, end) of it. Error corrupt: the summary does not know them.
   Result<std::vector<MovedPiece>> pieces(uint32_t begin, uint32_t end) const;
+  // Of what is compressed: frames all of whose blocks lie in ranges [begin, end), which are sorted
+  // and apart; each with its blocks.
+  struct WholeFrame {
+    uint32_t number = 0, blocks = 0;
+    uint32_t begin() const;
+    uint32_t end() const { return begin() + blocks; }
+  };
+  std::vector<WholeFrame> whole_frames(std::span<const std::pair<uint32_t, uint32_t>> ranges) const;
   // When no more of them will be asked for: what is left takes 4 bytes a block, or the segment.
   void forget_pieces() { data_ = {}; }
   // Whether what is read later comes in frames.

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <set>
 
+#include "blobs/frame.h"
+#include "blobs/frame_format.h"
 #include "engine/pool.h"
 #include "engine_pool_fixture.h"
 
@@ -161,6 +164,97 @@ TEST_F(PoolOfDisks, TheOnlyBlobBelowTheFirstTierGoesBackUp) {
   cut_power();
   open();
   expect_content(device_, 0, content_);
+}
+
+// What frames on a disk store, each as its bytes.
+std::multiset<std::string> frames_on(const SimMedium& medium) {
+  std::multiset<std::string> found;
+  std::vector<std::byte> all(medium.size());
+  medium.read(0, all);
+  for (size_t at = 0; at + sizeof(FrameFormat) < all.size(); at += frame_grain) {
+    FrameFormat format;
+    std::memcpy(&format, all.data() + at, sizeof format);
+    const size_t head = sizeof format + format.blocks * sizeof(le32);
+    if (format.magic != frame_magic || at + head + format.bytes.load() > all.size()) continue;
+    found.emplace(reinterpret_cast<const char*>(all.data()) + at + head, format.bytes.load());
+  }
+  return found;
+}
+
+// Words over and over, of which a higher level makes less.
+std::vector<std::byte> words(size_t bytes) {
+  std::mt19937_64 random(7);
+  std::vector<std::byte> data(bytes);
+  for (size_t at = 0; at + 8 <= bytes; at += 8) {
+    const uint64_t word = (random() % 4096) * 0x9e3779b97f4a7c15;
+    std::memcpy(data.data() + at, &word, 8);
+  }
+  return data;
+}
+
+// D4, B6: neither decompressed nor compressed again. What would be made anew is of another level.
+TEST_F(PoolOfDisks, FramesThatLiveWholeAreCarriedAsTheyAre) {
+  make({{"one", BlobKind::compression, 1}});
+  content_ = words(device_bytes);
+  write(0, content_);
+  age();
+  const auto before = frames_on(media_[0]);
+  ASSERT_GT(before.size(), device_bytes / block_size / frame_blocks / 2);
+  NewBlob other = added("two", BlobKind::compression, 1);
+  other.level = 19;
+  ASSERT_TRUE(wait(pool_->add_blob(open_sim_disk(add_medium(), *executor_), other)));
+  for (uint64_t block = 0; block < 40; ++block) {  // here and there one that does not live whole
+    const auto changed = pattern(block_size, static_cast<uint8_t>(block));
+    std::copy(changed.begin(), changed.end(),
+              content_.begin() + static_cast<long>(block * 64 * block_size));
+    ASSERT_TRUE(wait(pool_->write(device_, block * 64 * block_size, changed)));
+  }
+  auto gone = evacuate("one");
+  ASSERT_TRUE(gone) << gone.error().message;
+  size_t carried = 0, others = 0;
+  for (const std::string& frame : frames_on(media_[1]))
+    if (before.contains(frame))
+      ++carried;
+    else
+      ++others;
+  EXPECT_GT(carried, 100u);
+  EXPECT_GT(others, 0u);
+  EXPECT_LT(others, carried);
+  expect_content(device_, 0, content_);
+  ASSERT_TRUE(wait(pool_->remove_blob("one")));
+  cut_power();
+  open();
+  expect_content(device_, 0, content_);
+}
+
+// B6: what does not match its checksum is not carried on, and the rest is served.
+TEST_F(PoolOfDisks, ADamagedFrameStaysWhereItIs) {
+  make({{"one", BlobKind::compression, 1}});
+  content_ = words(device_bytes);
+  write(0, content_);
+  age();
+  std::vector<std::byte> all(media_[0].size());
+  media_[0].read(0, all);
+  size_t frames = 0;
+  for (size_t at = mib; frames < 20; at += frame_grain)
+    if (std::memcmp(all.data() + at, frame_magic.data(), 4) == 0 && ++frames == 20) {
+      all[at + 1000] ^= std::byte{4};
+      media_[0].damage(at + 1000, std::span(all).subspan(at + 1000, 1));
+    }
+  ASSERT_TRUE(add("two", BlobKind::compression, 1));
+  EXPECT_FALSE(evacuate("one"));
+  EXPECT_GT(frames_on(media_[1]).size(), 50u);
+  size_t lost = 0;
+  std::vector<std::byte> got(block_size);
+  for (uint64_t at = 0; at < device_bytes; at += block_size) {
+    auto read = wait(pool_->read(device_, at, got));
+    if (!read)
+      ++lost;
+    else
+      ASSERT_EQ(0, std::memcmp(got.data(), content_.data() + at, block_size)) << at;
+  }
+  EXPECT_GE(lost, 1u);
+  EXPECT_LE(lost, frame_blocks);
 }
 
 TEST_F(PoolOfDisks, OneOfTwoJournalsLeavesWithTheLogAndTheNodesInIt) {

@@ -266,6 +266,20 @@ TEST_P(TieredPool, DamageBelowCostsABlockOrAFrame) {
   EXPECT_TRUE(wait(pool_->checkpoint()));
 }
 
+// B4: frames say themselves where they lie.
+TEST_P(TieredPool, ADamagedFrameIndexCostsNothing) {
+  for (uint64_t block = 0; block < 1000; ++block) put(block, 1);
+  age();
+  remount();
+  if (GetParam() != BlobKind::compression) return;
+  const std::vector<std::byte> bad(block_size, std::byte{0x17});
+  const uint64_t segment = pool_->status().blobs[1].segment_bytes;
+  for (uint64_t at = mib; at + segment <= slow_.size() - mib; at += segment)
+    slow_.damage(at + block_size, bad);
+  expect_all(device_, versions_);
+  EXPECT_TRUE(pool_->lost().empty());
+}
+
 // B4: the summary at the other end serves.
 TEST_P(TieredPool, ADamagedSummaryBelowKeepsNobodyFromMovingOn) {
   for (uint64_t block = 0; block < 1000; ++block) put(block, 1);

@@ -92,7 +92,7 @@ const std::map<std::string, Struct>& structs() {
        {sizeof(FrameFormat),
         {FIELD(FrameFormat, magic), FIELD(FrameFormat, frame), FIELD(FrameFormat, bytes),
          FIELD(FrameFormat, blocks), FIELD(FrameFormat, method), FIELD(FrameFormat, reserved),
-         FIELD(FrameFormat, checksum)}}},
+         FIELD(FrameFormat, stored_checksum), FIELD(FrameFormat, checksum)}}},
       {"SummaryFormat",
        {sizeof(SM),
         {FIELD(SM, magic), FIELD(SM, version), FIELD(SM, epoch), FIELD(SM, index),
