@@ -24,6 +24,11 @@ class TieredPool(Pool):
     def blob(self, name):
         return next(b for b in self.status()["blobs"] if b["name"] == name)
 
+    def stored_below(self):
+        """What the file of the lower blob takes on its disk, as of any other image."""
+        self.sync()
+        return os.stat(self._below).st_blocks * 512
+
     def age(self):
         sh(self.program, "age", self.mount)
 
