@@ -92,6 +92,7 @@ for _ in 1 2 3 4; do
   sleep "0.0$((RANDOM % 9))"
   kill -9 $! 2>/dev/null || true
   wait $! 2>/dev/null || true
+  flock --wait 10 "$image" true  # the kernel lets go of it a little later
 done
 "$lamina" repair "$image" | tail -3; "$lamina" repair "$image" --json | json 'it["verdict"], it["devices"]' | grep -qxF "('clean', 3)" ||
   fail "not repaired"
