@@ -206,9 +206,11 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     row.last_copy = d->last_copy;
     row.map = d->map->id();
     t.devices.push_back(std::move(row));
+    d->erased_blocks = 0;
     cut.stacks.push_back(d->map->cut(t.cut));
   });
   pool_.dead_blocks += std::exchange(devices.dropped_blocks, 0);
+  devices.erased_blocks = 0;
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
   cut.moves = std::exchange(moves_, {});

@@ -443,11 +443,6 @@ Task<Result<>> Recovery::run() {
   pool_.identity.epoch = end_.epoch;  // until the next begins
   pool_.recovered_entries = forward.entries();
   segments_ = std::move(forward).segments();
-  {
-    Lock order(pool_.log.order());
-    pool_.devices.for_each(
-        [this](const DevicePtr& device) { pool_.reserved_blocks += device->reserved_blocks; });
-  }
   LAMINA_CO_TRY(claim_chain());
   LAMINA_CO_TRY(co_await settle_shared());
   if (pool_.settings.read_only) {

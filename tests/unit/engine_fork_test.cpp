@@ -227,6 +227,32 @@ TEST_F(WithFamily, WhatARemovalGivesBackShowsByItself) {
   EXPECT_LT(pool_->status().metadata_bytes, metadata + block_size);  // nodes of "s" and "t" too
 }
 
+TEST_F(WithFamily, WhatIsErasedShowsByItself) {
+  create("a", 256);
+  fill("a");
+  checkpoint();
+  ASSERT_EQ(pool_->status().data_bytes, 256 * block_size);
+  const DeviceId id = pool_->find("a")->id;
+  ASSERT_TRUE(wait(pool_->erase(id, 0, 128 * block_size)));
+  wait(pass(2'000'000'000));
+  EXPECT_EQ(pool_->status().data_bytes, 128 * block_size);
+  EXPECT_EQ(pool_->find("a")->mapped_bytes, 128 * block_size);
+}
+
+TEST_F(WithFamily, MetadataOfWhatIsGoneComesBackByItself) {
+  const uint64_t metadata = pool_->status().metadata_bytes;
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = "d" + std::to_string(i);
+    create(name, 1);
+    fill(name);
+  }
+  checkpoint();
+  ASSERT_GT(pool_->status().metadata_bytes, metadata + 100 * block_size);
+  for (int i = 0; i < 100; ++i) remove("d" + std::to_string(i));
+  wait(pass(5'000'000'000));
+  EXPECT_LT(pool_->status().metadata_bytes, metadata + 20 * block_size);
+}
+
 TEST_F(WithFamily, OneThatHasDivergedWhollySharesNoMore) {
   create("a", 64);
   fill("a");
