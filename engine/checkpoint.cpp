@@ -150,11 +150,6 @@ void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   used_blocks_ = std::min(used_blocks_, changed_by(blocks, added_blocks_ - image.added_blocks));
 }
 
-void Checkpointer::add_used_blocks(uint64_t blocks) {
-  Lock lock(mutex_);
-  used_blocks_ += blocks;
-}
-
 // A copy that was logged after the walk names the old place, and keeps it, and so does a leaf that
 // could not take the new one: what they share with others lies twice from now on (D2).
 uint64_t Checkpointer::left_behind(const PendingMoves& moves, const Made& made) const {

@@ -82,8 +82,6 @@ class Checkpointer {
   // A walk found that the maps of that image refer to so many blocks of data, not counting any
   // twice.
   void set_used_blocks(const Image& image, uint64_t blocks);
-  // So many blocks more may be in use than was counted.
-  void add_used_blocks(uint64_t blocks);
 
   // The epoch ends, and with it the checkpoint under way; whether there is one. Under the order
   // lock.
