@@ -135,6 +135,11 @@ void PendingMoves::follow(const std::vector<ReshapedLeaf>& reshaped) {
   }
 }
 
+void PendingMoves::keep_shared(const Space& space) {
+  for (const Generation victim : victims)
+    if (space.is_shared_since(victim, walked)) relocations.keep_aliases(victim, victims);
+}
+
 bool Checkpointer::has_moves() const {
   Lock lock(mutex_);
   return !moves_.empty() || moves_taken_;

@@ -41,6 +41,7 @@
 namespace lamina {
 
 class PoolState;
+class Space;
 
 // What the mover has copied: which pointers are to change, in which leaves; and what the checkpoint
 // publishes with them: the segments that they lead to (settled then, A5).
@@ -56,6 +57,10 @@ struct PendingMoves {
   // These leaves were made since the walk, in that order: what they have of one that is listed,
   // be it over others of them, follows as well.
   void follow(const std::vector<ReshapedLeaf>& reshaped);
+  // An alias that came after the walk may say what one that is restated says, and be of another
+  // entry of the same home, which the new one does not state (C2). What it shares in is kept by it
+  // anyway, so nothing is lost if all aliases there stay. Homes that are victims state nothing new.
+  void keep_shared(const Space& space);
 };
 
 class Checkpointer {
