@@ -27,6 +27,7 @@ PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity&
       checkpointer(*this),
       walker(*this),
       reclaimer(*this),
+      move_pace(*this),
       members(*this),
       defragmenter(*this),
       pin_mover(*this) {

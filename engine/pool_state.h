@@ -28,6 +28,7 @@
 #include "engine/pool.h"
 #include "engine/space/defragmenter.h"
 #include "engine/space/fullness.h"
+#include "engine/space/move_pace.h"
 #include "engine/space/pin_mover.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
@@ -211,6 +212,7 @@ class PoolState final : public BlockSource {
   Checkpointer checkpointer;
   Walker walker;
   Reclaimer reclaimer;
+  MovePace move_pace;
   Members members;
   Defragmenter defragmenter;
   PinMover pin_mover;

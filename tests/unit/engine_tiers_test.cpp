@@ -304,8 +304,8 @@ TEST_P(TieredPool, WhatLeavesAreMadeOfMeanwhileFollows) {
   put(1, 2);
   ASSERT_TRUE(wait(pool_->write(other->id, block_size, content(1, 3))));
   ASSERT_TRUE(wait(pool_->checkpoint()));  // copies the leaves that the walk has listed
-  ASSERT_EQ(pool_->status().moved_bytes, 0u) << "this was to come before the moves are published";
-  while (pool_->status().moved_bytes == 0) ASSERT_TRUE(executor_->run_until(step()));
+  ASSERT_EQ(pool_->status().mover_state, "moving") << "this was to come before it has ended";
+  while (pool_->status().mover_state == "moving") ASSERT_TRUE(executor_->run_until(step()));
   ASSERT_TRUE(wait(pool_->count_shares()));  // another walk, before they are
   const uint64_t asked = pool_->status().aging_asked;
   while (pool_->status().aging_answered < asked) ASSERT_TRUE(executor_->run_until(step()));
