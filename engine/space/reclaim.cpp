@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/pool_state.h"
+#include "engine/space/aging.h"
 #include "engine/space/mover.h"
 #include "engine/space/pins.h"
 #include "engine/space/walk.h"
@@ -75,7 +76,9 @@ Task<Result<>> Reclaimer::take_round(Wanted wanted, PlannedMove* planned) {
   Result<> result;
   for (bool again = true; again;) {
     const Epoch epoch = pool_.identity.epoch;
+    again_ = false;
     result = co_await round(wanted, planned);
+    if (result && again_) result = co_await round(wanted, planned);
     again = !result && result.error().code == Code::io;
     if (!again) break;
     // Retired stays retired, and what was copied was not published: the next round goes on (A19);
@@ -182,7 +185,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
     const auto found = walked.live.find(raw(s.name.generation));
     const WalkResult::Live live = found == walked.live.end() ? WalkResult::Live{} : found->second;
     pool_.space.set_live(s.name.generation, static_cast<int64_t>(live.blocks),
-                         static_cast<int64_t>(live.homes));
+                         static_cast<int64_t>(live.homes), live.of_snapshots_alone);
   }
   pool_.space.count_saved();
 }
@@ -199,6 +202,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   Mover mover(pool_, image->cut);
+  const MoveNeed need{
+      .age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_};
   MovePlan plan;
   if (planned) {
     // Nor while a checkpoint has some that it may give back.
@@ -209,8 +214,6 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
     plan = std::move(*made);
     if (plan.empty()) co_return Result<>{};
   } else if (may_move) {
-    const MoveNeed need{
-        .age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_};
     plan = mover.plan(candidates, need);
     const std::vector<Pin> pins = pins_of(pool_);
     const bool changed = std::exchange(pins_counted_, hash_of(pins)) != hash_of(pins);
@@ -251,6 +254,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
   take_counts(*walked, *image, candidates);
   if (plan.empty()) co_return Result<>{};
+  if (!again_ && (again_ = passes_over_snapshots(plan, candidates, need))) co_return Result<>{};
   if (!planned) next_tier_ = plan.from + 1;
   if (plan.policy == MovePolicy::aging && !plan.past_pins)
     LAMINA_CO_TRY(co_await leave_pinned(image, *walked, plan));
@@ -301,6 +305,19 @@ Task<Result<>> Reclaimer::leave_pinned(ImagePtr image, const WalkResult& walked,
   plan.victims = parts->segments();
   plan.parts = std::make_shared<const MovedParts>(std::move(*parts));
   co_return Result<>{};
+}
+
+// Whether the walk has found data that only snapshots hold, which is to age before the plan's.
+bool Reclaimer::passes_over_snapshots(const MovePlan& plan, std::vector<Segment>& candidates,
+                                      const MoveNeed& need) const {
+  if (plan.policy != MovePolicy::aging) return false;
+  for (Segment& s : candidates)
+    if (const auto now = pool_.space.segment(s.name.generation)) s.of_snapshots = now->of_snapshots;
+  const MovePlan better = Mover(pool_, 0).plan(candidates, need);
+  return std::ranges::any_of(candidates, [&](const Segment& s) {
+    return of_snapshots(s) && better.from == plan.from && better.policy == plan.policy &&
+           better.victims.contains(s.name.generation) && !plan.victims.contains(s.name.generation);
+  });
 }
 
 bool Reclaimer::space_is_low() const {

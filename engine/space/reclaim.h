@@ -94,6 +94,8 @@ class Reclaimer {
   Task<Result<>> round(Wanted wanted, PlannedMove* planned);
   Task<Result<>> leave_pinned(ImagePtr image, const WalkResult& walked, MovePlan& plan);
   void count_bytes(Moved& moved, uint64_t bytes) const REQUIRES(mutex_);
+  bool passes_over_snapshots(const MovePlan& plan, std::vector<Segment>& candidates,
+                             const MoveNeed& need) const;
   void take_counts(const WalkResult& walked, const Image& image,
                    const std::vector<Segment>& candidates);
   void find_dead_nodes(const Image& image);
@@ -111,6 +113,7 @@ class Reclaimer {
   Moved moved_ GUARDED_BY(mutex_);             // batches that have ended
   bool goes_down_ GUARDED_BY(mutex_) = false;  // the newest batch
   uint32_t widened_ = 1;                       // of the round under way
+  bool again_ = false;                         // it has found what another is to begin with
   size_t next_tier_ = 0;                       // whose turn it is
   uint64_t pins_counted_ = 0;                  // hash of the pins that Segment::pinned is of
   Waiters ended_ GUARDED_BY(mutex_);

@@ -2,6 +2,7 @@
 // Tiers: what ages and what stays, and that it is all there afterwards, compressed or not.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 
 #include "blobs/frame_format.h"
@@ -46,6 +47,14 @@ TEST(Aging, WhatIsReadAgainGetsASecondChance) {
   EXPECT_EQ(chosen(rows, {.over = 40, .room = 1000}), (std::set<uint32_t>{3}));
   EXPECT_EQ(chosen(rows, {.idle_before = 250, .room = 1000}), (std::set<uint32_t>{3}));
   EXPECT_EQ(chosen(rows, {.over = 120, .room = 1000}), (std::set<uint32_t>{1, 2, 3}));
+}
+
+TEST(Aging, WhatOnlySnapshotsHoldGoesFirstOfAll) {
+  std::vector<Segment> rows{segment(1, 40, 300, 40), segment(2, 40, 100), segment(3, 40, 200)};
+  rows[0].of_snapshots = 20;
+  rows[2].of_snapshots = 19;  // most of it is somebody's
+  EXPECT_EQ(chosen(rows, {.over = 40, .room = 1000}), (std::set<uint32_t>{1}));
+  EXPECT_EQ(chosen(rows, {.over = 80, .room = 1000}), (std::set<uint32_t>{1, 2}));
 }
 
 TEST(Aging, TheNextTierIsNotFilledBeyondItsRoom) {
@@ -112,7 +121,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
     auto blobs = blobs_on(medium_, *executor_, false);
     blobs.push_back(blob_on(slow_, *executor_));
     ASSERT_TRUE(blobs.back());
-    auto opened = wait(Pool::open(std::move(blobs), {}));
+    auto opened = wait(Pool::open(std::move(blobs), settings_));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);
   }
@@ -148,6 +157,27 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
     while (pool_->status().aging_answered < asked)
       ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
   }
+  // Of virtual time.
+  void sleep_until(const std::function<bool()>& so, int seconds = 60) {
+    for (int i = 0; i < 100 * seconds && !so(); ++i)
+      ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{10'000'000}; }()));
+  }
+  uint64_t blocks_in(const std::string& blob, DeviceId device, uint64_t first = 0,
+                     uint64_t count = device_bytes / block_size) {
+    uint64_t blocks = 0;
+    BlobId id = BlobId::none;
+    for (const BlobStatus& one : pool_->status().blobs)
+      if (one.name == blob) id = one.id;
+    auto ranges = wait(pool_->map(device, DeviceBlock{0}, device_bytes / block_size));
+    EXPECT_TRUE(ranges);
+    for (const MappedRange& range : *ranges) {
+      if (range.state != RangeState::data || range.blob != id) continue;
+      const uint64_t begin = std::max(range.range.begin.value, first);
+      const uint64_t end = std::min(range.range.end.value, first + count);
+      blocks += end > begin ? end - begin : 0;
+    }
+    return blocks;
+  }
   // A block of payload below, or a byte of a frame.
   void damage_something() {
     std::vector<std::byte> found(block_size);
@@ -170,6 +200,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
   uint64_t extents() { return pool_->info(device_)->extents; }
 
   SimMedium slow_{"slow", pool_bytes};
+  Settings settings_;
   DeviceId device_ = DeviceId::none;
   std::map<uint64_t, uint8_t> versions_;
 };
@@ -216,6 +247,33 @@ TEST_P(TieredPool, SnapshotsBeforeAndAfterAgingAreWhatTheyWere) {
   age();
   remount();
   expect_all(before->front().id, old);
+  expect_all(device_, versions_);
+}
+
+// What only a snapshot holds is newer here than what else could go.
+TEST_P(TieredPool, WhatOnlySnapshotsHoldAgesBeforeOlderData) {
+  settings_.aging["journal"] = {.keep_free_percent = 0, .idle_ns = 3'600'000'000'000};
+  remount();
+  auto held = wait(pool_->create("held", device_bytes, {}));
+  ASSERT_TRUE(held);
+  for (uint64_t block = 0; block < 700; ++block) put(block, 1);
+  for (uint64_t block = 0; block < 700; ++block)
+    ASSERT_TRUE(wait(pool_->write(held->id, block * block_size, content(block, 2))));
+  std::vector<Pool::Fork> forks;
+  forks.push_back({held->id, "snapshot"});
+  auto snapshot = wait(pool_->fork(std::move(forks), true));
+  ASSERT_TRUE(snapshot);
+  ASSERT_TRUE(wait(pool_->erase(held->id, 0, 700 * block_size)));
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  // Some 500 blocks are too many, so far.
+  settings_.aging["journal"].keep_free_percent = 90;
+  remount();
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  sleep_until(
+      [&] { return pool_->status().aged_bytes > 0 && pool_->status().mover_state == "idle"; });
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  EXPECT_GT(blocks_in("below", snapshot->front().id), 400u);
+  EXPECT_LT(blocks_in("below", device_), 100u);
   expect_all(device_, versions_);
 }
 
