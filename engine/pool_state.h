@@ -30,6 +30,7 @@
 #include "engine/space/fullness.h"
 #include "engine/space/move_pace.h"
 #include "engine/space/pin_mover.h"
+#include "engine/space/promoter.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
 #include "engine/space/summary_cache.h"
@@ -216,6 +217,7 @@ class PoolState final : public BlockSource {
   Members members;
   Defragmenter defragmenter;
   PinMover pin_mover;
+  Promoter promoter;
   FullnessWatch fullness;
   SummaryCache summaries;
   WrittenTimes written_times;    // of cuts

@@ -148,6 +148,18 @@ std::vector<size_t> ways_out(const Space& space, size_t tier) {
   return ways;
 }
 
+uint64_t room_upwards(const PoolState& pool, size_t to) {
+  const Space& space = pool.space;
+  if (pool.reclaimer.users_wait()) return 0;
+  const double keep_free = pool.aging_of(to).keep_free_percent;
+  const auto most =
+      static_cast<uint64_t>(static_cast<double>(space.capacity_of(to)) * (100 - keep_free) / 100);
+  const uint64_t live = space.live_in(to), low = space.low_mark(to);
+  const uint64_t by_policy = (most - std::min(most, live)) / space.segment_blocks(to);
+  const uint64_t available = space.available(Claim::user, to);
+  return std::min(by_policy, (available - std::min(available, low)) / 2);
+}
+
 const char* policy_name(MovePolicy policy) {
   switch (policy) {
     case MovePolicy::cleaning:
@@ -160,6 +172,8 @@ const char* policy_name(MovePolicy policy) {
       return "defragmentation";
     case MovePolicy::pinning:
       return "pinning";
+    case MovePolicy::promotion:
+      return "promotion";
   }
   return "unknown";
 }

@@ -56,6 +56,7 @@ void Promoter::note_read(MapId map, DeviceBlock begin, Generation generation, ui
 Task<Result<>> Promoter::settle() {
   if (!pool_.settings.promote) co_return Result<>{};
   const uint64_t now = pool_.settings.background->now_ns();
+  if (halved_ns_ == 0) halved_ns_ = now;
   if (now - halved_ns_ >= pool_.aging_of(0).idle_ns) {
     halved_ns_ = now;
     counts_.forget_half();
@@ -71,8 +72,9 @@ Task<Result<>> Promoter::settle() {
     if (!moved) co_return moved;
     if (!pool_.checkpointer.has_moves()) co_return Result<>{};
     for (const ReadCounts::Range& range : taken) counts_.forget(range);
-    for (const Generation filled : move.filled)
-      pool_.space.note_read(filled, pool_.space.segment_blocks());
+    const uint64_t at_most =
+        std::min<uint64_t>(pool_.space.segment_blocks(), taken.size() * ReadCounts::range_blocks);
+    for (const Generation filled : move.filled) pool_.space.note_read(filled, at_most);
     LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
     LAMINA_CO_TRY(co_await pool_.reclaimer.after_checkpoint());
   }
@@ -88,8 +90,8 @@ Task<Result<MovePlan>> Promoter::plan(ImagePtr image, std::vector<ReadCounts::Ra
                              space.moved_class(from - 1));
     const uint64_t segments = room_upwards(pool_, from - 1);
     // The last one is for aliases.
-    batch.most[from] = std::min(batch_bytes / block_size,
-                                (segments > 1 ? segments - 1 : 0) * layout.payload());
+    batch.most[from] =
+        std::min(batch_bytes / block_size, (segments > 1 ? segments - 1 : 0) * layout.payload());
   }
   for (const Segment& s : space.segments())
     if (s.holds_data() && s.use == SegmentUse::sealed && s.settled_before(image->cut) &&
@@ -106,9 +108,7 @@ Task<Result<MovePlan>> Promoter::plan(ImagePtr image, std::vector<ReadCounts::Ra
     if (const NodeId root = map_in(*image, range.map).root;
         root != NodeId::none && !pinned.contains(range.map))
       LAMINA_CO_TRY(co_await lookup(pool_.nodes, image->nodes, root, range.blocks(), extents));
-    for (const Extent& extent : extents)
-      full = full || !batch.add(clip(extent, std::max(extent.begin, range.begin),
-                                     std::min(extent.end, range.blocks().end)));
+    for (const Extent& extent : extents) full = full || !batch.add(extent);
     if (!full && !batch.passed_over) taken.push_back(range);
     co_await Yield{};
   }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Promotion, a policy of the mover for those who switch it on (Settings::promote): ranges of devices
-// that are read again and again come from a lower tier to the one above, while that keeps free what
-// its policy says. What came up counts as read there, so that it ages after what nobody reads
-// (second chance), and has to be read often anew before it comes up another time. Pinned devices
-// are left where they are.
-// Thread-safety: note_read() from any thread; settle() by one at a time. Memory: what ReadCounts
-// knows, and the parts of one batch.
+// Promotion, a policy of the mover for those who switch it on (Settings::promote): ranges of
+// devices that are read again and again come from a lower tier to the one above, while that keeps
+// free what its policy says. What came up counts as read there, so that it ages after what nobody
+// reads (second chance), and has to be read often anew before it comes up another time. Pinned
+// devices are left where they are. Thread-safety: note_read() from any thread; settle() by one at a
+// time. Memory: what ReadCounts knows, and the parts of one batch.
 #pragma once
 
 #include <vector>

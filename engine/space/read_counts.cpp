@@ -48,7 +48,8 @@ void ReadCounts::forget_half() {
 }
 
 void ReadCounts::halve() {
-  std::erase_if(read_, [](auto& entry) { return (entry.second /= 2) == 0; });
+  for (auto& [range, blocks] : read_) blocks /= 2;
+  std::erase_if(read_, [](const auto& entry) { return entry.second == 0; });
 }
 
 }  // namespace lamina

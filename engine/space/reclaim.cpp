@@ -446,6 +446,7 @@ bool Reclaimer::gain_pending() const {
 void Reclaimer::count_bytes(Moved& moved, uint64_t bytes) const {
   moved.bytes += bytes;
   if (moved.policy == MovePolicy::defragmentation) moved.defragmented += bytes;
+  if (moved.policy == MovePolicy::promotion) moved.promoted += bytes;
   if (moved.policy == MovePolicy::evacuation)
     moved.evacuated += bytes;
   else if (goes_down_)

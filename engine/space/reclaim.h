@@ -74,7 +74,8 @@ class Reclaimer {
     uint64_t gained = 0;        // segments, less those of the same tier that were filled
     uint64_t aged = 0;          // bytes of payload that went to a lower tier,
     uint64_t evacuated = 0;     // or out of a blob that was being emptied,
-    uint64_t defragmented = 0;  // or were brought into order
+    uint64_t defragmented = 0;  // or were brought into order,
+    uint64_t promoted = 0;      // or went to a higher tier, since they are read often
     MovePolicy policy = MovePolicy::cleaning;  // of the newest batch
   };
   Moved moved() const;

@@ -277,6 +277,54 @@ TEST_P(TieredPool, WhatOnlySnapshotsHoldAgesBeforeOlderData) {
   expect_all(device_, versions_);
 }
 
+// Off, it is as if nobody read; on, what is read often comes up, stays when other data ages, and
+// goes down again when nobody reads it any more.
+TEST_P(TieredPool, WhatIsReadOftenComesUpWherePromotionIsOn) {
+  settings_.aging["journal"] = {.keep_free_percent = 20, .idle_ns = 1'000'000'000};
+  for (const bool on : {false, true}) {
+    settings_.promote = on;
+    remount();
+    for (uint64_t block = 0; block < 1000; ++block) put(block, 1);
+    age();
+    ASSERT_EQ(blocks_in("journal", device_, 100, 800), 0u);
+    std::vector<std::byte> got(32 * block_size);
+    for (int times = 0; times < 3; ++times)
+      ASSERT_TRUE(wait(pool_->read(device_, 320 * block_size, got)));
+    sleep_until([&] { return pool_->status().promoted_bytes > 0; }, on ? 60 : 3);
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+    EXPECT_EQ(pool_->status().promoted_bytes, on ? got.size() : 0);
+    EXPECT_EQ(blocks_in("journal", device_, 100, 800), on ? 32u : 0u);
+    expect_all(device_, versions_);
+  }
+  // Idle, but read of late.
+  const auto others_age = [&](uint8_t version) {
+    for (uint64_t block = 500; block < 700; ++block) put(block, version);
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+    sleep_until([&] { return blocks_in("journal", device_, 500, 200) < 100; });
+    ASSERT_LT(blocks_in("journal", device_, 500, 200), 100u);
+  };
+  others_age(2);
+  EXPECT_EQ(blocks_in("journal", device_, 320, 32), 32u);
+  for (uint8_t version = 3; version < 10; ++version) others_age(version);
+  EXPECT_EQ(blocks_in("journal", device_, 320, 32), 0u);
+  expect_all(device_, versions_);
+}
+
+TEST_P(TieredPool, APinHoldsWhatIsReadOftenWhereItIs) {
+  settings_.aging["journal"] = {.keep_free_percent = 20, .idle_ns = 1'000'000'000};
+  settings_.promote = true;
+  remount();
+  for (uint64_t block = 0; block < 400; ++block) put(block, 1);
+  ASSERT_TRUE(wait(pool_->pin(device_, "below")));
+  age();
+  std::vector<std::byte> got(64 * block_size);
+  for (int times = 0; times < 3; ++times)
+    ASSERT_TRUE(wait(pool_->read(device_, 128 * block_size, got)));
+  sleep_until([] { return false; }, 3);
+  EXPECT_EQ(pool_->status().promoted_bytes, 0u);
+  EXPECT_EQ(blocks_in("journal", device_, 128, 64), 0u);
+}
+
 TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
   const Abandons abandons;
   for (uint64_t block = 0; block < 1500; ++block) put(block, 1);
