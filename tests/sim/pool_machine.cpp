@@ -190,13 +190,16 @@ Task<Result<>> PoolMachine::open() {
 Task<Result<>> PoolMachine::open_once(bool fails) {
   Blobs blobs;
   disks_.clear();
+  found_.clear();
   for (size_t i = 0; i < media_.size(); ++i) {
+    if (options_.keeps_found) found_.push_back({media_[i]->clone(), {}});
     std::shared_ptr<Disk> disk = open_sim_disk(*media_[i], *executor_);
     auto finding = Blob::find(*disk);
     auto found = co_await finding;
     disks_.push_back(disk);
     if (!found) continue;  // if it is a member, it is missed
     adopt(i, found->superblock);
+    if (options_.keeps_found) found_[i].superblock = found->superblock;
     blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
   }
   if (fails) set_faults(*disks_[*failed_], every_write_fails);
@@ -211,6 +214,9 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
   Result<std::unique_ptr<Pool>> pool = co_await task;
   if (!pool) co_return forward_error(pool);
   pool_ = std::move(*pool);
+  if (!found_.empty())
+    for (size_t i = media_.size(); i-- > 0;)
+      if (!is_member(i)) found_.erase(found_.begin() + static_cast<std::ptrdiff_t>(i));
   put_away_strangers();
   store_ = std::make_unique<PoolStore>(
       *pool_, [this] { return grow(); },

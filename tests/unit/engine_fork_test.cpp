@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Forks: what each side holds, what they cost, and what comes back.
 #include <gtest/gtest.h>
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/lsan_interface.h>
-#endif
 
 #include <map>
 
@@ -12,20 +9,6 @@
 
 namespace lamina {
 namespace {
-
-// While it lives, what is allocated is no leak: what a crash abandons is nobody's.
-struct Abandoning {
-#if defined(__SANITIZE_ADDRESS__)
-  Abandoning() {
-    __lsan_disable();
-  }
-  ~Abandoning() {
-    __lsan_enable();
-  }
-#else
-  Abandoning() {}
-#endif
-};
 
 // Devices of a few blocks, each block one of many versions, beside plain arrays.
 class WithFamily : public PoolOnSimulatedDisk {
@@ -416,7 +399,7 @@ TEST_F(WithAThousandDevices, AllOfThemOrNoneSurviveACrash) {
     const std::string suffix = "@" + std::to_string(round);
     executor_->crash_after(executor_->random()() % 6);  // as far as its record may have come
     {
-      const Abandoning abandoning;
+      const Abandons abandons;
       Result<> forked;
       executor_->run_until(fork_all_durably(suffix), forked);
     }
