@@ -65,7 +65,7 @@ struct PoolConfig {
   uint64_t erase_bytes = 0;    // 0 = what the device says
   double reserve_percent = 0;  // kept back for the pool's own work, if it is more than that needs
   uint32_t reactors = 0;       // 0 = by the number of processors
-  bool promote = false;        // hot data of higher tiers comes back to tier 0
+  bool promote = false;        // what is read often in a tier comes to the one above
   std::vector<std::string> origins;  // directories below which external origins may lie
   std::string log = "journal";       // "journal", or the absolute path of a file
 

@@ -211,7 +211,9 @@ Task<void> PoolState::watch_idle() {
     }
     if (closing() || !log.health()) continue;
     const auto settled = co_await pin_mover.settle();
-    static_cast<void>(settled);  // it is tried again
+    const auto promoted = co_await promoter.settle();
+    static_cast<void>(settled);  // they are tried again
+    static_cast<void>(promoted);
   }
 }
 

@@ -28,7 +28,9 @@
 #include "engine/pool.h"
 #include "engine/space/defragmenter.h"
 #include "engine/space/fullness.h"
+#include "engine/space/move_pace.h"
 #include "engine/space/pin_mover.h"
+#include "engine/space/promoter.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
 #include "engine/space/summary_cache.h"
@@ -211,9 +213,11 @@ class PoolState final : public BlockSource {
   Checkpointer checkpointer;
   Walker walker;
   Reclaimer reclaimer;
+  MovePace move_pace;
   Members members;
   Defragmenter defragmenter;
   PinMover pin_mover;
+  Promoter promoter;
   FullnessWatch fullness;
   SummaryCache summaries;
   WrittenTimes written_times;    // of cuts

@@ -108,6 +108,8 @@ Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append_data(
     moved_bytes_ += uint64_t{now} * block_size;
     entry_bytes_ += packed_entry_size(entry, 0);
     entries_.push_back(std::move(entry));
+    pool_.move_pace.note_copied(uint64_t{now} * block_size);
+    if (pool_.move_pace.due()) co_await pool_.move_pace.rest();
   }
   co_return all;
 }

@@ -59,6 +59,8 @@ struct Segment {
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
   // Hint: of its live blocks, those that are not to age away, as of when somebody last looked.
   uint64_t pinned = 0;
+  // Hint: of its live blocks, those that only read-only snapshots have, as the newest walk found.
+  uint64_t of_snapshots = 0;
   uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
   // Whether data lies in it, and facts.
@@ -203,7 +205,7 @@ class Space final : public LiveCounts {
   void mark_emptied(Generation generation);
   bool is_emptied(Generation generation) const;
   // The result of a walk: exact counts, where no later merge has changed them.
-  void set_live(Generation generation, int64_t blocks, int64_t homes);
+  void set_live(Generation generation, int64_t blocks, int64_t homes, uint64_t of_snapshots = 0);
   // Sealed -> retired: nothing refers to it any more.
   void retire(Generation generation);
   // Stamped and discarded: free again. Also for a segment that was never used.

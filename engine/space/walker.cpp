@@ -12,6 +12,17 @@ namespace {
 
 constexpr uint64_t pause_part = 4;  // times as long as a walk took
 
+// What they alone hold ages first; where nothing ages nobody asks.
+std::set<MapId> snapshots_of(PoolState& pool) {
+  std::set<MapId> maps;
+  if (pool.space.tier_count() == 1) return maps;
+  Lock order(pool.log.order());
+  pool.devices.for_each([&](const DevicePtr& device) {
+    if (device->read_only) maps.insert(device->map->id());
+  });
+  return maps;
+}
+
 }  // namespace
 
 Task<Result<WalkResult>> Walker::walk(ImagePtr image, Wanted wanted, bool for_space, bool figures) {
@@ -20,6 +31,7 @@ Task<Result<WalkResult>> Walker::walk(ImagePtr image, Wanted wanted, bool for_sp
   options.segment_blocks = pool_.space.largest_address_blocks();
   options.wanted = std::move(wanted.segments);
   options.parts = std::move(wanted.parts);
+  options.snapshots = snapshots_of(pool_);
   options.workers = pool_.settings.workers;
   options.progress = &progress_;
   options.go_on = [this, for_space] { return go_on(for_space); };

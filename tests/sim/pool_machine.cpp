@@ -28,6 +28,9 @@ Blobs open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
   return blobs;
 }
 
+// Within a life what is read often is looked for a few times.
+constexpr uint64_t looked_at_often_ns = 400'000'000;
+
 }  // namespace
 
 PoolOptions random_pool_options(std::mt19937_64& random) {
@@ -56,7 +59,12 @@ void add_tiers(PoolOptions& options, std::mt19937_64& random) {
     Settings::Aging aging;
     aging.keep_free_percent = static_cast<double>(20 + random() % 60);
     aging.idle_ns = random() % 2 ? 1'000'000'000'000 : random() % 200'000'000;
+    // No draw of its own, so that all others stay what they were.
+    const bool promotes = tier == 0 && aging.keep_free_percent < 60;
+    options.settings.promote = options.settings.promote || promotes;
+    if (promotes) aging.idle_ns = looked_at_often_ns;
     options.settings.aging[tier == 0 ? text("fast", 0) : text("lower", tier)] = aging;
+    if (promotes) options.settings.aging[text("fast", 1)] = aging;
   }
 }
 

@@ -202,6 +202,11 @@ LifeStatistics tiers_run(uint64_t seed, Report& report) {
   small.options.lives = 6;
   small.overwrite(small.blocks * (20 + small.random() % 25) / 100);
   WorkloadOptions& work = small.options.workload;
+  if (small.pool.settings.promote) {
+    work.weights[static_cast<size_t>(Action::read)] = 60;
+    work.weights[static_cast<size_t>(Action::wait)] = 8;
+    work.hot_blocks = 32;
+  }
   if (small.random() % 2) {
     work.may_fill = true;
     work.forks = 4;
