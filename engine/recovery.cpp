@@ -181,6 +181,7 @@ Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wal
     Sequence& newest = shared_[entry.address.generation];
     newest = std::max(newest, entry.sequence);
     // Where the checkpoint has moved what it shares, that lies twice now (D2).
+    resume_.used_blocks += entry.length.value;
     pool_.checkpointer.add_used_blocks(entry.length.value);
   }
   return pool_.devices.apply(entry, generation, wall_ns, payload);
