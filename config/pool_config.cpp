@@ -204,7 +204,7 @@ PoolConfig read_pool(const YAML::Node& document, const std::string& file) {
   if (top.has("aging")) read_aging(top, config);
   if (top.has("memory")) read_memory(top, config);
   read_small_keys(top, config);
-  for (const std::string_view key : {"promote", "origins"})
+  for (const std::string_view key : {"origins"})
     if (top.has(key)) config.without_effect.push_back(top.where(key) + ": " + std::string(key));
   return config;
 }
@@ -266,6 +266,15 @@ Result<PoolConfig> parse_pool_config(const std::string& text, const std::string&
   } catch (const YAML::Exception& error) {
     return fail(Code::invalid, describe_place(file, error.mark) + ": not YAML: " + error.msg);
   }
+}
+
+std::string pool_name_from(const std::string& path) {
+  std::string name = std::filesystem::path(path).stem();
+  for (char& c : name)
+    if (isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '-' && c != '.') c = '_';
+  name.erase(0, name.find_first_not_of(".-"));
+  name.resize(std::min(name.size(), max_pool_name_bytes));
+  return name.empty() ? "pool" : name;
 }
 
 PoolConfig single_path_config(const std::string& path) {

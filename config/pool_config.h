@@ -65,7 +65,7 @@ struct PoolConfig {
   uint64_t erase_bytes = 0;    // 0 = what the device says
   double reserve_percent = 0;  // kept back for the pool's own work, if it is more than that needs
   uint32_t reactors = 0;       // 0 = by the number of processors
-  bool promote = false;        // hot data of higher tiers comes back to tier 0
+  bool promote = false;        // what is read often in a tier comes to the one above
   std::vector<std::string> origins;  // directories below which external origins may lie
   std::string log = "journal";       // "journal", or the absolute path of a file
 
@@ -81,6 +81,10 @@ Result<PoolConfig> load_pool_config(const std::string& pool);
 // A pool file from memory, for tests. `file` is what messages call it; relative paths in it are
 // relative to its folder.
 Result<PoolConfig> parse_pool_config(const std::string& text, const std::string& file);
+
+// What a pool is called that lies at the path and was not named: "/srv/vm store.img" is "vm_store".
+std::string pool_name_from(const std::string& path);
+inline constexpr const char* single_blob_name = "journal";  // of a pool without a pool file
 
 // The config of a pool that lies wholly on `path`.
 PoolConfig single_path_config(const std::string& path);

@@ -153,7 +153,8 @@ struct PoolStatus {
   std::vector<BlobStatus> blobs;
   std::string mover_state, mover_policy;
   uint64_t moved_bytes = 0, emptied_segments = 0, gained_bytes = 0;  // by it, since open
-  uint64_t aged_bytes = 0;  // of what was moved, what went to another tier
+  uint64_t aged_bytes = 0;      // of what was moved, what went to a lower tier
+  uint64_t promoted_bytes = 0;  // and to a higher one, since it is read often
   uint64_t aging_asked = 0, aging_answered = 0;
   uint64_t evacuated_bytes = 0;  // of what was moved, what went out of blobs that are leaving
   EvacuationStatus evacuation;

@@ -18,7 +18,7 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
       if (!found) co_return forward_error(found);
       resolved = std::move(*found);
     }
-    ReadPlan plan;
+    ReadPlan plan(map.id());
     auto planned = plan_read(resolved, range, into, plan);
     // Where an entry was that has been written again meanwhile, nothing counts any more (A19).
     if (log.tail().rewritten() != rewritten) continue;

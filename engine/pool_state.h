@@ -28,7 +28,9 @@
 #include "engine/pool.h"
 #include "engine/space/defragmenter.h"
 #include "engine/space/fullness.h"
+#include "engine/space/move_pace.h"
 #include "engine/space/pin_mover.h"
+#include "engine/space/promoter.h"
 #include "engine/space/reclaim.h"
 #include "engine/space/space.h"
 #include "engine/space/summary_cache.h"
@@ -139,7 +141,7 @@ class PoolState final : public BlockSource {
   Task<Result<Need>> need_of(const Device& device, BlockRange range);
   Task<Need> need_of(uint64_t range_blocks, std::vector<Extent> extents, Holder holder);
   Task<uint64_t> blocks_newer(Extent extent, Sequence than);
-  bool devices_dropped();
+  bool may_come_back();  // with the next merge
   uint64_t used_blocks_bound() const;
   // The same without what is not merged yet, which is counted as if all of it were new.
   uint64_t merged_blocks_bound() const;
@@ -211,9 +213,11 @@ class PoolState final : public BlockSource {
   Checkpointer checkpointer;
   Walker walker;
   Reclaimer reclaimer;
+  MovePace move_pace;
   Members members;
   Defragmenter defragmenter;
   PinMover pin_mover;
+  Promoter promoter;
   FullnessWatch fullness;
   SummaryCache summaries;
   WrittenTimes written_times;    // of cuts
@@ -225,7 +229,6 @@ class PoolState final : public BlockSource {
 
   // Data blocks written into layers: since the newest cut, and before it but not merged yet.
   std::atomic<uint64_t> unmerged_blocks{0}, merging_blocks{0};
-  std::atomic<uint64_t> reserved_blocks{0};
   // Data blocks that may have died in this life: they were several devices', or a device's that is
   // gone; and how many of them the newest walk knew of.
   std::atomic<uint64_t> dead_blocks{0}, dead_walked{0};

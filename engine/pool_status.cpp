@@ -91,6 +91,7 @@ PoolStatus Pool::status() {
   status.mover_policy = policy_name(moved.policy);
   status.moved_bytes = moved.bytes;
   status.aged_bytes = moved.aged;
+  status.promoted_bytes = moved.promoted;
   status.evacuated_bytes = moved.evacuated;
   status.evacuation = s.members.evacuation();
   status.members_refused = s.members.refused();

@@ -19,6 +19,7 @@ Result<> ReadPlan::add(PoolState& pool, DeviceBlock place, Address address,
   if (!at) return fail(Code::io, "a map points at a segment that is not there (A14)");
   const uint64_t blocks = into.size() / block_size;
   if (pool.space.tier_count() > 1) pool.space.note_read(address.generation, blocks);
+  if (pool.settings.promote) pool.promoter.note_read(map_, place, address.generation, blocks);
   if (at->kind != SegmentClass::frames) {
     pieces_.push_back({place, address, into});
     return {};

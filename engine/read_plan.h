@@ -21,7 +21,9 @@ class PoolState;
 
 class ReadPlan {
  public:
-  // `place`: of the first block in the device, for messages.
+  explicit ReadPlan(MapId map) : map_(map) {}
+
+  // `place`: of the first block in the device.
   Result<> add(PoolState& pool, DeviceBlock place, Address address, std::span<std::byte> into);
   bool empty() const { return pieces_.empty() && framed_pieces_.empty(); }
   // Error io: a disk failed, or a block does not match its checksum; bad() says which.
@@ -49,6 +51,7 @@ class ReadPlan {
 
   Result<> find_in_frames();
 
+  const MapId map_;
   std::vector<Piece> pieces_;         // of plain blocks
   std::vector<Piece> framed_pieces_;  // of blocks in frames, in the order that they are wanted
   FrameReader frames_;

@@ -3,25 +3,30 @@
 
 #include <algorithm>
 #include <cstring>
-#include <tuple>
 #include <unordered_map>
 
 #include "base/buffer.h"
 #include "blobs/fork_list.h"
+#include "engine/rebuild_read.h"
 
 namespace lamina {
 
 Task<Result<Rebuilt>> Rebuilt::from(std::vector<Blob*> blobs) {
-  Rebuilt rebuilt;
   auto scan_task = scan_segments(std::move(blobs));
   Result<Scan> scan = co_await scan_task;
   if (!scan) co_return forward_error(scan);
-  rebuilt.scan_ = std::move(*scan);
+  auto building = from(std::move(*scan), true);
+  co_return co_await building;
+}
+
+Task<Result<Rebuilt>> Rebuilt::from(Scan scan, bool build_maps) {
+  Rebuilt rebuilt;
+  rebuilt.scan_ = std::move(scan);
   if (!rebuilt.scan_.has_tables)
     co_return fail(Code::not_found, "no checkpoint's tables are on the medium");
   auto replay_task = rebuilt.replay_devices();
   LAMINA_CO_TRY(co_await replay_task);
-  rebuilt.build_maps();
+  if (build_maps) rebuilt.build_maps();
   co_return rebuilt;
 }
 
@@ -143,10 +148,10 @@ Task<Result<>> Rebuilt::replay_fork_list(const ScannedEntry& scanned) {
   const Address begin{generation, entry.offset};
   Buffer list(uint64_t{blocks} * block_size);
   for (uint32_t i = 0; i < blocks; ++i) {
-    auto first = read_payload(begin + BlockCount{i}, list.blocks(i, 1));
+    auto first = read_payload(scan_, begin + BlockCount{i}, list.blocks(i, 1));
     const Result<> good = co_await first;
     if (good) continue;
-    auto second = read_payload(begin + BlockCount{blocks + i}, list.blocks(i, 1));
+    auto second = read_payload(scan_, begin + BlockCount{blocks + i}, list.blocks(i, 1));
     LAMINA_CO_TRY(co_await second);
   }
   auto forks = unpack_fork_list(entry, list.span());
@@ -167,7 +172,7 @@ Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {
   const Generation generation = scan_.segments[scanned.segment].header.generation;
   Buffer block(block_size);
   for (uint64_t i = 0; i < entry.length.value; ++i) {
-    auto task = read_payload(Address{generation, entry.offset} + BlockCount{i}, block.span());
+    auto task = read_payload(scan_, Address{generation, entry.offset} + BlockCount{i}, block.span());
     LAMINA_CO_TRY(co_await task);
     value.append(reinterpret_cast<const char*>(block.data()), block_size);
   }
@@ -177,8 +182,6 @@ Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {
 }
 
 void Rebuilt::build_maps() {
-  // Older entries first, and of the copies of one entry the newest segment last; of an alias's
-  // those that name a segment which is there.
   std::unordered_map<uint64_t, std::vector<const ScannedEntry*>> by_map;
   for (const ScannedEntry& scanned : scan_.entries) {
     const EntryKind kind = scanned.entry.kind;
@@ -190,12 +193,6 @@ void Rebuilt::build_maps() {
   const auto generation = [&](const ScannedEntry* scanned) {
     return scan_.segments[scanned->segment].header.generation;
   };
-  const auto rank = [&](const ScannedEntry* scanned) {
-    const Entry& entry = scanned->entry;
-    const bool there =
-        entry.kind != EntryKind::alias || scan_.by_generation.contains(entry.address.generation);
-    return std::tuple(entry.sequence, there, generation(scanned));
-  };
   for (auto& [id, device] : devices_) {
     std::vector<const ScannedEntry*> visible;
     for (const Sight& sight : sights(lineage_, device.row.map))
@@ -203,7 +200,7 @@ void Rebuilt::build_maps() {
         if (scanned->entry.sequence <= sight.limit) visible.push_back(scanned);
     std::stable_sort(
         visible.begin(), visible.end(),
-        [&](const ScannedEntry* a, const ScannedEntry* b) { return rank(a) < rank(b); });
+        [&](const ScannedEntry* a, const ScannedEntry* b) { return before(scan_, *a, *b); });
     for (const ScannedEntry* scanned : visible) paint(device, scanned->entry, generation(scanned));
   }
 }
@@ -257,7 +254,7 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
   if (at->second.end <= block || at->second.kind == ExtentKind::zero) co_return Result<>{};
   if (at->second.kind == ExtentKind::lost) co_return fail(Code::io, "the block is lost");
   const Address address = at->second.address + (block - at->first);
-  auto task = read_payload(address, into);
+  auto task = read_payload(scan_, address, into);
   Result<> result = co_await task;
   if (result) co_return result;
   // The mover's copy may be what a crash cut short: any copy of the same entry will do.
@@ -272,59 +269,11 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
     Address there = entry.address;
     if (entry.kind == EntryKind::write)
       there = {scan_.segments[copy->segment].header.generation, entry.offset};
-    auto again = read_payload(there + (block - entry.begin), into);
+    auto again = read_payload(scan_, there + (block - entry.begin), into);
     const Result<> good = co_await again;
     if (good) co_return good;
   }
   co_return result;
-}
-
-Task<Result<>> Rebuilt::read_payload(Address address, std::span<std::byte> into) {
-  const auto found = scan_.by_generation.find(address.generation);
-  if (found == scan_.by_generation.end())
-    co_return fail(Code::io, "its segment is not on the medium");
-  const ScannedSegment& segment = scan_.segments[found->second];
-  if (segment.header.kind == SegmentClass::frames) {
-    auto task = read_frame(segment, address.block, into);
-    co_return co_await task;
-  }
-  if (address.block >= segment.header.blocks || !segment.summed[address.block])
-    co_return fail(Code::io, "nothing says what its checksum is");
-  IoBatch batch;
-  batch.read(segment.blob->disk(), segment.blob->offset(segment.header.index, address.block), into);
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  if (payload_checksum(into) != segment.sums[address.block])
-    co_return fail(Code::io, "the payload does not match its checksum");
-  co_return Result<>{};
-}
-
-Task<Result<>> Rebuilt::read_frame(const ScannedSegment& segment, uint32_t block,
-                                   std::span<std::byte> into) {
-  const SegmentHeader& header = segment.header;
-  const uint32_t number = block / frame_blocks;
-  if (number + 1 >= segment.sums.size() || !segment.summed[number])
-    co_return fail(Code::io, "nothing says where its frame is");
-  const uint64_t begin = uint64_t{segment.sums[number]} * frame_grain;
-  const uint64_t end = uint64_t{segment.sums[number + 1]} * frame_grain;
-  if (begin >= end || end > uint64_t{header.blocks} * block_size)
-    co_return fail(Code::io, "the index says nothing of its frame");
-  const auto first = static_cast<uint32_t>(begin / block_size);
-  Buffer blocks((div_up(end, block_size) - first) * block_size);
-  IoBatch batch;
-  batch.read(segment.blob->disk(), segment.blob->offset(header.index, first), blocks.span());
-  co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  FrameCodec codec;
-  const auto frame =
-      codec.decode(blocks.span().subspan(begin % block_size, end - begin), header.secret,
-                   {header.blob, header.index, header.generation, number});
-  if (!frame) co_return fail(Code::io, frame.error().message);
-  const uint32_t in_frame = block % frame_blocks;
-  if (in_frame >= frame->blocks() || !frame->good(in_frame))
-    co_return fail(Code::io, "the payload does not match its checksum");
-  std::memcpy(into.data(), frame->data.data() + size_t{in_frame} * block_size, block_size);
-  co_return Result<>{};
 }
 
 }  // namespace lamina

@@ -30,10 +30,13 @@ struct RebuiltDevice {
 class Rebuilt {
  public:
   static Task<Result<Rebuilt>> from(std::vector<Blob*> blobs);
+  // Of what was found already. Without `build_maps` the devices have no extents.
+  static Task<Result<Rebuilt>> from(Scan scan, bool build_maps);
 
   const std::map<DeviceId, RebuiltDevice>& devices() const { return devices_; }
   const Attributes& root() const { return root_; }
   const Scan& scan() const { return scan_; }
+  const Lineage& lineage() const { return lineage_; }
   // Error io: the block is lost, or its payload does not match its checksum.
   Task<Result<>> read(const RebuiltDevice& device, DeviceBlock block, std::span<std::byte> into);
 
@@ -47,9 +50,6 @@ class Rebuilt {
   void build_maps();
   static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);
   RebuiltDevice* find(DeviceId id);
-  Task<Result<>> read_payload(Address address, std::span<std::byte> into);
-  static Task<Result<>> read_frame(const ScannedSegment& segment, uint32_t block,
-                                   std::span<std::byte> into);
 
   Scan scan_;
   std::map<DeviceId, RebuiltDevice> devices_;

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
+#include <tuple>
 
 #include "base/buffer.h"
 #include "base/endian.h"
 #include "blobs/record.h"
 #include "blobs/summary.h"
+#include "engine/log/records.h"
 
 namespace lamina {
 namespace {
@@ -25,19 +28,27 @@ class Scanner {
   explicit Scanner(Scan& out) : out_(out) {}
 
   Task<Result<>> blob(Blob& blob);
+  Task<Result<>> newest_records();
   void finish();
 
  private:
   Task<Result<>> read(ScannedSegment& segment, uint32_t block, std::span<std::byte> into);
+  void complete_header(size_t index);
+  Task<Result<SegmentHeader>> header_from_contents(Blob& blob, uint32_t index);
   Task<Result<>> segment(size_t index);
   Task<Result<bool>> summary(size_t index, bool back);
   Task<Result<bool>> sums(ScannedSegment& segment, uint64_t expected);
+  Task<Result<>> first_record(size_t index);
   Task<Result<>> records(size_t index, bool entries);
   Task<Result<>> tables_pages(ScannedSegment& segment);
   Task<Result<>> slots(Blob& blob);
   void take(const Entry& entry, size_t segment) {
     out_.entries.push_back({entry, out_.segments[segment].header.epoch, segment});
   }
+  void note_generation(Generation generation) {
+    out_.next_generation = std::max(out_.next_generation, raw(generation) + 1);
+  }
+  void note_header(const RecordHeader& header);
   static MetadataPlace place(const ScannedSegment& segment, uint32_t block) {
     return {segment.header.blob, segment.header.index, segment.header.generation, block};
   }
@@ -63,10 +74,19 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     Buffer block(block_size);
     auto read_task = read(segment, 0, block.span());
     LAMINA_CO_TRY(co_await read_task);
-    const auto header = unpack_segment_header(block.span());
+    auto header = unpack_segment_header(block.span());
+    segment.header_lost = !header;
+    if (!header) {
+      auto telling = header_from_contents(blob, index);
+      header = co_await telling;
+      const bool blank = std::ranges::all_of(block.span(), [](std::byte b) { return b == std::byte{}; });
+      if (!header && !blank) out_.headerless.push_back({blob.id(), index, Generation::none});
+    }
     if (!header || header->pool != blob.superblock().pool || header->blob != blob.id() ||
         header->index != index || header->blocks != blob.segment_blocks())
       continue;
+    out_.epoch = std::max(out_.epoch, header->epoch);
+    note_generation(header->generation);
     if (header->state == SegmentState::retired) {
       ++out_.stamped_segments;
       continue;
@@ -82,6 +102,58 @@ Task<Result<>> Scanner::blob(Blob& blob) {
   co_return Result<>{};
 }
 
+// Where the header is gone: a record at the place of the first, or a summary at the end, names the
+// segment as well, and its checksum says that it is in its place.
+Task<Result<SegmentHeader>> Scanner::header_from_contents(Blob& blob, uint32_t index) {
+  const Superblock& superblock = blob.superblock();
+  ScannedSegment segment;
+  segment.blob = &blob;
+  SegmentHeader& header = segment.header;
+  header.pool = superblock.pool;
+  header.secret = superblock.secret;
+  header.blob = blob.id();
+  header.index = index;
+  header.blocks = blob.segment_blocks();
+  header.state = SegmentState::sealed;
+  Buffer block(block_size);
+  auto last_task = read(segment, header.blocks - 1, block.span());
+  LAMINA_CO_TRY(co_await last_task);
+  const auto head = decode_summary_head(block.span());
+  if (head) {
+    header.generation = Generation{head->place.generation};
+    header.epoch = head->summary.epoch;
+    const bool good = back_summary_blocks(block.span(), header.secret,
+                                          place(segment, header.blocks - 1)).has_value();
+    if (!good) header.generation = Generation::none;
+    const auto& entries = head->summary.entries;
+    header.kind = blob.kind() == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
+    if (!entries.empty() && entries.front().kind == EntryKind::node)
+      header.kind = SegmentClass::nodes;
+    const uint32_t front = 1 + array_blocks(header.kind, header.blocks);
+    auto front_task = read(segment, front, block.span());
+    LAMINA_CO_TRY(co_await front_task);
+    header.front_blocks =
+        front_summary_blocks(block.span(), header.secret, place(segment, front)).value_or(0);
+  }
+  const uint32_t first = payload_begin(SegmentClass::log, header.blocks, 0);
+  auto first_task = read(segment, first, block.span());
+  LAMINA_CO_TRY(co_await first_task);
+  SegmentName claimed;
+  if (decode_record(block.span(), claimed)) {
+    const SegmentName name{blob.id(), index, claimed.generation};
+    const auto record = unpack_record(block.span(), header.secret, name, first);
+    if (record && claimed.generation >= header.generation) {
+      header.kind = SegmentClass::log;
+      header.epoch = record->header.epoch;
+      if (claimed.generation > header.generation) header.state = SegmentState::open;
+      header.generation = claimed.generation;
+    }
+  }
+  if (header.generation == Generation::none)
+    co_return fail(Code::not_found, "nothing says what the segment is");
+  co_return header;
+}
+
 // Only for the cuts that they repeat; whether a slot is the newest does not matter for that.
 Task<Result<>> Scanner::slots(Blob& blob) {
   for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
@@ -95,6 +167,11 @@ Task<Result<>> Scanner::slots(Blob& blob) {
       const auto slot = unpack_slot(block.span(), blob.superblock().secret, blob.id(),
                                     static_cast<uint32_t>(offset / block_size));
       if (!slot) continue;
+      out_.epoch = std::max(out_.epoch, slot->epoch);
+      out_.durable = std::max({out_.durable, slot->cut, slot->durable_through});
+      out_.checkpoint = std::max(out_.checkpoint, slot->number);
+      out_.committed = std::max(out_.committed, slot->number);
+      out_.next_generation = std::max(out_.next_generation, slot->generation_mark);
       out_.cuts.insert(out_.cuts.end(), slot->recent_cuts.begin(), slot->recent_cuts.end());
     }
   }
@@ -118,17 +195,39 @@ Task<Result<>> Scanner::segment(size_t index) {
     if (!known) ++out_.damaged_summaries;
   }
   if (kind == SegmentClass::log) {
-    // The headers also say where epochs began, which no summary does.
+    if (out_.segments[index].header_lost) known = false;  // it is sealed again, header and all
+    out_.segments[index].by_records = !known;
     if (!known) ++out_.from_records;
-    auto task = records(index, !known);
+    auto task = known ? first_record(index) : records(index, true);
     co_return co_await task;
   }
   if (!known) {
     auto front = summary(index, false);
     const Result<bool> from_front = co_await front;
     if (!from_front) co_return fail(from_front.error().code, from_front.error().message);
+    const SegmentHeader& header = out_.segments[index].header;
+    known = *from_front;
+    if (!known && header.state == SegmentState::sealed)
+      out_.untold.push_back({header.blob, header.index, header.generation});
   }
+  if (known && out_.segments[index].header_lost) complete_header(index);
   co_return Result<>{};
+}
+
+// Where its payload ends, from what lies in it.
+void Scanner::complete_header(size_t index) {
+  ScannedSegment& segment = out_.segments[index];
+  SegmentHeader& header = segment.header;
+  uint32_t end = 0;  // of addresses
+  for (const ScannedEntry& scanned : out_.entries)
+    if (scanned.segment == index && has_payload(scanned.entry))
+      end = std::max(end,
+                     scanned.entry.offset + static_cast<uint32_t>(scanned.entry.length.value));
+  header.used_end = end;
+  if (header.kind != SegmentClass::frames) return;
+  header.addressed = end;
+  const uint32_t last = *std::ranges::max_element(segment.sums);
+  header.used_end = static_cast<uint32_t>(div_up(uint64_t{last} * frame_grain, block_size));
 }
 
 // True: the summary at that end is good, and so are the checksums; they have been taken.
@@ -173,30 +272,58 @@ Task<Result<bool>> Scanner::sums(ScannedSegment& segment, uint64_t expected) {
   co_return true;
 }
 
-// Follows the headers from the front to the first block that is none.
-Task<Result<>> Scanner::records(size_t index, bool entries) {
+void Scanner::note_header(const RecordHeader& header) {
+  if (header.starts_epoch && header.epoch > 0)
+    out_.cuts.push_back({header.epoch - 1, header.cut_sequence});
+  out_.durable = std::max(out_.durable, header.durable_through);
+  out_.committed = std::max(out_.committed, header.newest_checkpoint);
+  out_.checkpoint = std::max(out_.checkpoint, header.newest_checkpoint);
+  for (const SegmentName& name : header.next) note_generation(name.generation);
+}
+
+// An epoch begins in a segment of its own, and the first header says where the one before was cut,
+// which no summary does.
+Task<Result<>> Scanner::first_record(size_t index) {
   ScannedSegment& segment = out_.segments[index];
-  const SegmentHeader header = segment.header;
-  const SegmentName name{header.blob, header.index, header.generation};
+  const SegmentHeader& header = segment.header;
+  const uint32_t at = payload_begin(header.kind, header.blocks, header.front_blocks);
   Buffer block(block_size);
-  uint32_t at = payload_begin(header.kind, header.blocks, header.front_blocks);
-  while (at < header.blocks) {
-    auto task = read(segment, at, block.span());
-    LAMINA_CO_TRY(co_await task);
-    const auto record = unpack_record(block.span(), header.secret, name, at);
-    if (!record || record->header.epoch != header.epoch) break;
-    const RecordHeader& found = record->header;
-    if (found.starts_epoch && found.epoch > 0)
-      out_.cuts.push_back({found.epoch - 1, found.cut_sequence});
-    for (uint32_t i = 0; entries && i < found.payload_blocks(); ++i) {
-      if (at + 1 + i >= header.blocks) break;
-      segment.sums[at + 1 + i] = found.body.checksums[i];
-      segment.summed[at + 1 + i] = true;
+  auto task = read(segment, at, block.span());
+  LAMINA_CO_TRY(co_await task);
+  const SegmentName name{header.blob, header.index, header.generation};
+  const auto record = unpack_record(block.span(), header.secret, name, at);
+  if (record && record->header.epoch == header.epoch) note_header(record->header);
+  co_return Result<>{};
+}
+
+// All that the records say, from the front to the first block that is none; of a header that is
+// gone, what the next one repeats (B1). `entries`: there is no summary.
+Task<Result<>> Scanner::records(size_t index, bool entries) {
+  const SegmentHeader header = out_.segments[index].header;
+  auto loading =
+      load_segment(*out_.segments[index].blob, {header.blob, header.index, header.generation});
+  auto loaded = co_await loading;
+  if (!loaded) co_return forward_error(loaded);
+  TailSegment& tail = **loaded;
+  const auto counts = [&](const RecordHeader& found) {
+    if (found.epoch != header.epoch) return false;
+    note_header(found);
+    ScannedRecord record{header.epoch, found.body.first, found.last(), true};
+    for (uint32_t i = 0; i < found.payload_blocks(); ++i) {
+      const uint32_t block = found.at.block + 1 + i;
+      if (block >= header.blocks) break;
+      record.payload_good = record.payload_good && payload_checksum(tail.memory.blocks(
+                                                       block, 1)) == found.body.checksums[i];
+      if (!entries) continue;
+      out_.segments[index].sums[block] = found.body.checksums[i];
+      out_.segments[index].summed[block] = true;
     }
-    if (entries)
-      for (const Entry& entry : found.body.entries) take(entry, index);
-    at += 1 + found.payload_blocks();
-  }
+    out_.records.push_back(record);
+    return true;
+  };
+  note_records(tail, header.secret, header.blocks, counts);
+  if (entries)
+    for (const Entry& entry : tail.entries) take(entry, index);
   co_return Result<>{};
 }
 
@@ -210,6 +337,7 @@ Task<Result<>> Scanner::tables_pages(ScannedSegment& segment) {
     const auto page =
         unpack_tables_page(blocks.blocks(i, 1), header.secret, place(segment, begin + i));
     if (!page || page->epoch != header.epoch) continue;
+    out_.checkpoint = std::max(out_.checkpoint, page->number);
     TablesStream& stream = streams_[page->number];
     if (page->epoch < stream.epoch) continue;
     if (page->epoch > stream.epoch) stream.pages.clear();
@@ -217,6 +345,23 @@ Task<Result<>> Scanner::tables_pages(ScannedSegment& segment) {
     stream.cut = page->cut;
     stream.count = page->count;
     stream.pages[page->index].assign(page->bytes.begin(), page->bytes.end());
+  }
+  co_return Result<>{};
+}
+
+// Also of segments that were sealed before all of them was durable.
+Task<Result<>> Scanner::newest_records() {
+  std::set<size_t> sealed;
+  for (const ScannedEntry& scanned : out_.entries) {
+    const ScannedSegment& segment = out_.segments[scanned.segment];
+    if (segment.header.kind == SegmentClass::log && scanned.entry.sequence > out_.durable &&
+        !segment.by_records)
+      sealed.insert(scanned.segment);
+  }
+  for (const size_t index : sealed) {
+    out_.segments[index].by_records = true;
+    auto task = records(index, false);
+    LAMINA_CO_TRY(co_await task);
   }
   co_return Result<>{};
 }
@@ -233,6 +378,8 @@ void Scanner::finish() {
     if (!tables) continue;
     out_.tables = std::move(*tables);
     out_.has_tables = true;
+    out_.durable = std::max(out_.durable, out_.tables.cut);
+    note_generation(out_.tables.next_generation);
   }
   out_.cuts.insert(out_.cuts.end(), out_.tables.epochs.begin(), out_.tables.epochs.end());
   const size_t before = out_.entries.size();
@@ -242,7 +389,21 @@ void Scanner::finish() {
   out_.void_entries = before - out_.entries.size();
 }
 
+auto rank(const Scan& scan, const ScannedEntry& scanned) {
+  const Entry& entry = scanned.entry;
+  const SegmentHeader& header = scan.segments[scanned.segment].header;
+  const bool there =
+      entry.kind != EntryKind::alias || scan.by_generation.contains(entry.address.generation);
+  const bool finished =
+      header.kind == SegmentClass::log || header.state == SegmentState::sealed;
+  return std::tuple(entry.sequence, there, finished, header.generation);
+}
+
 }  // namespace
+
+bool before(const Scan& scan, const ScannedEntry& a, const ScannedEntry& b) {
+  return rank(scan, a) < rank(scan, b);
+}
 
 bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence) {
   return std::any_of(cuts.begin(), cuts.end(),
@@ -256,6 +417,8 @@ Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs) {
     auto task = scanner.blob(*blob);
     LAMINA_CO_TRY(co_await task);
   }
+  auto newest = scanner.newest_records();
+  LAMINA_CO_TRY(co_await newest);
   scanner.finish();
   co_return scan;
 }

@@ -24,12 +24,21 @@ struct ScannedSegment {
   SegmentHeader header;
   std::vector<uint32_t> sums;  // of its blocks, by block; where known
   std::vector<bool> summed;    // which are
+  bool by_records = false;     // of the log: its records were asked
+  bool header_lost = false;    // `header` is what the rest of it says
 };
 
 struct ScannedEntry {
   Entry entry;
   Epoch epoch = 0;     // of the segment that it lies in
   size_t segment = 0;  // in Scan::segments
+};
+
+// A record of a segment that has no good summary, or may be past what is durable.
+struct ScannedRecord {
+  Epoch epoch = 0;
+  Sequence first = 0, last = 0;  // of its entries
+  bool payload_good = false;     // matches its checksums
 };
 
 struct Scan {
@@ -39,12 +48,26 @@ struct Scan {
   Tables tables;                               // the newest whole ones that are not void
   bool has_tables = false;
   std::vector<EpochCut> cuts;  // everything known
+  std::vector<ScannedRecord> records;
+  // What the newest of all that was found says, and everything past which is new.
+  Epoch epoch = 0;
+  Sequence durable = 0;                                    // every entry up to here was (A2)
+  CheckpointNumber checkpoint = 0, committed = 0;          // that was begun; that is named as true
+  uint32_t next_generation = 1;
   uint64_t void_entries = 0, damaged_summaries = 0, stamped_segments = 0, from_records = 0;
+  // Of segments whose contents could not be told: no summary could be read, nor records.
+  std::vector<SegmentName> untold;
+  // Where something lies that may be a segment; no generation is known.
+  std::vector<SegmentName> headerless;
 };
 
 // Whether an entry of that epoch and number is void: some cut of it, or of a later epoch, lies
 // before it.
 bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence);
+
+// The order in which entries are laid over each other: by number, and of the copies of one entry
+// the one to be believed last: in a segment that was finished, and there the newest.
+bool before(const Scan& scan, const ScannedEntry& a, const ScannedEntry& b);
 
 Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs);
 

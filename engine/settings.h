@@ -36,6 +36,7 @@ struct Settings {
     friend bool operator==(const Aging&, const Aging&) = default;
   };
   std::map<std::string, Aging> aging;  // by the blob's name; the defaults serve without
+  bool promote = false;                // what is read often in a lower tier comes to the one above
   std::map<std::string, int> levels;   // of zstd, of compression blobs, likewise
   enum class Preallocate : uint8_t { reserve, check } preallocate = Preallocate::reserve;
   // Where checkpoints, walks and the mover run, and timers; null: where open() is awaited. Must

@@ -230,6 +230,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
         {"policy", status.mover_policy},
         {"moved_bytes", status.moved_bytes},
         {"aged_bytes", status.aged_bytes},
+        {"promoted_bytes", status.promoted_bytes},
         {"evacuated_bytes", status.evacuated_bytes},
         {"aging_asked", status.aging_asked},
         {"aging_answered", status.aging_answered},
@@ -276,8 +277,11 @@ std::string metrics_text(const PoolStatus& status) {
     m.labelled("written_bytes_total", "cause", cause_names[i], status.written[i]);
   m.one("discarded_bytes_total", "counter", "Discarded, on disks", status.discarded);
   m.one("moved_bytes_total", "counter", "Moved by the mover, all policies", status.moved_bytes);
-  m.one("aged_bytes_total", "counter", "Of what was moved, what went to another tier",
+  m.one("aged_bytes_total", "counter", "Of what was moved, what went to a lower tier",
         status.aged_bytes);
+  m.one("promoted_bytes_total", "counter",
+        "Of what was moved, what went to a higher tier, since it is read often",
+        status.promoted_bytes);
   m.one("evacuated_bytes_total", "counter",
         "Of what was moved, what went out of blobs that are leaving", status.evacuated_bytes);
   m.one("defragmented_bytes_total", "counter", "Of what was moved, what was brought into order",

@@ -158,6 +158,7 @@ Settings engine_settings(const PoolConfig& config) {
     settings.aging[blob] = {aging.keep_free_percent, aging.idle_ns};
   for (const BlobConfig& blob : config.blobs) settings.levels[blob.name] = blob.level;
   settings.frames_bytes = config.memory.frames;
+  settings.promote = config.promote;
   settings.preallocate = config.preallocate == PoolConfig::Preallocate::check
                              ? Settings::Preallocate::check
                              : Settings::Preallocate::reserve;

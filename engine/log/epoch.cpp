@@ -18,8 +18,9 @@ Result<> Log::name_next() {
   return {};
 }
 
-Result<> Log::name_first() {
+Result<> Log::name_first(Sequence last) {
   Lock lock(order_);
+  last_ = cut_last_ = closed_ = written_ = durable_ = witnessed_ = last;
   return name_next();
 }
 

@@ -120,8 +120,9 @@ class Log {
   // which cuts what came before at `last` (A3). Nothing else is called before it has ended.
   Task<Result<>> start(SegmentName segment, Sequence last, uint64_t cut_checksum,
                        BackedCheckpoints backed);
-  // Of a new pool: names the segments that its log will begin in, without writing.
-  Result<> name_first();
+  // Of a pool without a log: names the segments that it will begin in, behind entry `last`, without
+  // writing.
+  Result<> name_first(Sequence last = 0);
   // From now on failures are survived. Before, and in a pool that is only made, the first is the
   // end.
   void serve();

@@ -2,7 +2,7 @@
 #include "engine/space/aging.h"
 
 #include <algorithm>
-#include <utility>
+#include <tuple>
 
 namespace lamina {
 namespace {
@@ -29,12 +29,19 @@ bool read_again(const Segment& segment) {
                                   static_cast<uint64_t>(std::max<int64_t>(0, segment.live_blocks));
 }
 
+bool of_snapshots(const Segment& segment) {
+  return segment.of_snapshots > 0 &&
+         2 * segment.of_snapshots >=
+             static_cast<uint64_t>(std::max<int64_t>(0, segment.live_blocks));
+}
+
 std::set<Generation> choose_oldest(const std::vector<Segment>& candidates, const AgingNeed& need) {
   std::vector<const Segment*> oldest;
   for (const Segment& s : candidates)
     if (may_age(s, need) > 0) oldest.push_back(&s);  // the dead: the walk sees to it
   std::stable_sort(oldest.begin(), oldest.end(), [](const Segment* a, const Segment* b) {
-    return std::pair(read_again(*a), age_of(*a)) < std::pair(read_again(*b), age_of(*b));
+    return std::tuple(!of_snapshots(*a), read_again(*a), age_of(*a)) <
+           std::tuple(!of_snapshots(*b), read_again(*b), age_of(*b));
   });
   std::set<Generation> victims;
   uint64_t chosen = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Aging, a policy of the mover: which segments of a tier are to lie in the next one. The log makes
 // it trivial: the oldest segment is the coldest. What is rewritten again and again is in new ones
-// all the time; what is read again and again gets a second chance.
+// all the time; what is read again and again gets a second chance. Before all that goes what is
+// mostly held by read-only snapshots alone: nobody will write there, and few will read.
 // Thread-safety: pure functions.
 #pragma once
 
@@ -25,8 +26,12 @@ Sequence age_of(const Segment& segment);
 // Whether so much of it has been read lately that it had better stay.
 bool read_again(const Segment& segment);
 
+// Whether at least half of its data is only in read-only snapshots.
+bool of_snapshots(const Segment& segment);
+
 // The data of pinned devices stays, and a segment that has nothing else is not chosen.
-// The oldest first, until `over` are gone, and all that is idle, as far as there is room.
+// What snapshots hold first, then the oldest, until `over` are gone, and all that is idle, as far
+// as there is room.
 std::set<Generation> choose_oldest(const std::vector<Segment>& candidates, const AgingNeed& need);
 
 }  // namespace lamina

@@ -81,6 +81,7 @@ Task<Result<>> carry_frames(PoolState& pool, std::vector<CarriedFrame> frames, M
         damaged(frame.victim);
         continue;
       }
+      pool.move_pace.note_read(packed->bytes.size());
       auto to = co_await writer.append_frame(frame.pieces, packed->bytes);
       if (!to) co_return forward_error(to);
       if (*to) {

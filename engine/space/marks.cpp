@@ -10,11 +10,12 @@
 
 namespace lamina {
 
-Marks::Marks(uint32_t segment_blocks, uint64_t memory_bytes, size_t owners)
+Marks::Marks(uint32_t segment_blocks, uint64_t memory_bytes, size_t owners, bool snapshots)
     : segment_words_(div_up(segment_blocks, 64)),
       // One segment has to find room.
-      most_bytes_(std::max(memory_bytes, segment_words_ * (16 + 64 * sizeof(Owner)))),
+      most_bytes_(std::max(memory_bytes, segment_words_ * (24 + 64 * sizeof(Owner)))),
       asks_(owners > 0),
+      snapshots_(snapshots),
       exclusive_(owners) {}
 
 bool Marks::take_memory(uint64_t bytes) {
@@ -52,6 +53,7 @@ void Marks::add(Tally& tally) {
     Live& all = stripe.segments[generation].live;
     all.blocks += live.blocks;
     all.homes += live.homes;
+    all.of_snapshots_alone += live.of_snapshots_alone;
   }
   tally.live_.clear();
 }
@@ -77,6 +79,7 @@ bool Marks::mark(Segment& segment, const Reference& reference) {
     const uint64_t until = std::min<uint64_t>(reference.end, (at / 64 + 1) * 64);
     const uint64_t mask = low_mask(static_cast<unsigned>(until - at)) << at % 64;
     if (!mark_word(segment, at / 64, mask, reference.owner)) return false;
+    if (snapshots_ && !reference.of_snapshot) segment.words[used_at() + at / 64] |= mask;
     at = until;
   }
   return true;
@@ -138,6 +141,9 @@ void Marks::count(Segment& segment) {
   for (size_t word = 0; word < segment_words_; ++word) {
     const uint64_t referred = segment.words[word];
     segment.live.blocks += static_cast<uint64_t>(std::popcount(referred));
+    if (snapshots_)
+      segment.live.of_snapshots_alone +=
+          static_cast<uint64_t>(std::popcount(referred & ~segment.words[used_at() + word]));
     if (!asks_) continue;
     uint64_t own = referred & ~segment.words[segment_words_ + word];
     if (!segment.owners) alone += static_cast<uint64_t>(std::popcount(own));

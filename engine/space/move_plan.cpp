@@ -13,8 +13,6 @@ namespace {
 
 // Aging goes on a little past its mark, so that it is a batch now and then and not a trickle.
 constexpr uint64_t batch_part = 32;  // of what the tier can store
-// What is sorted at once takes memory.
-constexpr uint64_t batch_blocks = 2 * gib / block_size;
 constexpr uint64_t least_batch_blocks = 64 * mib / block_size;
 
 // Where the blobs are that segments lie on, looked up once.
@@ -79,8 +77,9 @@ uint64_t room_in(const PoolState& pool, size_t tier, const MoveNeed& asked) {
 // Everything, as far down as there is room.
 MovePlan to_age_all(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
                     const MoveNeed& asked) {
+  const uint64_t most = pool.move_pace.most_blocks();
   for (size_t to = pool.space.tier_count() - 1; to > tier; --to) {
-    AgingNeed need{.over = UINT64_MAX, .room = std::min(room_in(pool, to, asked), batch_blocks)};
+    AgingNeed need{.over = UINT64_MAX, .room = std::min(room_in(pool, to, asked), most)};
     MovePlan plan{MovePolicy::aging, tier, to, choose_oldest(rows, need),
                   pool.space.available(Claim::user, to)};
     if (!plan.empty()) return plan;
@@ -97,6 +96,7 @@ size_t next_below(const Space& space, size_t tier) {
 
 MovePlan to_evacuate(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
                      const MoveNeed& asked) {
+  const uint64_t most = pool.move_pace.most_blocks();
   for (const size_t to : ways_out(pool.space, tier)) {
     // Users go on meanwhile, so what brings more room when it is short is not used up.
     const uint64_t available = pool.space.available(Claim::user, to);
@@ -105,7 +105,7 @@ MovePlan to_evacuate(PoolState& pool, const std::vector<Segment>& rows, size_t t
     const uint64_t payload =
         MovedLayout(pool.space.segment_blocks(to), asked.entry_bytes, pool.space.moved_class(to))
             .payload();
-    const AgingNeed need{.over = UINT64_MAX, .room = std::min(targets * payload, batch_blocks)};
+    const AgingNeed need{.over = UINT64_MAX, .room = std::min(targets * payload, most)};
     MovePlan plan{MovePolicy::evacuation, tier, to, choose_oldest(rows, need), targets};
     if (!plan.empty()) return plan;
   }
@@ -125,10 +125,10 @@ MovePlan to_age(PoolState& pool, const std::vector<Segment>& rows, size_t tier,
   AgingNeed need;
   if (live > most) need.over = (live - most + capacity / batch_part) * asked.widened;
   need.idle_before = pool.written_before(policy.idle_ns);
-  // Users fill the tier meanwhile: what they have free lasts until the batch is through.
+  // Who begins to write meanwhile has room until the batch is through.
   const uint64_t free = space.available(Claim::user, tier) * space.segment_blocks(tier);
-  need.room =
-      std::min(room_in(pool, to, asked), std::clamp(free / 2, least_batch_blocks, batch_blocks));
+  need.room = std::min({room_in(pool, to, asked), pool.move_pace.most_blocks(),
+                        std::max(free / 2, least_batch_blocks)});
   MovePlan plan{MovePolicy::aging, tier, to, choose_oldest(rows, need),
                 space.available(Claim::user, to)};
   // D9: a pin is a preference, and nobody is refused for it.
@@ -148,6 +148,18 @@ std::vector<size_t> ways_out(const Space& space, size_t tier) {
   return ways;
 }
 
+uint64_t room_upwards(const PoolState& pool, size_t to) {
+  const Space& space = pool.space;
+  if (pool.reclaimer.users_wait()) return 0;
+  const double keep_free = pool.aging_of(to).keep_free_percent;
+  const auto most =
+      static_cast<uint64_t>(static_cast<double>(space.capacity_of(to)) * (100 - keep_free) / 100);
+  const uint64_t live = space.live_in(to), low = space.low_mark(to);
+  const uint64_t by_policy = (most - std::min(most, live)) / space.segment_blocks(to);
+  const uint64_t available = space.available(Claim::user, to);
+  return std::min(by_policy, (available - std::min(available, low)) / 2);
+}
+
 const char* policy_name(MovePolicy policy) {
   switch (policy) {
     case MovePolicy::cleaning:
@@ -160,6 +172,8 @@ const char* policy_name(MovePolicy policy) {
       return "defragmentation";
     case MovePolicy::pinning:
       return "pinning";
+    case MovePolicy::promotion:
+      return "promotion";
   }
   return "unknown";
 }

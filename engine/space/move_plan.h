@@ -19,7 +19,14 @@ namespace lamina {
 
 class PoolState;
 
-enum class MovePolicy : uint8_t { cleaning, aging, evacuation, defragmentation, pinning };
+enum class MovePolicy : uint8_t {
+  cleaning,
+  aging,
+  evacuation,
+  defragmentation,
+  pinning,
+  promotion
+};
 const char* policy_name(MovePolicy policy);
 
 struct MovePlan {
@@ -50,6 +57,9 @@ struct MoveNeed {
 // Tiers that what is on a blob of that tier may go to when it leaves, in the order of preference:
 // other blobs of its own, those below, those above.
 std::vector<size_t> ways_out(const Space& space, size_t tier);
+// Segments of a tier that what comes up to it may fill: what would age right away had better stay
+// below; nor is a tier filled for it (D9).
+uint64_t room_upwards(const PoolState& pool, size_t to);
 MovePlan plan_moves(PoolState& pool, const std::vector<Segment>& candidates, const MoveNeed& need);
 
 }  // namespace lamina

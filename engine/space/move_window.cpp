@@ -9,8 +9,8 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t most_bytes = 8 * mib;
-constexpr size_t most_frames = 512;
+// Decompressed for what is read at once: 4 times as much.
+constexpr uint64_t bytes_a_frame = frame_blocks * block_size / 4;
 
 }  // namespace
 
@@ -20,8 +20,9 @@ std::unique_ptr<MoveWindow> MoveWindow::begin(PoolState& pool, std::span<const M
   size_t count = 0;
   uint64_t bytes = 0;
   std::set<FrameReader::Name> frames;
+  const uint64_t most = pool.move_pace.window() / 2;  // since two are there at a time
   while (count < pieces.size() &&
-         (count == 0 || (bytes < most_bytes && frames.size() < most_frames))) {
+         (count == 0 || (bytes < most && frames.size() * bytes_a_frame < most))) {
     const MovedPiece& piece = pieces[count++];
     bytes += uint64_t{piece.blocks} * block_size;
     if (!victims.at(piece.from.generation)->has_frames()) continue;
@@ -51,6 +52,7 @@ Task<void> MoveWindow::run(PoolState& pool) {
 Task<Result<>> MoveWindow::read_pieces(PoolState& pool) {
   uint64_t blocks = 0;
   for (const MovedPiece& piece : pieces_) blocks += piece.blocks;
+  pool.move_pace.note_read(blocks * block_size);
   bytes_ = Buffer(blocks * block_size);
   sums_.resize(blocks);
   IoBatch batch;

@@ -2,7 +2,7 @@
 // Pieces that the mover copies together. Those that are not in memory are read while the ones
 // before them are copied: their bytes one behind the other, and the checksums of those that are
 // compressed.
-// Thread-safety: one coroutine. Memory: 8 MiB of pieces and 32 MiB of frames at the most.
+// Thread-safety: one coroutine. Memory: half of MovePace::window(), and 4 times that of frames.
 // Ownership: not of pieces and victims, which outlive it. Lives until read().
 #pragma once
 

@@ -131,6 +131,8 @@ Task<Result<std::vector<MovedWriter::Placed>>> MovedWriter::append_data(
     moved_bytes_ += uint64_t{now} * block_size;
     entry_bytes_ += packed_entry_size(entry, 0);
     entries_.push_back(std::move(entry));
+    pool_.move_pace.note_copied(uint64_t{now} * block_size);
+    if (pool_.move_pace.due()) co_await pool_.move_pace.rest();
   }
   co_return all;
 }
@@ -175,7 +177,10 @@ Task<Result<std::optional<Address>>> MovedWriter::append_frame(std::span<const M
     entries_.push_back(std::move(entry));
   }
   moved_bytes_ += uint64_t{blocks} * block_size;
-  co_return std::optional<Address>(Address{name_.generation, begin});
+  pool_.move_pace.note_copied(uint64_t{blocks} * block_size);
+  const Address to{name_.generation, begin};
+  if (pool_.move_pace.due()) co_await pool_.move_pace.rest();
+  co_return std::optional<Address>(to);
 }
 
 Task<Result<Generation>> MovedWriter::append_fact(Entry entry) {

@@ -18,7 +18,6 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t longest_rest_ns = 50'000'000;
 constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
 constexpr int64_t alias_entries = 2;         // so much of a summary one statement may take
 // Until victims are tried again whose aliases did not fit what the mover may take.
@@ -33,7 +32,6 @@ MapId newest_map(PoolState& pool) {
 
 Mover::Mover(PoolState& pool, Sequence last)
     : pool_(pool),
-      low_mark_(pool.space.low_mark()),
       entry_bytes_(moved_entry_bytes(newest_map(pool), last, pool.space.largest_address_blocks())) {
 }
 
@@ -110,6 +108,7 @@ std::optional<Mover::Batch> Mover::batch(const MovePlan& plan, const WalkResult&
     if (more.targets() > plan.targets) break;
     counted = more;
     batch.plan.victims.insert(victim.name.generation);
+    batch.blocks += static_cast<uint64_t>(victim.live_blocks);
   }
   const uint64_t targets = counted.targets(), victims = batch.plan.victims.size();
   const uint64_t filled = plan.gains_in_place() ? targets : 0;
@@ -133,6 +132,7 @@ std::optional<Mover::Batch> Mover::batch_of_parts(const MovePlan& plan,
   counted.add(all);
   Batch batch;
   batch.plan = plan;
+  batch.blocks = plan.parts->blocks();
   if (counted.targets() > plan.targets) return std::nullopt;
   while (batch.targets.size() < counted.targets()) {
     auto permit = pool_.space.permit(plan.claim(), plan.to);
@@ -187,14 +187,6 @@ Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
   moved.sort();
   LAMINA_CO_TRY(co_await aliases.restate(writer, moved));
   co_return co_await writer.finish();
-}
-
-// Others want the disk as well. As long as the work took, while there is space enough, and the less
-// the less there is.
-Task<void> Mover::rest(uint64_t worked_ns) const {
-  const uint64_t free = std::min(pool_.space.available(Claim::user), low_mark_);
-  const Sleep sleep{std::min(longest_rest_ns, worked_ns) * free / low_mark_};
-  if (sleep.duration_ns > 0) co_await sleep;
 }
 
 // The parts were live in the image that they were chosen by, so the referrers need not be asked.
@@ -291,11 +283,10 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
   Moves moves;
   moves.carries = carries;
   for (const Generation generation : group) {
-    const uint64_t begin = pool_.settings.background->now_ns();
-    const uint64_t used = pool_.counters.used_by_users();
     auto victim = co_await Victim::load(pool_, generation, payload);
-    if (pool_.counters.used_by_users() != used)
-      co_await rest(pool_.settings.background->now_ns() - begin);
+    if (payload == Victim::Payload::now)
+      pool_.move_pace.note_read(uint64_t{pool_.space.segment_blocks(plan.from)} * block_size);
+    if (pool_.move_pace.due()) co_await pool_.move_pace.rest();
     Result<> known;
     if (victim)
       known = co_await aliases.find(pool_, image, **victim, by_victim[generation]);
@@ -330,8 +321,6 @@ Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims&
   std::span<const MovedPiece> left = pieces;
   std::unique_ptr<MoveWindow> next = MoveWindow::begin(pool_, left, victims);
   while (next) {
-    const uint64_t begin = pool_.settings.background->now_ns();
-    const uint64_t used = pool_.counters.used_by_users();
     const std::unique_ptr<MoveWindow> window = std::move(next);
     co_await window->read();
     next = MoveWindow::begin(pool_, left, victims);
@@ -341,8 +330,6 @@ Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims&
       if (next) co_await next->read();
       co_return copied;
     }
-    if (!window->in_memory() && pool_.counters.used_by_users() != used)
-      co_await rest(pool_.settings.background->now_ns() - begin);
   }
   co_return Result<>{};
 }

@@ -23,6 +23,7 @@
 // Aging sorts all of its batch, so that what was written at random comes to lie in order, and reads
 // it block by block in that order where it is more than memory may hold: its source is the faster
 // tier. So does defragmentation, in the order that its parts say.
+// How fast it goes on beside users: engine/space/move_pace.h.
 // Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and two written; or some
 // 120 bytes for each extent of what is sorted at once.
 #pragma once
@@ -64,7 +65,8 @@ class Mover {
   struct Batch {
     MovePlan plan;
     std::vector<Space::Permit> targets;
-    uint64_t gain = 0;  // segments
+    uint64_t gain = 0;    // segments
+    uint64_t blocks = 0;  // of payload, that are to be copied
   };
   std::optional<Batch> batch(const MovePlan& plan, const WalkResult& walked) const;
 
@@ -115,10 +117,8 @@ class Mover {
                                     MovedWriter& writer, Relocations& moved);
   void leave(Generation victim, const std::string& why);
   MovedLayout layout(size_t tier) const;
-  Task<void> rest(uint64_t worked_ns) const;
 
   PoolState& pool_;
-  const uint64_t low_mark_;   // of the first tier, when it began
   const size_t entry_bytes_;  // what a block takes of a summary at the most
   std::vector<Generation> filled_;
 };

@@ -62,15 +62,7 @@ Task<Result<MovePlan>> PinMover::plan(ImagePtr image) {
 uint64_t PinMover::room(size_t from, size_t to) const {
   const Space& space = pool_.space;
   if (pool_.reclaimer.users_wait()) return 0;
-  const uint64_t available = space.available(Claim::user, to);
-  if (to > from) return available;
-  // What would age right away had better stay; nor is the tier filled for it (D9).
-  const double keep_free = pool_.aging_of(to).keep_free_percent;
-  const auto most =
-      static_cast<uint64_t>(static_cast<double>(space.capacity_of(to)) * (100 - keep_free) / 100);
-  const uint64_t live = space.live_in(to), low = space.low_mark(to);
-  const uint64_t by_policy = (most - std::min(most, live)) / space.segment_blocks(to);
-  return std::min(by_policy, (available - std::min(available, low)) / 2);
+  return to > from ? space.available(Claim::user, to) : room_upwards(pool_, to);
 }
 
 // The first of what lies in the wrong tier, from one such tier.

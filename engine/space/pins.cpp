@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/pool_state.h"
+#include "engine/space/marks.h"
 #include "engine/space/scan_map.h"
 
 namespace lamina {
@@ -72,21 +73,20 @@ uint64_t hash_of(const std::vector<Pin>& pins) {
 }
 
 Task<Result<>> count_pinned(PoolState& pool, ImagePtr image) {
-  std::unordered_map<uint32_t, std::vector<bool>> seen;
+  Marks marks(pool.space.largest_address_blocks(), WalkOptions::default_memory, 0, false);
+  do {
+    std::function<void(const Extent&)> visit = [&marks](const Extent& extent) {
+      const Address at = extent.address;
+      const auto end = at.block + static_cast<uint32_t>(extent.length().value);
+      const Marks::Reference reference{at.generation, at.block, end};
+      marks.add(Marks::stripe_of(at.generation), {&reference, 1});
+    };
+    Task<Result<>> visiting = visit_kept(pool, *image, std::move(visit));
+    LAMINA_CO_TRY(co_await visiting);
+    for (size_t stripe = 0; stripe < Marks::stripes; ++stripe) marks.end_pass(stripe);
+  } while (marks.take_pass_left());
   std::unordered_map<uint32_t, uint64_t> blocks;
-  std::function<void(const Extent&)> visit = [&](const Extent& extent) {
-    const uint32_t generation = raw(extent.address.generation);
-    const uint64_t end = extent.address.block + extent.length().value;
-    std::vector<bool>& bits = seen[generation];
-    if (bits.size() < end) bits.resize(end);
-    for (uint64_t block = extent.address.block; block < end; ++block)
-      if (!bits[block]) {
-        bits[block] = true;
-        ++blocks[generation];
-      }
-  };
-  Task<Result<>> visiting = visit_kept(pool, *image, std::move(visit));
-  LAMINA_CO_TRY(co_await visiting);
+  for (const auto& [generation, live] : marks.live()) blocks[generation] = live.blocks;
   pool.space.set_pinned(blocks);
   co_return Result<>{};
 }

@@ -36,8 +36,8 @@ std::vector<Pin> pins_of(PoolState& pool);
 // Another one, almost certainly, where they are others; of none, 0.
 uint64_t hash_of(const std::vector<Pin>& pins);
 
-// Counts in each segment what is not to age away (Segment::pinned). Memory: a bit for each block of
-// the segments that have any. Error: a map could not be read.
+// Counts in each segment what is not to age away (Segment::pinned). Memory: 32 MiB; the maps are
+// read as often as it takes. Error: a map could not be read.
 Task<Result<>> count_pinned(PoolState& pool, ImagePtr image);
 
 // Of what a walk found alive in these segments of a tier, what may age: all but what is pinned.

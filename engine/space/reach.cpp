@@ -13,7 +13,8 @@
 namespace lamina {
 namespace {
 
-constexpr uint32_t several_bit = uint32_t{1} << 31;
+constexpr uint32_t several_bit = uint32_t{1} << 31, snapshots_bit = uint32_t{1} << 30;
+constexpr uint32_t map_bits = snapshots_bit - 1;
 constexpr size_t reads_ahead = 32;
 constexpr size_t nodes_a_turn = 16;  // between two chances for others to run
 
@@ -30,10 +31,12 @@ class Levels {
   Levels(NodeStore& nodes, const Image& image, std::function<Result<>()> go_on, Reach& out)
       : nodes_(nodes), image_(image), go_on_(std::move(go_on)), out_(out) {}
 
-  Task<Result<>> run() {
-    for (uint32_t map = 0; map < image_.maps.size(); ++map)
+  Task<Result<>> run(const std::set<MapId>& snapshots) {
+    for (uint32_t map = 0; map < image_.maps.size(); ++map) {
+      const NodeOwners::Owner owner{map, false, snapshots.contains(image_.maps[map].map)};
       if (image_.maps[map].root != NodeId::none)
-        LAMINA_CO_TRY(add(image_.maps[map].root, -1, {map, false}));
+        LAMINA_CO_TRY(add(image_.maps[map].root, -1, owner));
+    }
     // All who reach a node lie one level above it, so its owner is known when its turn comes.
     for (size_t level = node_format::max_level; level > 0; --level)
       LAMINA_CO_TRY(co_await read_level(level));
@@ -108,7 +111,7 @@ bool NodeOwners::reached(NodeId id) const {
 NodeOwners::Owner NodeOwners::at(NodeId id) const {
   LAMINA_CHECK(reached(id));
   const uint32_t value = (*chunks_[raw(id) / fanout])[raw(id) % fanout];
-  return {(value & ~several_bit) - 1, (value & several_bit) != 0};
+  return {(value & map_bits) - 1, (value & several_bit) != 0, (value & snapshots_bit) != 0};
 }
 
 bool NodeOwners::add(NodeId id, Owner owner) {
@@ -117,18 +120,19 @@ bool NodeOwners::add(NodeId id, Owner owner) {
   uint32_t& value = (*chunk)[raw(id) % fanout];
   const uint32_t others = owner.several ? several_bit : 0;
   if (value == 0) {
-    value = (owner.map + 1) | others;
+    value = (owner.map + 1) | others | (owner.snapshots ? snapshots_bit : 0);
     return true;
   }
-  if ((value & ~several_bit) != owner.map + 1) value |= several_bit;
+  if ((value & map_bits) != owner.map + 1) value |= several_bit;
   value |= others;
+  if (!owner.snapshots) value &= ~snapshots_bit;
   return false;
 }
 
-Task<Result<>> reach(NodeStore& nodes, const Image& image, std::function<Result<>()> go_on,
-                     Reach& out) {
+Task<Result<>> reach(NodeStore& nodes, const Image& image, const std::set<MapId>& snapshots,
+                     std::function<Result<>()> go_on, Reach& out) {
   Levels levels(nodes, image, std::move(go_on), out);
-  Task<Result<>> running = levels.run();
+  Task<Result<>> running = levels.run(snapshots);
   co_return co_await running;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first half of a walk: the inner nodes of an image, a thousandth of it, each read once, level
-// by level. They say which nodes are there, and whether one map alone reaches a node or several do.
+// by level. They say which nodes are there, whether one map alone reaches a node or several do, and
+// whether one does that is no snapshot.
 // Thread-safety: one walk.
 #pragma once
 
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "base/task.h"
@@ -22,6 +24,7 @@ class NodeOwners {
   struct Owner {
     uint32_t map = 0;  // which of the image's maps: the only one, or one of them
     bool several = false;
+    bool snapshots = false;  // nobody else, by a map that may change
     friend bool operator==(const Owner&, const Owner&) = default;
   };
 
@@ -34,8 +37,7 @@ class NodeOwners {
 
  private:
   static constexpr size_t fanout = 256;
-  using Chunk =
-      std::array<uint32_t, fanout>;  // 0: nobody; else map + 1, and the top bit if several
+  using Chunk = std::array<uint32_t, fanout>;  // 0: nobody; else map + 1, and two bits
   std::vector<std::unique_ptr<Chunk>> chunks_;
 };
 
@@ -52,8 +54,8 @@ struct Reach {
 };
 
 // Error: a node could not be read, or is not what its parent says: nothing may be freed (A8); or
-// what `go_on` says, which is asked now and then.
-Task<Result<>> reach(NodeStore& nodes, const Image& image, std::function<Result<>()> go_on,
-                     Reach& out);
+// what `go_on` says, which is asked now and then. `snapshots`: maps of the image.
+Task<Result<>> reach(NodeStore& nodes, const Image& image, const std::set<MapId>& snapshots,
+                     std::function<Result<>()> go_on, Reach& out);
 
 }  // namespace lamina

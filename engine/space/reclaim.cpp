@@ -3,10 +3,8 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-#include "blobs/segment.h"
-#include "engine/mutation.h"
 #include "engine/pool_state.h"
+#include "engine/space/aging.h"
 #include "engine/space/mover.h"
 #include "engine/space/pins.h"
 #include "engine/space/walk.h"
@@ -15,8 +13,6 @@ namespace lamina {
 namespace {
 
 constexpr size_t prepared_ahead = 4;  // free segments of a file kept allocated and written
-// Of log: free segments of a file that stay allocated before holes are punched again.
-constexpr uint64_t kept_checkpoints = 3;
 constexpr uint32_t most_widened = 16;
 constexpr uint64_t walk_part = 32;  // dead by the hints, of the pool: worth a walk
 constexpr int hopeless_rounds = 4;  // checkpoints without a segment gained or about to be
@@ -33,98 +29,6 @@ bool of_figures(Wanted wanted) {
 }
 
 }  // namespace
-
-// Which segments may be used again now (A4): what an image found dead that is not newer than K_old,
-// where nobody holds an older one.
-Task<Result<>> Reclaimer::free_dead() {
-  const CheckpointNumber judge = std::min(pool_.checkpointer.oldest_backed(), pool_.oldest_held());
-  const ImagePtr k_old = pool_.older_image();
-  std::vector<Segment> dead;
-  for (const Segment& s : pool_.space.segments()) {
-    const bool sealed = s.use == SegmentUse::sealed;
-    const bool found_dead = sealed && s.dead_in != 0 && s.dead_in <= judge;
-    const bool careless = mutated(Mutation::reuse_without_walk) && sealed && s.holds_data() &&
-                          k_old && s.settled_before(k_old->cut) &&
-                          s.live_blocks * 2 < s.used_blocks;
-    if (s.use == SegmentUse::retired || found_dead || careless) dead.push_back(s);
-  }
-  for (const Segment& s : dead)
-    if (s.use != SegmentUse::retired) pool_.space.retire(s.name.generation);
-  if (dead.empty()) co_return Result<>{};
-  co_return co_await stamp_and_release(std::move(dead));
-}
-
-// A settled segment of nodes takes no more of them: what an image does not name in it, no later one
-// will.
-void Reclaimer::find_dead_nodes(const Image& image) {
-  std::set<Generation> named = pool_.checkpointer.tables_segments(image.number);
-  image.nodes.for_each([&](NodeId, const NodeEntry& entry) {
-    for (const Address& copy : entry.copies) named.insert(copy.generation);
-  });
-  for (const Segment& s : pool_.space.segments())
-    if (s.kind == SegmentClass::nodes && s.use == SegmentUse::sealed &&
-        s.settled_before(image.number) && !named.contains(s.name.generation))
-      pool_.space.mark_dead(s.name.generation, image.number, image.number);
-}
-
-// C4: the stamp says durably that nothing in the segment counts any more; only then is it
-// discarded, and only then free.
-Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
-  const Epoch epoch = pool_.identity.epoch;
-  std::vector<Buffer> stamps;
-  IoBatch writes;
-  for (const Segment& s : dead) {
-    Blob& blob = pool_.space.blob(s.name.blob);
-    SegmentHeader header;
-    header.pool = pool_.identity.pool;
-    header.secret = pool_.identity.secret;
-    header.blob = s.name.blob;
-    header.index = s.name.index;
-    header.generation = s.name.generation;
-    header.kind = s.kind;
-    header.state = SegmentState::retired;
-    header.epoch = epoch;
-    header.blocks = blob.segment_blocks();
-    header.wall_ns = pool_.settings.background->wall_ns();
-    stamps.emplace_back(block_size);
-    pack_segment_header(header, stamps.back().span());
-    writes.write(blob.disk(), blob.offset(s.name.index, 0), stamps.back().span());
-    pool_.counters.add(Cause::stamps, block_size);
-  }
-  co_await writes;
-  LAMINA_CO_TRY(writes.result());
-  LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(epoch));
-  // A block device is told. On a file segments stay allocated while few are free: punching would
-  // bring the host file system's allocation back at every flush.
-  const SpaceCounts counts = pool_.space.counts();
-  const uint64_t log =
-      pool_.settings.checkpoint_log_bytes / (uint64_t{pool_.space.segment_blocks()} * block_size);
-  const uint64_t keep = std::max(counts.total / 8, kept_checkpoints * log);
-  uint64_t kept = pool_.space.prepared();
-  IoBatch discards;
-  for (const Segment& s : dead) {
-    Blob& blob = pool_.space.blob(s.name.blob);
-    const bool block_device = blob.disk().traits().block_device;
-    const bool keeps = !block_device && kept++ < keep;
-    const uint64_t offset = blob.offset(s.name.index, 0);
-    if (keeps)
-      discards.prepare(blob.disk(), offset, blob.segment_bytes());
-    else
-      discards.discard(blob.disk(), offset, blob.segment_bytes());
-    if (!keeps) pool_.counters.discarded += blob.segment_bytes();
-    pool_.space.mark_prepared(s.name, keeps);
-  }
-  co_await discards;
-  pool_.counters.add(Cause::zeroes, discards.zeroed());
-  LAMINA_CO_TRY(discards.result());
-  for (const Segment& s : dead) {
-    pool_.sums.forget(s.name.generation, pool_.space.blob(s.name.blob).segment_blocks());
-    if (s.kind == SegmentClass::frames) pool_.frames.forget(s.name.generation);
-    pool_.space.release(s.name.generation);
-  }
-  pool_.log.space_changed();
-  co_return Result<>{};
-}
 
 Task<Result<>> Reclaimer::after_checkpoint() {
   const bool low = space_is_low();
@@ -172,7 +76,9 @@ Task<Result<>> Reclaimer::take_round(Wanted wanted, PlannedMove* planned) {
   Result<> result;
   for (bool again = true; again;) {
     const Epoch epoch = pool_.identity.epoch;
+    again_ = false;
     result = co_await round(wanted, planned);
+    if (result && again_) result = co_await round(wanted, planned);
     again = !result && result.error().code == Code::io;
     if (!again) break;
     // Retired stays retired, and what was copied was not published: the next round goes on (A19);
@@ -208,6 +114,7 @@ Task<Result<>> Reclaimer::age_all() {
   do {
     // What was written lies below a cut, and what was moved is published.
     LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+    co_await users_have_room();
     co_await be_busy();
     LAMINA_CO_TRY(co_await take_round(Wanted::aging));
   } while (pool_.checkpointer.has_moves() && !pool_.closing());
@@ -217,6 +124,17 @@ Task<Result<>> Reclaimer::age_all() {
   LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
   co_await be_busy();
   co_return co_await take_round(Wanted::nothing);
+}
+
+// Who waits for space does what brings it, and sooner where nobody moves besides.
+Task<void> Reclaimer::users_have_room() {
+  Completion completion;
+  {
+    Lock lock(mutex_);
+    if (!making_room_) co_return;
+    room_made_.add(completion);
+  }
+  co_await completion;
 }
 
 Task<Result<>> Reclaimer::move_on() {
@@ -267,7 +185,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
     const auto found = walked.live.find(raw(s.name.generation));
     const WalkResult::Live live = found == walked.live.end() ? WalkResult::Live{} : found->second;
     pool_.space.set_live(s.name.generation, static_cast<int64_t>(live.blocks),
-                         static_cast<int64_t>(live.homes));
+                         static_cast<int64_t>(live.homes), live.of_snapshots_alone);
   }
   pool_.space.count_saved();
 }
@@ -275,6 +193,7 @@ void Reclaimer::take_counts(const WalkResult& walked, const Image& image,
 Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   const bool low = space_is_low();
   LAMINA_CO_TRY(co_await free_dead());
+  co_await pool_.move_pace.look();
   const bool may_move = pool_.checkpointer.watch_leaves();
   const ImagePtr image = pool_.newest_image();
   find_dead_nodes(*image);
@@ -283,6 +202,8 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   for (const Segment& s : candidates)
     if (s.live_blocks <= 0 && s.homes <= 0) ++hinted_dead;
   Mover mover(pool_, image->cut);
+  const MoveNeed need{
+      .age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_};
   MovePlan plan;
   if (planned) {
     // Nor while a checkpoint has some that it may give back.
@@ -293,8 +214,6 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
     plan = std::move(*made);
     if (plan.empty()) co_return Result<>{};
   } else if (may_move) {
-    const MoveNeed need{
-        .age_all = wanted == Wanted::aging, .first_tier = next_tier_, .widened = widened_};
     plan = mover.plan(candidates, need);
     const std::vector<Pin> pins = pins_of(pool_);
     const bool changed = std::exchange(pins_counted_, hash_of(pins)) != hash_of(pins);
@@ -335,6 +254,7 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   pool_.checkpointer.drop_nodes(std::move(walked->unreachable), image->number);
   take_counts(*walked, *image, candidates);
   if (plan.empty()) co_return Result<>{};
+  if (!again_ && (again_ = passes_over_snapshots(plan, candidates, need))) co_return Result<>{};
   if (!planned) next_tier_ = plan.from + 1;
   if (plan.policy == MovePolicy::aging && !plan.past_pins)
     LAMINA_CO_TRY(co_await leave_pinned(image, *walked, plan));
@@ -350,24 +270,21 @@ Task<Result<>> Reclaimer::round(Wanted wanted, PlannedMove* planned) {
   if (!planned) widened_ = 1;
   if (plan.policy == MovePolicy::aging) pool_.space.forget_reads(plan.from);
   const uint64_t emptied = plan.parts ? 0 : batch->plan.victims.size();
+  pool_.move_pace.begin(batch->blocks);
   {
     Lock lock(mutex_);
-    moving_ = true;
-    policy_ = plan.policy;
+    moved_.now = true;
+    moved_.policy = plan.policy;
+    goes_down_ = plan.from < plan.to;
   }
   auto moved = co_await mover.move(*image, std::move(walked->referrers), std::move(*batch));
   Lock lock(mutex_);
-  moving_ = false;
+  moved_.now = false;
   if (!moved) co_return forward_error(moved);
-  moved_bytes_ += *moved;
+  count_bytes(moved_, *moved);
   if (planned) planned->filled = mover.filled();
-  if (plan.policy == MovePolicy::defragmentation) defragmented_bytes_ += *moved;
-  victims_ += emptied;
-  if (plan.policy == MovePolicy::evacuation)
-    evacuated_bytes_ += *moved;
-  else if (plan.from < plan.to)
-    aged_bytes_ += *moved;
-  gained_ += emptied - std::min(emptied, plan.gains_in_place() ? mover.filled().size() : 0);
+  moved_.victims += emptied;
+  moved_.gained += emptied - std::min(emptied, plan.gains_in_place() ? mover.filled().size() : 0);
   co_return Result<>{};
 }
 
@@ -388,6 +305,19 @@ Task<Result<>> Reclaimer::leave_pinned(ImagePtr image, const WalkResult& walked,
   plan.victims = parts->segments();
   plan.parts = std::make_shared<const MovedParts>(std::move(*parts));
   co_return Result<>{};
+}
+
+// Whether the walk has found data that only snapshots hold, which is to age before the plan's.
+bool Reclaimer::passes_over_snapshots(const MovePlan& plan, std::vector<Segment>& candidates,
+                                      const MoveNeed& need) const {
+  if (plan.policy != MovePolicy::aging) return false;
+  for (Segment& s : candidates)
+    if (const auto now = pool_.space.segment(s.name.generation)) s.of_snapshots = now->of_snapshots;
+  const MovePlan better = Mover(pool_, 0).plan(candidates, need);
+  return std::ranges::any_of(candidates, [&](const Segment& s) {
+    return of_snapshots(s) && better.from == plan.from && better.policy == plan.policy &&
+           better.victims.contains(s.name.generation) && !plan.victims.contains(s.name.generation);
+  });
 }
 
 bool Reclaimer::space_is_low() const {
@@ -446,7 +376,7 @@ Task<Result<>> Reclaimer::make_room_alone(Claim claim) {
     // Each turn: what was found dead before becomes free, what is dead now is found, what is
     // nearly dead is emptied.
     LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
-    const bool looked = co_await round_of_others();
+    const bool looked = co_await round_of_others(before);
     if (!looked) LAMINA_CO_TRY(co_await after_checkpoint());
     const bool gains = pool_.space.released() != before || gain_pending();
     without_gain = gains ? 0 : without_gain + 1;
@@ -456,12 +386,14 @@ Task<Result<>> Reclaimer::make_room_alone(Claim claim) {
   co_return Result<>{};
 }
 
-// Whether somebody else has looked for space meanwhile; who moves what he has planned has not.
-Task<bool> Reclaimer::round_of_others() {
+// Whether somebody else has looked for space meanwhile; who moves what he has planned has not. What
+// he has released counts at once, however long he goes on moving.
+Task<bool> Reclaimer::round_of_others(uint64_t released) {
   for (bool again = true; again;) {
     Completion completion;
     {
       Lock lock(mutex_);
+      if (pool_.space.released() != released) co_return true;
       if (!busy_) co_return false;
       again = planned_;
       pool_.walker.press();
@@ -511,10 +443,21 @@ bool Reclaimer::gain_pending() const {
   return false;
 }
 
+void Reclaimer::count_bytes(Moved& moved, uint64_t bytes) const {
+  moved.bytes += bytes;
+  if (moved.policy == MovePolicy::defragmentation) moved.defragmented += bytes;
+  if (moved.policy == MovePolicy::promotion) moved.promoted += bytes;
+  if (moved.policy == MovePolicy::evacuation)
+    moved.evacuated += bytes;
+  else if (goes_down_)
+    moved.aged += bytes;
+}
+
 Reclaimer::Moved Reclaimer::moved() const {
   Lock lock(mutex_);
-  return {moving_,          moved_bytes_,        victims_, gained_, aged_bytes_,
-          evacuated_bytes_, defragmented_bytes_, policy_};
+  Moved moved = moved_;
+  if (moved.now) count_bytes(moved, pool_.move_pace.copied());
+  return moved;
 }
 
 }  // namespace lamina

@@ -69,12 +69,13 @@ class Reclaimer {
 
   struct Moved {
     bool now = false;           // it is at work
-    uint64_t bytes = 0;         // payload, since the pool was opened
+    uint64_t bytes = 0;         // payload copied, since the pool was opened
     uint64_t victims = 0;       // segments emptied
     uint64_t gained = 0;        // segments, less those of the same tier that were filled
     uint64_t aged = 0;          // bytes of payload that went to a lower tier,
     uint64_t evacuated = 0;     // or out of a blob that was being emptied,
-    uint64_t defragmented = 0;  // or were brought into order
+    uint64_t defragmented = 0;  // or were brought into order,
+    uint64_t promoted = 0;      // or went to a higher tier, since they are read often
     MovePolicy policy = MovePolicy::cleaning;  // of the newest batch
   };
   Moved moved() const;
@@ -86,12 +87,16 @@ class Reclaimer {
   };
   bool known(Wanted wanted, At image) const;
   Task<void> be_busy();
-  Task<bool> round_of_others();
+  Task<void> users_have_room();
+  Task<bool> round_of_others(uint64_t released);
   std::vector<Segment> candidates(const Image& image) const;
   Task<Result<>> make_room_alone(Claim claim);
   Task<Result<>> take_round(Wanted wanted, PlannedMove* planned = nullptr);
   Task<Result<>> round(Wanted wanted, PlannedMove* planned);
   Task<Result<>> leave_pinned(ImagePtr image, const WalkResult& walked, MovePlan& plan);
+  void count_bytes(Moved& moved, uint64_t bytes) const REQUIRES(mutex_);
+  bool passes_over_snapshots(const MovePlan& plan, std::vector<Segment>& candidates,
+                             const MoveNeed& need) const;
   void take_counts(const WalkResult& walked, const Image& image,
                    const std::vector<Segment>& candidates);
   void find_dead_nodes(const Image& image);
@@ -106,15 +111,12 @@ class Reclaimer {
   bool busy_ GUARDED_BY(mutex_) = false;
   bool planned_ GUARDED_BY(mutex_) = false;  // by who is busy, for himself
   bool preparing_ GUARDED_BY(mutex_) = false;
-  bool moving_ GUARDED_BY(mutex_) = false;
-  uint64_t moved_bytes_ GUARDED_BY(mutex_) = 0, victims_ GUARDED_BY(mutex_) = 0,
-                        gained_ GUARDED_BY(mutex_) = 0, aged_bytes_ GUARDED_BY(mutex_) = 0,
-                        evacuated_bytes_ GUARDED_BY(mutex_) = 0,
-                        defragmented_bytes_ GUARDED_BY(mutex_) = 0;
-  MovePolicy policy_ GUARDED_BY(mutex_) = MovePolicy::cleaning;
-  uint32_t widened_ = 1;       // of the round under way
-  size_t next_tier_ = 0;       // whose turn it is
-  uint64_t pins_counted_ = 0;  // hash of the pins that Segment::pinned is of
+  Moved moved_ GUARDED_BY(mutex_);             // batches that have ended
+  bool goes_down_ GUARDED_BY(mutex_) = false;  // the newest batch
+  uint32_t widened_ = 1;                       // of the round under way
+  bool again_ = false;                         // it has found what another is to begin with
+  size_t next_tier_ = 0;                       // whose turn it is
+  uint64_t pins_counted_ = 0;                  // hash of the pins that Segment::pinned is of
   Waiters ended_ GUARDED_BY(mutex_);
   bool making_room_ GUARDED_BY(mutex_) = false;
   std::optional<Claim> refused_ GUARDED_BY(mutex_);  // what no room was found for the last time

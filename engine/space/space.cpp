@@ -536,11 +536,12 @@ void Space::postpone(Generation generation, CheckpointNumber until) {
   if (Segment* segment = row(generation)) segment->not_before = until;
 }
 
-void Space::set_live(Generation generation, int64_t blocks, int64_t homes) {
+void Space::set_live(Generation generation, int64_t blocks, int64_t homes, uint64_t of_snapshots) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation)) {
     segment->live_blocks = blocks;
     segment->homes = homes;
+    segment->of_snapshots = of_snapshots;
   }
 }
 

@@ -51,7 +51,7 @@ class Walk {
         references_(tallies_.size()) {}
 
   Task<Result<WalkResult>> run() {
-    Task<Result<>> reaching = reach(nodes_, *image_, options_.go_on, reach_);
+    Task<Result<>> reaching = reach(nodes_, *image_, options_.snapshots, options_.go_on, reach_);
     LAMINA_CO_TRY(co_await reaching);
     name_owners();
     for (bool first = true, again = true; again; first = false) {
@@ -98,7 +98,7 @@ class Walk {
     // Where all leaves are shared, or none is, blocks need no owners.
     if (!options_.figures) names_.assign(names_.size(), Marks::several);
     marks_ = std::make_unique<Marks>(options_.segment_blocks, options_.memory_bytes,
-                                     options_.figures ? owners : 0);
+                                     options_.figures ? owners : 0, !options_.snapshots.empty());
   }
 
   Task<Result<>> read_leaves(bool first) {
@@ -198,10 +198,10 @@ class Walk {
         return fail(Code::corrupt, "an extent of node " + std::to_string(raw(leaf.id)) +
                                        " does not lie in a segment");
       if (sole)
-        tally.add_sole(at.generation, extent.length().value);
+        tally.add_sole(at.generation, extent.length().value, leaf.owner.snapshots);
       else
         references[Marks::stripe_of(at.generation)].push_back(
-            {at.generation, at.block, static_cast<uint32_t>(end), owner});
+            {at.generation, at.block, static_cast<uint32_t>(end), owner, leaf.owner.snapshots});
     }
     return {};
   }

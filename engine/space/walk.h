@@ -52,7 +52,8 @@ struct WalkOptions {
   uint32_t segment_blocks = 0;              // no segment has more
   std::set<Generation> wanted;              // segments whose referrers are listed,
   std::shared_ptr<const MovedParts> parts;  // or, if not null, the parts of them whose are
-  bool figures = true;                      // whether to tell what each map has alone
+  std::set<MapId> snapshots;  // maps that nobody writes to: what they alone have is told
+  bool figures = true;        // whether to tell what each map has alone
   uint64_t memory_bytes = default_memory;
   Workers* workers = nullptr;  // null: everything where it is awaited
   WalkProgress* progress = nullptr;

@@ -12,9 +12,15 @@ namespace {
 
 constexpr uint64_t pause_part = 4;  // times as long as a walk took
 
-bool shares(const Image& image) {
-  return std::any_of(image.maps.begin(), image.maps.end(),
-                     [](const ImageMap& map) { return map.last_share > 0; });
+// What they alone hold ages first; where nothing ages nobody asks.
+std::set<MapId> snapshots_of(PoolState& pool) {
+  std::set<MapId> maps;
+  if (pool.space.tier_count() == 1) return maps;
+  Lock order(pool.log.order());
+  pool.devices.for_each([&](const DevicePtr& device) {
+    if (device->read_only) maps.insert(device->map->id());
+  });
+  return maps;
 }
 
 }  // namespace
@@ -25,6 +31,7 @@ Task<Result<WalkResult>> Walker::walk(ImagePtr image, Wanted wanted, bool for_sp
   options.segment_blocks = pool_.space.largest_address_blocks();
   options.wanted = std::move(wanted.segments);
   options.parts = std::move(wanted.parts);
+  options.snapshots = snapshots_of(pool_);
   options.workers = pool_.settings.workers;
   options.progress = &progress_;
   options.go_on = [this, for_space] { return go_on(for_space); };
@@ -95,11 +102,6 @@ Result<> Walker::go_on(bool for_space) const {
 bool Walker::knows(CheckpointNumber content) const {
   Lock lock(mutex_);
   return known_ >= content && known_ > 0;
-}
-
-bool Walker::would_find_less() const {
-  const ImagePtr image = pool_.newest_image();
-  return image->dead_blocks > pool_.dead_walked && shares(*image);
 }
 
 uint64_t Walker::pause_ns() const {

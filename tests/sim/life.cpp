@@ -120,6 +120,7 @@ void Life::work() {
   if (!running_) statistics_.operations_before_crash.push_back(workload->begun());
   if (running_) statistics_.survived_failures += machine_.store().status().survived_failures;
   if (running_) statistics_.aged_bytes += machine_.store().status().aged_bytes;
+  if (running_) statistics_.promoted_bytes += machine_.store().status().promoted_bytes;
   if (!running_) return;
   delete workload;
   if (report_.ok() && counts) count_space();

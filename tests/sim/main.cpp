@@ -44,7 +44,7 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 11> kinds{{{"random", random_run},
+constexpr std::array<Kind, 12> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
@@ -54,6 +54,7 @@ constexpr std::array<Kind, 11> kinds{{{"random", random_run},
                                       {"damage", damage_run},
                                       {"faults", faults_run},
                                       {"lost_disk", lost_disk_run},
+                                      {"repair", repair_run},
                                       {"exhaustive", exhaustive_run}}};
 
 constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
@@ -88,7 +89,7 @@ constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
 struct Totals {
   std::atomic<uint64_t> next, runs, failures;
   std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers,
-      survived, aged, evacuated, removed;
+      survived, aged, promoted, evacuated, removed;
   std::array<std::atomic<uint64_t>, histogram_length> before_crash;
   std::array<std::atomic<uint64_t>, recovery_branch_count> branches;
 };
@@ -113,6 +114,7 @@ bool run_seed(const Options& options, uint64_t seed, Totals& totals) {
   totals.full_answers += statistics.full_answers;
   totals.survived += statistics.survived_failures;
   totals.aged += statistics.aged_bytes;
+  totals.promoted += statistics.promoted_bytes;
   totals.evacuated += statistics.evacuated_bytes;
   totals.removed += statistics.removed_blobs;
   for (uint64_t operations : statistics.operations_before_crash)
@@ -191,12 +193,12 @@ void print(const Options& options, const Totals& totals) {
   std::printf(
       "%s: %llu runs, %llu failed; %llu crashes (%llu while opening), %llu clean closes, "
       "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived, "
-      "%llu MiB aged, %llu MiB evacuated, %llu blobs removed\n",
+      "%llu MiB aged, %llu KiB promoted, %llu MiB evacuated, %llu blobs removed\n",
       options.kind.name, number(totals.runs), number(totals.failures), number(totals.crashes),
       number(totals.crashes_while_opening), number(totals.clean_closes), number(totals.operations),
       static_cast<unsigned long long>(median(totals)), number(totals.full_answers),
-      number(totals.survived), number(totals.aged) >> 20, number(totals.evacuated) >> 20,
-      number(totals.removed));
+      number(totals.survived), number(totals.aged) >> 20, number(totals.promoted) >> 10,
+      number(totals.evacuated) >> 20, number(totals.removed));
   std::printf("recovery:");
   for (size_t i = 0; i < recovery_branch_count; ++i)
     std::printf(" %s %llu", recovery_branch_names[i].data(), number(totals.branches[i]));
@@ -260,7 +262,7 @@ int main(int argc, char** argv) {
     std::fprintf(
         stderr,
         "usage: sim [--kind "
-        "random|exhaustive|steady|forks|tiers|members|full|damage|faults|lost_disk] [--seed N "
+        "random|exhaustive|steady|forks|tiers|members|full|damage|faults|lost_disk|repair] [--seed N "
         "| "
         "--seeds A..B]\n"
         "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");

@@ -28,6 +28,9 @@ Blobs open_blobs(const std::vector<std::unique_ptr<SimMedium>>& media,
   return blobs;
 }
 
+// Within a life what is read often is looked for a few times.
+constexpr uint64_t looked_at_often_ns = 400'000'000;
+
 }  // namespace
 
 PoolOptions random_pool_options(std::mt19937_64& random) {
@@ -56,7 +59,12 @@ void add_tiers(PoolOptions& options, std::mt19937_64& random) {
     Settings::Aging aging;
     aging.keep_free_percent = static_cast<double>(20 + random() % 60);
     aging.idle_ns = random() % 2 ? 1'000'000'000'000 : random() % 200'000'000;
+    // No draw of its own, so that all others stay what they were.
+    const bool promotes = tier == 0 && aging.keep_free_percent < 60;
+    options.settings.promote = options.settings.promote || promotes;
+    if (promotes) aging.idle_ns = looked_at_often_ns;
     options.settings.aging[tier == 0 ? text("fast", 0) : text("lower", tier)] = aging;
+    if (promotes) options.settings.aging[text("fast", 1)] = aging;
   }
 }
 
@@ -182,13 +190,16 @@ Task<Result<>> PoolMachine::open() {
 Task<Result<>> PoolMachine::open_once(bool fails) {
   Blobs blobs;
   disks_.clear();
+  found_.clear();
   for (size_t i = 0; i < media_.size(); ++i) {
+    if (options_.keeps_found) found_.push_back({media_[i]->clone(), {}});
     std::shared_ptr<Disk> disk = open_sim_disk(*media_[i], *executor_);
     auto finding = Blob::find(*disk);
     auto found = co_await finding;
     disks_.push_back(disk);
     if (!found) continue;  // if it is a member, it is missed
     adopt(i, found->superblock);
+    if (options_.keeps_found) found_[i].superblock = found->superblock;
     blobs.push_back(std::make_shared<Blob>(std::move(disk), found->superblock));
   }
   if (fails) set_faults(*disks_[*failed_], every_write_fails);
@@ -203,6 +214,9 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
   Result<std::unique_ptr<Pool>> pool = co_await task;
   if (!pool) co_return forward_error(pool);
   pool_ = std::move(*pool);
+  if (!found_.empty())
+    for (size_t i = media_.size(); i-- > 0;)
+      if (!is_member(i)) found_.erase(found_.begin() + static_cast<std::ptrdiff_t>(i));
   put_away_strangers();
   store_ = std::make_unique<PoolStore>(
       *pool_, [this] { return grow(); },

@@ -37,6 +37,7 @@ struct PoolOptions {
   unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power
   uint64_t crash_within = 40;  // disk operations after arm_crash()
   Failing fails = Failing::nothing;
+  bool keeps_found = false;  // copies of the media as each recovery finds them: take_found()
   Settings settings;
 };
 // Small memory and frequent checkpoints, so that a short run sees much.
@@ -65,6 +66,13 @@ class PoolMachine final : public Machine {
   void crash_after(uint64_t steps) { executor_->crash_after(steps); }
   const std::vector<std::unique_ptr<SimMedium>>& media() const { return media_; }
   const std::vector<Superblock>& superblocks() const { return superblocks_; }
+  const Settings& settings() const { return options_.settings; }
+  // The members' media, as the recovery found them that has opened the pool.
+  struct FoundDisk {
+    std::unique_ptr<SimMedium> medium;
+    Superblock superblock;
+  };
+  std::vector<FoundDisk> take_found() { return std::move(found_); }
   // Where a block of a generation lies now: the disk and the byte offset. Null: nowhere.
   struct Location {
     SimMedium* medium = nullptr;
@@ -96,6 +104,7 @@ class PoolMachine final : public Machine {
   std::unique_ptr<SimExecutor> executor_;
   std::vector<std::shared_ptr<Disk>> disks_;  // the open pool's
   std::optional<size_t> failed_;              // which of them, for good
+  std::vector<FoundDisk> found_;
   std::vector<std::unique_ptr<SimMedium>> put_away_;
   unsigned disk_names_ = 0;
   uint64_t removed_blobs_ = 0;

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "compare_rebuilt.h"
+#include "compare_repaired.h"
 #include "node_versions.h"
 #include "pool_machine.h"
 #include "text.h"
@@ -201,6 +202,11 @@ LifeStatistics tiers_run(uint64_t seed, Report& report) {
   small.options.lives = 6;
   small.overwrite(small.blocks * (20 + small.random() % 25) / 100);
   WorkloadOptions& work = small.options.workload;
+  if (small.pool.settings.promote) {
+    work.weights[static_cast<size_t>(Action::read)] = 60;
+    work.weights[static_cast<size_t>(Action::wait)] = 8;
+    work.hot_blocks = 32;
+  }
   if (small.random() % 2) {
     work.may_fill = true;
     work.forks = 4;
@@ -237,6 +243,31 @@ LifeStatistics full_run(uint64_t seed, Report& report) {
   work.weights[static_cast<size_t>(Action::write_large)] = 200;
   small.options.afresh_blocks = small.blocks / 2;
   return small.run(report);
+}
+
+LifeStatistics repair_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  const unsigned work = seed % 4;
+  PoolOptions pool = work == 0   ? random_pool_options(random)
+                     : work == 1 ? on_small_disks(random, Disks::tiers)
+                                 : on_small_disks(random, Disks::one_or_two);
+  pool.keeps_found = true;
+  const uint64_t blocks = (pool.disks + pool.lower.size()) * pool.disk_bytes / block_size;
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = work == 0 ? 12 : 5;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  if (work > 0) {
+    options.workload = overwriting(random, blocks * 30 / 100, options.flush_after_ns);
+    options.workload.operations /= 2;
+    options.workload.may_fill = true;
+    options.workload.forks = 4;
+    with_forks(options.workload);
+  }
+  const AfterRecovery repaired = [&](const std::vector<Oracle::Found>& found, Report& told) {
+    compare_repaired(machine, found, random, told);
+  };
+  return live(machine, random(), options, repaired, report);
 }
 
 }  // namespace lamina::sim

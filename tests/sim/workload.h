@@ -56,6 +56,7 @@ inline constexpr size_t action_count = 30;
 
 struct WorkloadOptions {
   unsigned workers = 1;
+  uint64_t hot_blocks = 0;        // of each device, the first: most reads go there
   size_t operations = 50;         // after which `arm` is called
   size_t operations_after = 40;   // at most, until the crash has come
   uint64_t device_blocks = 200;   // most that a device grows to, but for a few far places

@@ -98,6 +98,7 @@ Task<void> Workload::do_read() {
   uint64_t offset = below(std::min(size, options_.device_blocks * block_size) + block_size);
   if (size > gib && !device->blocks.empty() && chance(30))
     offset = device->blocks.rbegin()->first * block_size;
+  if (options_.hot_blocks > 0 && chance(70)) offset = below(options_.hot_blocks * block_size);
   uint64_t length = 1 + below(chance(70) ? 8 * block_size : 100 * block_size);
   if (chance(50)) {
     offset = round_down(offset, block_size);

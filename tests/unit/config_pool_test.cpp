@@ -91,9 +91,9 @@ log: /var/log/lamina.log
 
 TEST(PoolConfig, KeysThatNothingActsOnYetAreListed) {
   const auto config =
-      parse_pool_config(std::string(small_pool) + "promote: true\n", "/etc/vmstore.yaml");
+      parse_pool_config(std::string(small_pool) + "origins: [/srv]\n", "/etc/vmstore.yaml");
   ASSERT_TRUE(config);
-  EXPECT_EQ(config->without_effect, std::vector<std::string>{"/etc/vmstore.yaml:4:1: promote"});
+  EXPECT_EQ(config->without_effect, std::vector<std::string>{"/etc/vmstore.yaml:4:1: origins"});
 }
 
 TEST(PoolConfig, AnUnknownKeyIsRefusedWithItsPlace) {

@@ -2,6 +2,7 @@
 // Tiers: what ages and what stays, and that it is all there afterwards, compressed or not.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 
 #include "blobs/frame_format.h"
@@ -46,6 +47,14 @@ TEST(Aging, WhatIsReadAgainGetsASecondChance) {
   EXPECT_EQ(chosen(rows, {.over = 40, .room = 1000}), (std::set<uint32_t>{3}));
   EXPECT_EQ(chosen(rows, {.idle_before = 250, .room = 1000}), (std::set<uint32_t>{3}));
   EXPECT_EQ(chosen(rows, {.over = 120, .room = 1000}), (std::set<uint32_t>{1, 2, 3}));
+}
+
+TEST(Aging, WhatOnlySnapshotsHoldGoesFirstOfAll) {
+  std::vector<Segment> rows{segment(1, 40, 300, 40), segment(2, 40, 100), segment(3, 40, 200)};
+  rows[0].of_snapshots = 20;
+  rows[2].of_snapshots = 19;  // most of it is somebody's
+  EXPECT_EQ(chosen(rows, {.over = 40, .room = 1000}), (std::set<uint32_t>{1}));
+  EXPECT_EQ(chosen(rows, {.over = 80, .room = 1000}), (std::set<uint32_t>{1, 2}));
 }
 
 TEST(Aging, TheNextTierIsNotFilledBeyondItsRoom) {
@@ -112,7 +121,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
     auto blobs = blobs_on(medium_, *executor_, false);
     blobs.push_back(blob_on(slow_, *executor_));
     ASSERT_TRUE(blobs.back());
-    auto opened = wait(Pool::open(std::move(blobs), {}));
+    auto opened = wait(Pool::open(std::move(blobs), settings_));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);
   }
@@ -148,6 +157,27 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
     while (pool_->status().aging_answered < asked)
       ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
   }
+  // Of virtual time.
+  void sleep_until(const std::function<bool()>& so, int seconds = 60) {
+    for (int i = 0; i < 100 * seconds && !so(); ++i)
+      ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{10'000'000}; }()));
+  }
+  uint64_t blocks_in(const std::string& blob, DeviceId device, uint64_t first = 0,
+                     uint64_t count = device_bytes / block_size) {
+    uint64_t blocks = 0;
+    BlobId id = BlobId::none;
+    for (const BlobStatus& one : pool_->status().blobs)
+      if (one.name == blob) id = one.id;
+    auto ranges = wait(pool_->map(device, DeviceBlock{0}, device_bytes / block_size));
+    EXPECT_TRUE(ranges);
+    for (const MappedRange& range : *ranges) {
+      if (range.state != RangeState::data || range.blob != id) continue;
+      const uint64_t begin = std::max(range.range.begin.value, first);
+      const uint64_t end = std::min(range.range.end.value, first + count);
+      blocks += end > begin ? end - begin : 0;
+    }
+    return blocks;
+  }
   // A block of payload below, or a byte of a frame.
   void damage_something() {
     std::vector<std::byte> found(block_size);
@@ -170,6 +200,7 @@ class TieredPool : public PoolOnSimulatedDisk, public testing::WithParamInterfac
   uint64_t extents() { return pool_->info(device_)->extents; }
 
   SimMedium slow_{"slow", pool_bytes};
+  Settings settings_;
   DeviceId device_ = DeviceId::none;
   std::map<uint64_t, uint8_t> versions_;
 };
@@ -217,6 +248,81 @@ TEST_P(TieredPool, SnapshotsBeforeAndAfterAgingAreWhatTheyWere) {
   remount();
   expect_all(before->front().id, old);
   expect_all(device_, versions_);
+}
+
+// What only a snapshot holds is newer here than what else could go.
+TEST_P(TieredPool, WhatOnlySnapshotsHoldAgesBeforeOlderData) {
+  settings_.aging["journal"] = {.keep_free_percent = 0, .idle_ns = 3'600'000'000'000};
+  remount();
+  auto held = wait(pool_->create("held", device_bytes, {}));
+  ASSERT_TRUE(held);
+  for (uint64_t block = 0; block < 700; ++block) put(block, 1);
+  for (uint64_t block = 0; block < 700; ++block)
+    ASSERT_TRUE(wait(pool_->write(held->id, block * block_size, content(block, 2))));
+  std::vector<Pool::Fork> forks;
+  forks.push_back({held->id, "snapshot"});
+  auto snapshot = wait(pool_->fork(std::move(forks), true));
+  ASSERT_TRUE(snapshot);
+  ASSERT_TRUE(wait(pool_->erase(held->id, 0, 700 * block_size)));
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  // Some 500 blocks are too many, so far.
+  settings_.aging["journal"].keep_free_percent = 90;
+  remount();
+  ASSERT_TRUE(wait(pool_->count_shares()));
+  sleep_until(
+      [&] { return pool_->status().aged_bytes > 0 && pool_->status().mover_state == "idle"; });
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  EXPECT_GT(blocks_in("below", snapshot->front().id), 400u);
+  EXPECT_LT(blocks_in("below", device_), 100u);
+  expect_all(device_, versions_);
+}
+
+// Off, it is as if nobody read; on, what is read often comes up, stays when other data ages, and
+// goes down again when nobody reads it any more.
+TEST_P(TieredPool, WhatIsReadOftenComesUpWherePromotionIsOn) {
+  settings_.aging["journal"] = {.keep_free_percent = 20, .idle_ns = 1'000'000'000};
+  for (const bool on : {false, true}) {
+    settings_.promote = on;
+    remount();
+    for (uint64_t block = 0; block < 1000; ++block) put(block, 1);
+    age();
+    ASSERT_EQ(blocks_in("journal", device_, 100, 800), 0u);
+    std::vector<std::byte> got(32 * block_size);
+    for (int times = 0; times < 3; ++times)
+      ASSERT_TRUE(wait(pool_->read(device_, 320 * block_size, got)));
+    sleep_until([&] { return pool_->status().promoted_bytes > 0; }, on ? 60 : 3);
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+    EXPECT_EQ(pool_->status().promoted_bytes, on ? got.size() : 0);
+    EXPECT_EQ(blocks_in("journal", device_, 100, 800), on ? 32u : 0u);
+    expect_all(device_, versions_);
+  }
+  // Idle, but read of late.
+  const auto others_age = [&](uint8_t version) {
+    for (uint64_t block = 500; block < 700; ++block) put(block, version);
+    ASSERT_TRUE(wait(pool_->checkpoint()));
+    sleep_until([&] { return blocks_in("journal", device_, 500, 200) < 100; });
+    ASSERT_LT(blocks_in("journal", device_, 500, 200), 100u);
+  };
+  others_age(2);
+  EXPECT_EQ(blocks_in("journal", device_, 320, 32), 32u);
+  for (uint8_t version = 3; version < 10; ++version) others_age(version);
+  EXPECT_EQ(blocks_in("journal", device_, 320, 32), 0u);
+  expect_all(device_, versions_);
+}
+
+TEST_P(TieredPool, APinHoldsWhatIsReadOftenWhereItIs) {
+  settings_.aging["journal"] = {.keep_free_percent = 20, .idle_ns = 1'000'000'000};
+  settings_.promote = true;
+  remount();
+  for (uint64_t block = 0; block < 400; ++block) put(block, 1);
+  ASSERT_TRUE(wait(pool_->pin(device_, "below")));
+  age();
+  std::vector<std::byte> got(64 * block_size);
+  for (int times = 0; times < 3; ++times)
+    ASSERT_TRUE(wait(pool_->read(device_, 128 * block_size, got)));
+  sleep_until([] { return false; }, 3);
+  EXPECT_EQ(pool_->status().promoted_bytes, 0u);
+  EXPECT_EQ(blocks_in("journal", device_, 128, 64), 0u);
 }
 
 TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
@@ -318,8 +424,8 @@ TEST_P(TieredPool, WhatLeavesAreMadeOfMeanwhileFollows) {
   put(1, 2);
   ASSERT_TRUE(wait(pool_->write(other->id, block_size, content(1, 3))));
   ASSERT_TRUE(wait(pool_->checkpoint()));  // copies the leaves that the walk has listed
-  ASSERT_EQ(pool_->status().moved_bytes, 0u) << "this was to come before the moves are published";
-  while (pool_->status().moved_bytes == 0) ASSERT_TRUE(executor_->run_until(step()));
+  ASSERT_EQ(pool_->status().mover_state, "moving") << "this was to come before it has ended";
+  while (pool_->status().mover_state == "moving") ASSERT_TRUE(executor_->run_until(step()));
   ASSERT_TRUE(wait(pool_->count_shares()));  // another walk, before they are
   const uint64_t asked = pool_->status().aging_asked;
   while (pool_->status().aging_answered < asked) ASSERT_TRUE(executor_->run_until(step()));

@@ -3,6 +3,7 @@
 // by one thread or by several.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <thread>
@@ -106,6 +107,7 @@ class Family {
   }
   Result<WalkResult> walk_it(WalkOptions options) {
     options.segment_blocks = segment_blocks;
+    for (const size_t map : snapshots) options.snapshots.insert(image->maps[map].map);
     image->nodes = sink.table;
     return run(walk(store, image, std::move(options)));
   }
@@ -118,6 +120,7 @@ class Family {
   CountsOracle counts;
   std::shared_ptr<Image> image = std::make_shared<Image>();
   std::vector<Sequence> last_forks;
+  std::set<size_t> snapshots;  // maps that nobody writes to
   Sequence sequence = 0;
   uint32_t generation = 1, block = 0;
 };
@@ -135,20 +138,23 @@ struct Count {
     for (const auto& [address, maps] : referrers) {
       ++blocks[raw(address.generation)];
       if (maps.size() == 1) ++exclusive[*maps.begin()];
+      if (std::includes(family.snapshots.begin(), family.snapshots.end(), maps.begin(), maps.end()))
+        ++of_snapshots[raw(address.generation)];
     }
   }
   std::map<Address, std::set<size_t>> referrers;
-  std::map<uint32_t, uint64_t> blocks;  // by generation
+  std::map<uint32_t, uint64_t> blocks, of_snapshots;  // by generation
   std::vector<uint64_t> exclusive;
 };
 
 void expect_counted(Family& family, const WalkResult& walked, bool figures = true) {
-  const Count count(family);
+  Count count(family);
   EXPECT_EQ(walked.blocks, count.referrers.size());
   for (const auto& [generation, live] : walked.live) {
     const auto found = count.blocks.find(generation);
     EXPECT_EQ(live.blocks, found == count.blocks.end() ? 0 : found->second) << generation;
     EXPECT_TRUE(live.blocks > 0 || live.homes > 0);
+    EXPECT_EQ(live.of_snapshots_alone, count.of_snapshots[generation]) << generation;
   }
   for (const auto& [generation, blocks] : count.blocks)
     EXPECT_TRUE(walked.live.contains(generation));
@@ -192,6 +198,8 @@ std::unique_ptr<Family> large_family(uint64_t seed) {
   family->copy(d, d, 100, of);
   family->copy(b, c, 200, of);
   family->fork(family->create(500, of));
+  // One that is alone, and some of those that share; or none.
+  if (seed > 1) family->snapshots = {0, b, 4, 7};
   return family;
 }
 
@@ -237,9 +245,13 @@ class FourWorkers final : public Workers {
  private:
   std::vector<std::jthread> threads_;
 };
-FourWorkers four_workers() { return {}; }
+FourWorkers four_workers() {
+  return {};
+}
 #else
-ArenaWorkers four_workers() { return ArenaWorkers(4, {}); }
+ArenaWorkers four_workers() {
+  return ArenaWorkers(4, {});
+}
 #endif
 
 TEST(Walk, FindsTheSameByManyThreads) {

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repair/repair.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "engine/log/records.h"
+#include "engine/log/seal.h"
+#include "engine/pool_state.h"
+#include "engine/rebuild.h"
+#include "engine/repair/find_end.h"
+#include "engine/repair/replay.h"
+#include "engine/repair/unproven.h"
+
+namespace lamina {
+namespace {
+
+std::vector<EpochCut> distinct(std::vector<EpochCut> cuts) {
+  const auto key = [](const EpochCut& cut) { return std::pair(cut.epoch, cut.cut); };
+  std::ranges::sort(cuts, {}, key);
+  const auto again = std::ranges::unique(cuts);
+  cuts.erase(again.begin(), again.end());
+  return cuts;
+}
+
+class Repair {
+ public:
+  Repair(Blobs blobs, Settings settings, bool accept_suspect)
+      : blobs_(std::move(blobs)),
+        settings_(std::move(settings)),
+        accept_suspect_(accept_suspect) {}
+
+  Task<Result<RepairReport>> run();
+
+ private:
+  void load_space();
+  void load_devices();
+  Checkpointer::Resume resume() const;
+  Task<Result<>> seal_log();
+  Task<Result<>> write_lost_headers();
+  Task<Result<>> clear_bad_slots();
+
+  const Blobs blobs_;
+  const Settings settings_;
+  const bool accept_suspect_;
+  std::unique_ptr<PoolState> pool_;
+  std::unique_ptr<Rebuilt> rebuilt_;
+  Sequence end_ = 0;
+  RepairReport report_;
+};
+
+// Each segment as its header has it: full, and settled long ago. What is free by its header is, and
+// nothing else; a walk will say what of the rest is alive.
+void Repair::load_space() {
+  const Scan& scan = rebuilt_->scan();
+  std::map<size_t, Sequence> oldest;
+  for (const ScannedEntry& scanned : scan.entries) {
+    Sequence& of_segment = oldest.emplace(scanned.segment, scanned.entry.sequence).first->second;
+    of_segment = std::min(of_segment, scanned.entry.sequence);
+  }
+  std::vector<Segment> rows;
+  for (size_t i = 0; i < scan.segments.size(); ++i) {
+    const SegmentHeader& header = scan.segments[i].header;
+    Segment row;
+    row.name = {header.blob, header.index, header.generation};
+    row.use = SegmentUse::sealed;
+    row.kind = header.kind;
+    row.used_blocks = header.used_end;
+    row.addressed = header.addressed;
+    if (row.holds_data()) row.settled = std::max<Sequence>(end_, 1);
+    if (const auto found = oldest.find(i); found != oldest.end()) row.oldest = found->second;
+    rows.push_back(row);
+  }
+  report_.segments = rows.size();
+  uint32_t next = scan.next_generation + generation_quota(pool_->space.total());
+  for (const SegmentName& name : scan.headerless) {
+    Segment row;
+    row.name = {name.blob, name.index, Generation{next++}};
+    row.use = SegmentUse::sealed;
+    row.settled = std::max<Sequence>(end_, 1);
+    rows.push_back(row);
+  }
+  pool_->space.load(rows);
+  pool_->space.set_next_generation(Generation{next});
+}
+
+void Repair::load_devices() {
+  const Scan& scan = rebuilt_->scan();
+  const auto image = std::make_shared<Image>();
+  std::vector<ReplayedMap> wanted;
+  for (const auto& [id, device] : rebuilt_->devices()) wanted.push_back({device.row.map, id});
+  auto maps = replay_maps(scan, rebuilt_->lineage(), wanted, image);
+  Lock order(pool_->log.order());
+  Devices& devices = pool_->devices;
+  devices.set_image(image);
+  devices.root = rebuilt_->root();
+  devices.root_xattrs = scan.tables.root_xattrs;
+  devices.lineage = rebuilt_->lineage();
+  devices.lost = scan.tables.lost;
+  devices.restore_marks(scan.tables.next_device, scan.tables.next_map);
+  for (const auto& [id, rebuilt] : rebuilt_->devices()) {
+    const DeviceRow& row = rebuilt.row;
+    auto device = std::make_shared<Device>(id);
+    device->name = row.name;
+    device->size_bytes = row.size_bytes;
+    device->attributes = row.attributes;
+    device->xattrs = row.xattrs;
+    device->created_ns = row.created_ns;
+    device->read_only = row.read_only;
+    device->origin = row.origin;
+    device->reserved_blocks = row.reserved_blocks;
+    device->last_copy = row.last_copy;
+    device->map = maps.at(row.map);
+    devices.restore(std::move(device));
+    devices.restore_marks(DeviceId{raw(id) + 1}, MapId{raw(row.map) + 1});
+  }
+  for (const LineageRow& row : rebuilt_->lineage())
+    devices.restore_marks(DeviceId{raw(row.device) + 1}, MapId{raw(row.map) + 1});
+  pool_->add_image(image);
+  report_.devices = rebuilt_->devices().size();
+}
+
+// Past every number that any attempt at a checkpoint had, and in no way its successor: there is no
+// older one to fall back to (A13).
+Checkpointer::Resume Repair::resume() const {
+  const Scan& scan = rebuilt_->scan();
+  Checkpointer::Resume resume;
+  resume.next_number = scan.checkpoint + 1 + slot_ring_length;
+  resume.next_node = scan.tables.next_node;
+  return resume;
+}
+
+// Segments of the log that have no good summary, or hold what nobody knows to be durable: their
+// records say what they hold, as far as they count. What was read of them a flush may have failed
+// on, so it is written again as it is (A19).
+Task<Result<>> Repair::seal_log() {
+  for (const ScannedSegment& scanned : rebuilt_->scan().segments) {
+    const SegmentHeader header = scanned.header;
+    if (!scanned.by_records) continue;
+    auto loading =
+        load_segment(*scanned.blob, {header.blob, header.index, header.generation});
+    auto loaded = co_await loading;
+    if (!loaded) co_return forward_error(loaded);
+    TailSegment& segment = **loaded;
+    const std::vector<EpochCut>& cuts = rebuilt_->scan().cuts;
+    note_records(segment, header.secret, header.blocks, [&](const RecordHeader& record) {
+      return record.epoch == header.epoch && !is_void(cuts, record.epoch, record.body.first);
+    });
+    if (segment.first == 0) continue;
+    segment.epoch = header.epoch;
+    const uint32_t begin = payload_begin(header.kind, header.blocks, header.front_blocks);
+    IoBatch again;
+    again.write(scanned.blob->disk(), scanned.blob->offset(header.index, begin),
+                segment.memory.blocks(begin, segment.next_block - begin));
+    co_await again;
+    LAMINA_CO_TRY(again.result());
+    auto sealing = seal_log_segment(pool_->identity, *scanned.blob, segment,
+                                    pool_->settings.background->wall_ns(), pool_->counters);
+    LAMINA_CO_TRY(co_await sealing);
+    pool_->space.seal_recovered(header.generation, segment.next_block);
+  }
+  co_return Result<>{};
+}
+
+// Of segments that the rest of them tells; the log's are sealed again, those of nodes are not needed
+// any more.
+Task<Result<>> Repair::write_lost_headers() {
+  std::vector<Buffer> blocks;
+  IoBatch writes;
+  for (const ScannedSegment& scanned : rebuilt_->scan().segments) {
+    const SegmentHeader& header = scanned.header;
+    const bool moved = header.kind == SegmentClass::moved || header.kind == SegmentClass::frames;
+    if (!scanned.header_lost || !moved || header.used_end == 0) continue;
+    blocks.emplace_back(block_size);
+    pack_segment_header(header, blocks.back().span());
+    writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 0),
+                 blocks.back().span());
+  }
+  co_await writes;
+  co_return writes.result();
+}
+
+// What is no slot where one may be would be taken for damage again.
+Task<Result<>> Repair::clear_bad_slots() {
+  Buffer zeroes(block_size), block(block_size);
+  std::memset(zeroes.data(), 0, zeroes.size());
+  IoBatch writes;
+  for (const auto& blob : blobs_) {
+    for (CheckpointNumber number = 0; number < slot_ring_length; ++number)
+      for (const uint64_t offset : blob->slot_offsets(number)) {
+        IoBatch reading;
+        reading.read(blob->disk(), offset, block.span());
+        co_await reading;
+        const auto place = static_cast<uint32_t>(offset / block_size);
+        const bool good =
+            reading.ok() && unpack_slot(block.span(), pool_->identity.secret, blob->id(), place);
+        if (!good) writes.write(blob->disk(), offset, zeroes.span());
+      }
+  }
+  co_await writes;
+  LAMINA_CO_TRY(writes.result());
+  co_return co_await pool_->log.flush_all_disks(pool_->identity.epoch);
+}
+
+Task<Result<RepairReport>> Repair::run() {
+  std::vector<Blob*> blobs;
+  for (const auto& blob : blobs_) blobs.push_back(blob.get());
+  auto scanning = scan_segments(std::move(blobs));
+  auto scan = co_await scanning;
+  if (!scan) co_return forward_error(scan);
+  end_ = report_.last = find_end(*scan);
+  if (scan->has_tables) report_.missing_entries = missing_entries(*scan, end_);
+  LAMINA_CO_TRY(co_await drop_unproven(*scan));
+  report_.damaged_summaries = scan->damaged_summaries;
+  report_.untold = untold(*scan);
+  const bool suspect = !report_.untold.empty() || report_.missing_entries > 0;
+  if (suspect && !accept_suspect_)
+    co_return fail(Code::corrupt,
+                   "of " + std::to_string(report_.untold.size()) + " segments, and " +
+                       std::to_string(report_.missing_entries) +
+                       " entries of the log, nobody can tell what they held: what is older than "
+                       "they were may not be the newest (B2); nothing was changed");
+  auto rebuilding = Rebuilt::from(std::move(*scan), false);
+  auto rebuilt = co_await rebuilding;
+  if (!rebuilt) co_return forward_error(rebuilt);
+  rebuilt_ = std::make_unique<Rebuilt>(std::move(*rebuilt));
+
+  PoolIdentity identity;
+  identity.pool = blobs_[0]->superblock().pool;
+  identity.secret = blobs_[0]->superblock().secret;
+  identity.epoch = rebuilt_->scan().epoch + 1;
+  pool_ = std::make_unique<PoolState>(blobs_, settings_, identity,
+                                      blobs_[0]->superblock().pool_name);
+  load_space();
+  load_devices();
+  pool_->epochs = distinct(rebuilt_->scan().cuts);
+  pool_->checkpointer.resume(resume());
+  LAMINA_CO_TRY(co_await seal_log());
+  LAMINA_CO_TRY(co_await write_lost_headers());
+  LAMINA_CO_TRY(pool_->log.name_first(end_));
+  LAMINA_CO_TRY(co_await pool_->checkpointer.run(true, true));
+  LAMINA_CO_TRY(co_await clear_bad_slots());
+  report_.checkpoint = pool_->checkpointer.number();
+  report_.extents = pool_->checkpointer.extents();
+  co_return report_;
+}
+
+}  // namespace
+
+Task<Result<RepairReport>> repair(Blobs blobs, Settings settings, bool accept_suspect) {
+  if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
+  if (!settings.background) settings.background = &Executor::current();
+  Repair repair(std::move(blobs), std::move(settings), accept_suspect);
+  auto running = repair.run();
+  co_return co_await running;
+}
+
+}  // namespace lamina

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repair/replay.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace lamina {
+namespace {
+
+bool states_a_range(const Entry& entry) {
+  if (entry.length.value == 0) return false;  // a counter alone (D8)
+  return entry.kind == EntryKind::write || entry.kind == EntryKind::zero ||
+         entry.kind == EntryKind::alias || entry.kind == EntryKind::lost ||
+         entry.kind == EntryKind::reserve;
+}
+
+Extent extent_of(const Scan& scan, const Entry& entry, Generation generation) {
+  Extent extent;
+  extent.begin = entry.begin;
+  extent.end = entry.begin + entry.length;
+  extent.home = generation;
+  switch (entry.kind) {
+    case EntryKind::write:
+      extent.kind = ExtentKind::data;
+      extent.address = {generation, entry.offset};
+      extent.home = Generation::none;
+      break;
+    case EntryKind::alias:
+      if (!scan.by_generation.contains(entry.address.generation)) {
+        extent.kind = ExtentKind::lost;
+        break;
+      }
+      extent.kind = ExtentKind::data;
+      extent.alias = true;
+      extent.address = entry.address;
+      break;
+    case EntryKind::lost:
+      extent.kind = ExtentKind::lost;
+      break;
+    default:
+      extent.kind = ExtentKind::zero;
+      extent.reserved = entry.kind == EntryKind::reserve;
+      break;
+  }
+  return extent;
+}
+
+class Replay {
+ public:
+  Replay(const Scan& scan, const Lineage& lineage, ImagePtr image)
+      : scan_(scan), image_(std::move(image)) {
+    for (const LineageRow& row : lineage) rows_.emplace(row.map, row);
+  }
+
+  std::unordered_map<MapId, std::shared_ptr<ThinMap>> run(const std::vector<ReplayedMap>& wanted) {
+    for (const ReplayedMap& one : wanted) want(one.map, one.device);
+    std::stable_sort(
+        forks_.begin(), forks_.end(),
+        [](const LineageRow& a, const LineageRow& b) { return a.forked_at < b.forked_at; });
+    std::vector<const ScannedEntry*> entries;
+    for (const ScannedEntry& scanned : scan_.entries)
+      if (states_a_range(scanned.entry) && wanted_.contains(scanned.entry.map))
+        entries.push_back(&scanned);
+    std::stable_sort(
+        entries.begin(), entries.end(),
+        [&](const ScannedEntry* a, const ScannedEntry* b) { return before(scan_, *a, *b); });
+    for (const ScannedEntry* scanned : entries) {
+      fork_before(scanned->entry.sequence);
+      const Generation generation = scan_.segments[scanned->segment].header.generation;
+      map(scanned->entry.map).insert(extent_of(scan_, scanned->entry, generation));
+    }
+    fork_before(UINT64_MAX);
+    std::unordered_map<MapId, std::shared_ptr<ThinMap>> out;
+    for (const ReplayedMap& one : wanted) {
+      (void)map(one.map);
+      out[one.map] = maps_.at(one.map);
+    }
+    return out;
+  }
+
+ private:
+  // It, and what it descends from.
+  void want(MapId map, DeviceId device) {
+    if (!wanted_.emplace(map, device).second) return;
+    const auto row = rows_.find(map);
+    if (row == rows_.end()) return;
+    forks_.push_back(row->second);
+    want(row->second.parent, DeviceId::none);
+  }
+
+  // A fork is an entry of its own: what comes before it has a smaller number.
+  void fork_before(Sequence sequence) {
+    for (; next_fork_ < forks_.size() && forks_[next_fork_].forked_at < sequence; ++next_fork_) {
+      const LineageRow& row = forks_[next_fork_];
+      maps_[row.map] = map(row.parent).fork(row.map, device_of(row.map), row.forked_at);
+    }
+  }
+
+  DeviceId device_of(MapId map) const { return wanted_.at(map); }
+
+  ThinMap& map(MapId id) {
+    std::shared_ptr<ThinMap>& made = maps_[id];
+    if (!made) made = std::make_shared<ThinMap>(id, device_of(id), image_, NodeId::none, 0, 0);
+    return *made;
+  }
+
+  const Scan& scan_;
+  const ImagePtr image_;
+  std::unordered_map<MapId, LineageRow> rows_;
+  std::unordered_map<MapId, DeviceId> wanted_;
+  std::vector<LineageRow> forks_;
+  size_t next_fork_ = 0;
+  std::unordered_map<MapId, std::shared_ptr<ThinMap>> maps_;
+};
+
+}  // namespace
+
+std::unordered_map<MapId, std::shared_ptr<ThinMap>> replay_maps(
+    const Scan& scan, const Lineage& lineage, const std::vector<ReplayedMap>& wanted,
+    const ImagePtr& image) {
+  return Replay(scan, lineage, image).run(wanted);
+}
+
+}  // namespace lamina

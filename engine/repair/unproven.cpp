@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repair/unproven.h"
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "base/buffer.h"
+#include "engine/rebuild_read.h"
+
+namespace lamina {
+namespace {
+
+// Which segments were published by a checkpoint before the newest, as its tables say.
+std::set<Generation> proven(const Tables& tables) {
+  std::set<Generation> out;
+  for (const Segment& row : tables.segments)
+    if (row.settled != 0 && row.settled < tables.cut) out.insert(row.name.generation);
+  return out;
+}
+
+class Unproven {
+ public:
+  explicit Unproven(Scan& scan) : scan_(scan), proven_(proven(scan.tables)) {
+    for (size_t i = 0; i < scan.entries.size(); ++i) {
+      const ScannedEntry& one = scan.entries[i];
+      if (one.entry.length.value == 0) continue;
+      by_segment_[one.segment].push_back(i);
+      by_map_[raw(one.entry.map)].push_back(i);
+    }
+  }
+
+  Task<Result<>> run() {
+    for (size_t i = 0; i < scan_.segments.size(); ++i) {
+      if (is_proven(i)) continue;
+      auto reading = payload_is_good(i);
+      const bool good = co_await reading;
+      if (!good && stated_elsewhere(i)) dropped_.insert(i);
+    }
+    std::erase_if(scan_.entries,
+                  [this](const ScannedEntry& one) { return dropped_.contains(one.segment); });
+    co_return Result<>{};
+  }
+
+ private:
+  bool is_proven(size_t segment) const {
+    const SegmentHeader& header = scan_.segments[segment].header;
+    const bool moved = header.kind == SegmentClass::moved || header.kind == SegmentClass::frames;
+    return !moved || proven_.contains(header.generation);
+  }
+
+  Task<bool> payload_is_good(size_t segment) {
+    const SegmentHeader& header = scan_.segments[segment].header;
+    if (header.state != SegmentState::sealed) co_return false;  // it was never finished
+    Buffer block(block_size);
+    for (const size_t i : by_segment_[segment]) {
+      const Entry& entry = scan_.entries[i].entry;
+      if (entry.kind != EntryKind::write) continue;
+      for (uint64_t at = 0; at < entry.length.value; ++at) {
+        const Address address{header.generation, entry.offset};
+        auto reading = read_payload(scan_, address + BlockCount{at}, block.span());
+        const Result<> read = co_await reading;
+        if (!read) co_return false;
+      }
+    }
+    co_return true;
+  }
+
+  // C1: where neighbours were merged under the larger number, each has its own elsewhere.
+  bool stated_elsewhere(size_t segment) {
+    return std::ranges::all_of(by_segment_[segment], [&](size_t i) {
+      const Entry& entry = scan_.entries[i].entry;
+      std::vector<BlockRange> found;
+      bool same = false;
+      for (const size_t other : by_map_[raw(entry.map)]) {
+        const ScannedEntry& one = scan_.entries[other];
+        const BlockRange range{one.entry.begin, one.entry.begin + one.entry.length};
+        if (one.segment == segment || one.entry.sequence > entry.sequence ||
+            range.end <= entry.begin || entry.begin + entry.length <= range.begin)
+          continue;
+        same = same || one.entry.sequence == entry.sequence;
+        found.push_back(range);
+      }
+      return same && covers(std::move(found), {entry.begin, entry.begin + entry.length});
+    });
+  }
+
+  static bool covers(std::vector<BlockRange> ranges, BlockRange wanted) {
+    std::ranges::sort(ranges, {}, &BlockRange::begin);
+    for (const BlockRange& range : ranges)
+      if (range.begin <= wanted.begin) wanted.begin = std::max(wanted.begin, range.end);
+    return wanted.begin >= wanted.end;
+  }
+
+  Scan& scan_;
+  const std::set<Generation> proven_;
+  std::unordered_map<size_t, std::vector<size_t>> by_segment_;
+  std::unordered_map<uint64_t, std::vector<size_t>> by_map_;
+  std::set<size_t> dropped_;
+};
+
+}  // namespace
+
+Task<Result<>> drop_unproven(Scan& scan) {
+  Unproven unproven(scan);
+  auto running = unproven.run();
+  co_return co_await running;
+}
+
+std::vector<SegmentName> untold(const Scan& scan) {
+  const std::set<Generation> known = proven(scan.tables);
+  std::vector<SegmentName> out;
+  for (const SegmentName& name : scan.untold)
+    if (known.contains(name.generation)) out.push_back(name);
+  return out;
+}
+
+}  // namespace lamina

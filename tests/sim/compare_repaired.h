@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The proof that a repair loses nothing: in a copy of what a recovery began from all checkpoints and
+// all nodes are destroyed; repaired and opened, it must show what the pool shows.
+// Thread-safety: none. The pool itself is not touched.
+#pragma once
+
+#include <random>
+#include <vector>
+
+#include "oracle.h"
+#include "pool_machine.h"
+#include "report.h"
+
+namespace lamina::sim {
+
+// Takes what the machine kept as it was found (PoolOptions::keeps_found).
+void compare_repaired(PoolMachine& machine, const std::vector<Oracle::Found>& found,
+                      std::mt19937_64& random, Report& report);
+
+}  // namespace lamina::sim
