@@ -268,6 +268,15 @@ Result<PoolConfig> parse_pool_config(const std::string& text, const std::string&
   }
 }
 
+std::string pool_name_from(const std::string& path) {
+  std::string name = std::filesystem::path(path).stem();
+  for (char& c : name)
+    if (isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '-' && c != '.') c = '_';
+  name.erase(0, name.find_first_not_of(".-"));
+  name.resize(std::min(name.size(), max_pool_name_bytes));
+  return name.empty() ? "pool" : name;
+}
+
 PoolConfig single_path_config(const std::string& path) {
   PoolConfig config;
   config.file = std::filesystem::absolute(path).lexically_normal();

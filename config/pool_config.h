@@ -82,6 +82,10 @@ Result<PoolConfig> load_pool_config(const std::string& pool);
 // relative to its folder.
 Result<PoolConfig> parse_pool_config(const std::string& text, const std::string& file);
 
+// What a pool is called that lies at the path and was not named: "/srv/vm store.img" is "vm_store".
+std::string pool_name_from(const std::string& path);
+inline constexpr const char* single_blob_name = "journal";  // of a pool without a pool file
+
 // The config of a pool that lies wholly on `path`.
 PoolConfig single_path_config(const std::string& path);
 

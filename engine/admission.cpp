@@ -19,7 +19,7 @@ uint64_t PoolState::used_blocks_bound() const {
 
 uint64_t PoolState::merged_blocks_bound() const {
   const uint64_t data = checkpointer.used_blocks();
-  return data - std::min(data, space.saved_blocks()) + reserved_blocks + space.metadata_blocks();
+  return data - std::min(data, space.saved_blocks()) + devices.reserved_blocks + space.metadata_blocks();
 }
 
 void PoolState::look_at_space(bool refused) {
@@ -89,7 +89,7 @@ Task<Result<>> PoolState::admit(const Device& device, BlockRange range) {
   if (need->fresh == 0 || admits(need->fresh)) co_return Result<>{};
   // The bound counts what is not merged as if all of it were new; a merge makes it exact. One that
   // is under way may be of what a removal gives back.
-  if (merging_blocks + unmerged_blocks > 0 || devices_dropped() || checkpointer.running()) {
+  if (merging_blocks + unmerged_blocks > 0 || may_come_back() || checkpointer.running()) {
     LAMINA_CO_TRY(co_await checkpointer.run());
     if (admits(need->fresh)) co_return Result<>{};
   }
@@ -112,9 +112,9 @@ PoolState::Holder PoolState::holder_of(const Device& device) {
   return {device.map, device.last_share, device.reserved_blocks};
 }
 
-bool PoolState::devices_dropped() {
+bool PoolState::may_come_back() {
   Lock order(log.order());
-  return devices.dropped_blocks > 0;
+  return devices.dropped_blocks + devices.erased_blocks > 0;
 }
 
 }  // namespace lamina

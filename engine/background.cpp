@@ -105,7 +105,7 @@ Task<void> PoolState::show_space() {
   }
   if (closing()) co_return;
   auto result = co_await checkpointer.run();
-  if (result && walker.would_find_less())
+  if (result && maybe_dead_blocks() > 0)
     result = co_await reclaimer.measure(Reclaimer::Wanted::figures);
   // What the maps that are gone had of nodes is free with the next checkpoint.
   if (result && checkpointer.has_unreachable()) result = co_await checkpointer.run();

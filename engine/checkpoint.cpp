@@ -135,6 +135,11 @@ void PendingMoves::follow(const std::vector<ReshapedLeaf>& reshaped) {
   }
 }
 
+void PendingMoves::keep_shared(const Space& space) {
+  for (const Generation victim : victims)
+    if (space.is_shared_since(victim, walked)) relocations.keep_aliases(victim, victims);
+}
+
 bool Checkpointer::has_moves() const {
   Lock lock(mutex_);
   return !moves_.empty() || moves_taken_;
@@ -148,11 +153,6 @@ bool Checkpointer::has_unreachable() const {
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   Lock lock(mutex_);
   used_blocks_ = std::min(used_blocks_, changed_by(blocks, added_blocks_ - image.added_blocks));
-}
-
-void Checkpointer::add_used_blocks(uint64_t blocks) {
-  Lock lock(mutex_);
-  used_blocks_ += blocks;
 }
 
 // A copy that was logged after the walk names the old place, and keeps it, and so does a leaf that
@@ -206,9 +206,11 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     row.last_copy = d->last_copy;
     row.map = d->map->id();
     t.devices.push_back(std::move(row));
+    d->erased_blocks = 0;
     cut.stacks.push_back(d->map->cut(t.cut));
   });
   pool_.dead_blocks += std::exchange(devices.dropped_blocks, 0);
+  devices.erased_blocks = 0;
   pool_.merging_blocks += pool_.unmerged_blocks.exchange(0);
   Lock lock(mutex_);
   cut.moves = std::exchange(moves_, {});

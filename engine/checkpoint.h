@@ -41,6 +41,7 @@
 namespace lamina {
 
 class PoolState;
+class Space;
 
 // What the mover has copied: which pointers are to change, in which leaves; and what the checkpoint
 // publishes with them: the segments that they lead to (settled then, A5).
@@ -56,6 +57,10 @@ struct PendingMoves {
   // These leaves were made since the walk, in that order: what they have of one that is listed,
   // be it over others of them, follows as well.
   void follow(const std::vector<ReshapedLeaf>& reshaped);
+  // An alias that came after the walk may say what one that is restated says, and be of another
+  // entry of the same home, which the new one does not state (C2). What it shares in is kept by it
+  // anyway, so nothing is lost if all aliases there stay. Homes that are victims state nothing new.
+  void keep_shared(const Space& space);
 };
 
 class Checkpointer {
@@ -82,8 +87,6 @@ class Checkpointer {
   // A walk found that the maps of that image refer to so many blocks of data, not counting any
   // twice.
   void set_used_blocks(const Image& image, uint64_t blocks);
-  // So many blocks more may be in use than was counted.
-  void add_used_blocks(uint64_t blocks);
 
   // The epoch ends, and with it the checkpoint under way; whether there is one. Under the order
   // lock.

@@ -57,6 +57,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   for (size_t i = 0; i < rows.size(); ++i)
     work.push_back({rows[i].map, rows[i].last_fork, rows[i].last_share, cut.stacks[i]});
   cut.moves.follow(std::exchange(cut.reshaped, {}));
+  cut.moves.keep_shared(pool_.space);
   LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves));
   if (!made.merges.unmoved().empty()) postpone(cut, made);
   uint64_t mapped = 0;

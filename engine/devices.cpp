@@ -73,7 +73,20 @@ const std::map<std::string, std::string, std::less<>>* Devices::xattrs_of(Device
   return found == by_id_.end() ? nullptr : &found->second->xattrs;
 }
 
+// Whatever happens to a device, its counter and the sum change together.
+void Devices::set_reserved(Device& device, uint64_t blocks) {
+  reserved_blocks += blocks;
+  reserved_blocks -= std::exchange(device.reserved_blocks, blocks);
+}
+
+void Devices::note_erased(Device& device, BlockCount length) {
+  const uint64_t blocks = std::min(length.value, device.map->size().merged_blocks);
+  device.erased_blocks += blocks;
+  erased_blocks += blocks;
+}
+
 void Devices::restore(DevicePtr device) {
+  reserved_blocks += device->reserved_blocks;
   if (!device->name.empty()) by_name_[device->name] = device;
   by_map_[raw(device->map->id())] = device;
   by_id_[device->id] = std::move(device);
@@ -102,6 +115,7 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
       const DevicePtr device = find(entry.device);
       if (!device || !device->name.empty()) return cannot_follow("drop of a device with a name");
       forget_map(*device);
+      set_reserved(*device, 0);
       by_id_.erase(entry.device);
       return {};
     }
@@ -180,7 +194,8 @@ Result<> Devices::apply_range(const Entry& entry, Generation generation, uint64_
   }
   // A reservation that was used up is a counter without a range.
   if (extent.begin < extent.end) device.map->insert(extent);
-  if (entry.kind == EntryKind::reserve) device.reserved_blocks = entry.size_bytes;
+  if (entry.kind == EntryKind::reserve) set_reserved(device, entry.size_bytes);
+  if (entry.kind == EntryKind::zero) note_erased(device, entry.length);
   device.attributes.mtime_ns = device.attributes.ctime_ns = wall_ns;
   device.last_change = entry.sequence;
   return {};
@@ -342,7 +357,7 @@ Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
   device->map = std::move(map);
   device->alone_at = 0;
   device->size_bytes = entry.size_bytes;
-  device->reserved_blocks = 0;
+  set_reserved(*device, 0);
   device->attributes.mtime_ns = device->attributes.ctime_ns = wall_ns;
   device->last_change = entry.sequence;
   by_map_[raw(entry.map)] = device;

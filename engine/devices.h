@@ -4,6 +4,7 @@
 // Thread-safety: the order lock guards everything here but the maps, which have locks of their own.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,7 +50,8 @@ struct Device {
   uint64_t created_ns = 0;
   bool read_only = false;
   DeviceId origin = DeviceId::none;
-  uint64_t reserved_blocks = 0;  // the counter of D8
+  uint64_t reserved_blocks = 0;  // the counter of D8; changed by Devices alone
+  uint64_t erased_blocks = 0;    // since the last cut: what its tree may have had there, at most
   // The newest entries at which somebody else who is still there began to share its nodes, its
   // extents. Larger than true after a removal, until the next cut: that is the safe side.
   Sequence last_fork = 0, last_share = 0;
@@ -110,10 +112,16 @@ class Devices {
   std::map<std::string, std::string, std::less<>> root_xattrs;
   Lineage lineage;
   std::vector<LostRange> lost;
-  uint64_t dropped_blocks = 0;  // that trees of devices which are gone had, for who counts them
+  // That trees of devices which are gone had; and that trees may have had where something was erased,
+  // at most. Both since somebody counted them, at a cut.
+  uint64_t dropped_blocks = 0, erased_blocks = 0;
+  // Of all devices (D8). May be read without the lock.
+  std::atomic<uint64_t> reserved_blocks{0};
 
  private:
   Result<> apply_range(const Entry& entry, Generation generation, uint64_t wall_ns);
+  void set_reserved(Device& device, uint64_t blocks);
+  void note_erased(Device& device, BlockCount length);
   void note_copy(Device& target, const Entry& entry);
   void inherit_copies();
   Result<> apply_name(const Entry& entry);

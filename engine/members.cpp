@@ -200,7 +200,7 @@ Result<> Members::fits(BlobId id) const {
     const uint64_t capacity = space.capacity_of(to);
     uint64_t used = space.live_in(to);
     if (to == 0)
-      used += space.metadata_blocks() + pool_.reserved_blocks + pool_.merging_blocks +
+      used += space.metadata_blocks() + pool_.devices.reserved_blocks + pool_.merging_blocks +
               pool_.unmerged_blocks;
     uint64_t room = capacity - std::min(capacity, used);
     // What was compressed is so again; of what was not nobody knows how small it will be.

@@ -21,7 +21,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Blobs blobs, Settings settings) {
       pool->state_->start_checkpoint();
     else
       pool->state_->start_preparing();
-    if (pool->state_->devices_dropped()) pool->state_->start_showing_space();
+    if (pool->state_->may_come_back()) pool->state_->start_showing_space();
     pool->state_->start_watching_idle();
     pool->state_->start_emptying();
   }

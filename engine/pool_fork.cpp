@@ -149,7 +149,6 @@ Task<Result<>> Pool::roll_back(DeviceId id, DeviceId source_id, bool force) {
       return fail(Code::invalid, "the two are not related");
     if (device->read_only) return fail(Code::read_only, "the device is read-only");
     if (device->open > 0 && !force) return fail(Code::busy, "the device is open");
-    s.reserved_blocks -= device->reserved_blocks;
     std::vector<StepEntry> list;
     Entry entry;
     entry.kind = EntryKind::new_map;

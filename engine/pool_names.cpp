@@ -114,7 +114,7 @@ Result<DeviceInfo> Pool::info(DeviceId id) {
     const DevicePtr device = s.devices.find(id);
     if (!device) return fail(Code::not_found);
     info = info_of(s.devices, *device, s.settings.background->now_ns());
-    stale = device->map->size().worth_merging();
+    stale = device->map->size().worth_merging(device->erased_blocks);
   }
   // Whoever asks how much it holds gets it exactly the next time.
   if (stale && !s.settings.read_only) s.start_checkpoint();

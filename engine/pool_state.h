@@ -141,7 +141,7 @@ class PoolState final : public BlockSource {
   Task<Result<Need>> need_of(const Device& device, BlockRange range);
   Task<Need> need_of(uint64_t range_blocks, std::vector<Extent> extents, Holder holder);
   Task<uint64_t> blocks_newer(Extent extent, Sequence than);
-  bool devices_dropped();
+  bool may_come_back();  // with the next merge
   uint64_t used_blocks_bound() const;
   // The same without what is not merged yet, which is counted as if all of it were new.
   uint64_t merged_blocks_bound() const;
@@ -229,7 +229,6 @@ class PoolState final : public BlockSource {
 
   // Data blocks written into layers: since the newest cut, and before it but not merged yet.
   std::atomic<uint64_t> unmerged_blocks{0}, merging_blocks{0};
-  std::atomic<uint64_t> reserved_blocks{0};
   // Data blocks that may have died in this life: they were several devices', or a device's that is
   // gone; and how many of them the newest walk knew of.
   std::atomic<uint64_t> dead_blocks{0}, dead_walked{0};

@@ -151,7 +151,6 @@ Task<uint64_t> PoolState::count_reserved(ThinMap& map, BlockRange range) {
 // D8: the counter goes down with the first write of what was preallocated, or its discard.
 Entry PoolState::release_reservation(Device& device, uint64_t blocks) {
   const uint64_t used = std::min(blocks, device.reserved_blocks);
-  reserved_blocks -= used;
   Entry entry;
   entry.kind = EntryKind::reserve;
   entry.device = device.id;
@@ -372,7 +371,6 @@ Task<Result<>> Pool::truncate_to_empty(DeviceId id) {
   co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
     std::vector<PoolState::StepEntry> list;
     if (device->size_bytes == 0 && device->map->untouched()) return list;
-    s.reserved_blocks -= device->reserved_blocks;
     Entry entry;
     entry.kind = EntryKind::new_map;
     entry.device = id;
@@ -441,7 +439,6 @@ Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool
           entry.length = piece.length();
           entry.size_bytes = device->reserved_blocks + piece.length().value;
           list.push_back({std::move(entry), {}});
-          s.reserved_blocks += piece.length().value;
           return list;
         }));
   }

@@ -33,6 +33,7 @@ class Scanner {
 
  private:
   Task<Result<>> read(ScannedSegment& segment, uint32_t block, std::span<std::byte> into);
+  void complete_header(size_t index);
   Task<Result<SegmentHeader>> header_from_contents(Blob& blob, uint32_t index);
   Task<Result<>> segment(size_t index);
   Task<Result<bool>> summary(size_t index, bool back);
@@ -74,6 +75,7 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     auto read_task = read(segment, 0, block.span());
     LAMINA_CO_TRY(co_await read_task);
     auto header = unpack_segment_header(block.span());
+    segment.header_lost = !header;
     if (!header) {
       auto telling = header_from_contents(blob, index);
       header = co_await telling;
@@ -127,6 +129,11 @@ Task<Result<SegmentHeader>> Scanner::header_from_contents(Blob& blob, uint32_t i
     header.kind = blob.kind() == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
     if (!entries.empty() && entries.front().kind == EntryKind::node)
       header.kind = SegmentClass::nodes;
+    const uint32_t front = 1 + array_blocks(header.kind, header.blocks);
+    auto front_task = read(segment, front, block.span());
+    LAMINA_CO_TRY(co_await front_task);
+    header.front_blocks =
+        front_summary_blocks(block.span(), header.secret, place(segment, front)).value_or(0);
   }
   const uint32_t first = payload_begin(SegmentClass::log, header.blocks, 0);
   auto first_task = read(segment, first, block.span());
@@ -188,6 +195,7 @@ Task<Result<>> Scanner::segment(size_t index) {
     if (!known) ++out_.damaged_summaries;
   }
   if (kind == SegmentClass::log) {
+    if (out_.segments[index].header_lost) known = false;  // it is sealed again, header and all
     out_.segments[index].by_records = !known;
     if (!known) ++out_.from_records;
     auto task = known ? first_record(index) : records(index, true);
@@ -198,10 +206,28 @@ Task<Result<>> Scanner::segment(size_t index) {
     const Result<bool> from_front = co_await front;
     if (!from_front) co_return fail(from_front.error().code, from_front.error().message);
     const SegmentHeader& header = out_.segments[index].header;
-    if (!*from_front && header.state == SegmentState::sealed)
+    known = *from_front;
+    if (!known && header.state == SegmentState::sealed)
       out_.untold.push_back({header.blob, header.index, header.generation});
   }
+  if (known && out_.segments[index].header_lost) complete_header(index);
   co_return Result<>{};
+}
+
+// Where its payload ends, from what lies in it.
+void Scanner::complete_header(size_t index) {
+  ScannedSegment& segment = out_.segments[index];
+  SegmentHeader& header = segment.header;
+  uint32_t end = 0;  // of addresses
+  for (const ScannedEntry& scanned : out_.entries)
+    if (scanned.segment == index && has_payload(scanned.entry))
+      end = std::max(end,
+                     scanned.entry.offset + static_cast<uint32_t>(scanned.entry.length.value));
+  header.used_end = end;
+  if (header.kind != SegmentClass::frames) return;
+  header.addressed = end;
+  const uint32_t last = *std::ranges::max_element(segment.sums);
+  header.used_end = static_cast<uint32_t>(div_up(uint64_t{last} * frame_grain, block_size));
 }
 
 // True: the summary at that end is good, and so are the checksums; they have been taken.

@@ -25,6 +25,7 @@ struct ScannedSegment {
   std::vector<uint32_t> sums;  // of its blocks, by block; where known
   std::vector<bool> summed;    // which are
   bool by_records = false;     // of the log: its records were asked
+  bool header_lost = false;    // `header` is what the rest of it says
 };
 
 struct ScannedEntry {

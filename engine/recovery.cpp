@@ -180,10 +180,10 @@ Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wal
   if (entry.kind == EntryKind::alias) {
     Sequence& newest = shared_[entry.address.generation];
     newest = std::max(newest, entry.sequence);
-    // Where the checkpoint has moved what it shares, that lies twice now (D2).
-    resume_.used_blocks += entry.length.value;
-    pool_.checkpointer.add_used_blocks(entry.length.value);
   }
+  // D2: what a merge is to count.
+  if (entry.kind == EntryKind::alias || entry.kind == EntryKind::write)
+    pool_.unmerged_blocks += entry.length.value;
   return pool_.devices.apply(entry, generation, wall_ns, payload);
 }
 
@@ -201,9 +201,11 @@ Task<Result<>> Recovery::settle_shared() {
   for (const auto& [generation, copy] : shared_)
     if (!published.contains(generation)) wanted.insert(generation);
   if (!wanted.empty()) LAMINA_CO_TRY(co_await adopt_shared(wanted));
-  for (const auto& [generation, copy] : shared_)
+  for (const auto& [generation, copy] : shared_) {
     if (!pool_.space.share(generation, copy))
       co_return fail(Code::corrupt, "a copy names a segment that is not on the medium (A4)");
+    pool_.space.mark_emptied(generation);  // perhaps it was, by that checkpoint (D2)
+  }
   co_return Result<>{};
 }
 
@@ -444,11 +446,6 @@ Task<Result<>> Recovery::run() {
   pool_.identity.epoch = end_.epoch;  // until the next begins
   pool_.recovered_entries = forward.entries();
   segments_ = std::move(forward).segments();
-  {
-    Lock order(pool_.log.order());
-    pool_.devices.for_each(
-        [this](const DevicePtr& device) { pool_.reserved_blocks += device->reserved_blocks; });
-  }
   LAMINA_CO_TRY(claim_chain());
   LAMINA_CO_TRY(co_await settle_shared());
   if (pool_.settings.read_only) {

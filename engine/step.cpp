@@ -4,6 +4,11 @@
 #include "engine/pool_state.h"
 
 namespace lamina {
+namespace {
+
+constexpr uint64_t worth_showing = 8;  // a part of what is used, that may have been erased
+
+}  // namespace
 
 Result<> PoolState::writable() const {
   if (settings.read_only) return fail(Code::read_only, "the pool is mounted read-only");
@@ -42,7 +47,9 @@ Task<Result<>> PoolState::step(Claim claim, uint32_t payload_blocks, Build build
         log.begin(packed, blocks);
         for (StepEntry& e : *entries)
           log_and_apply(std::move(e.entry), std::as_bytes(std::span(e.payload)));
-        if (devices.dropped_blocks > 0) start_showing_space();
+        const bool much_erased =
+            devices.erased_blocks * worth_showing > checkpointer.used_blocks();
+        if (devices.dropped_blocks > 0 || much_erased) start_showing_space();
         co_return Result<>{};
       }
     }

@@ -88,9 +88,10 @@ class ThinMap {
     uint64_t merged_blocks = 0;  // tree
     uint64_t extents = 0;        // tree
     bool exact = false;
-    // The layers hide enough of the tree that the sum may be far off.
-    bool worth_merging() const {
-      return merged_blocks > 0 && (mapped_blocks - merged_blocks) * 8 > merged_blocks;
+    // The layers hide enough of the tree, or erase that much of it, that the sum may be far off.
+    bool worth_merging(uint64_t erased_blocks) const {
+      return merged_blocks > 0 &&
+             (mapped_blocks - merged_blocks + erased_blocks) * 8 > merged_blocks;
     }
   };
   Size size() const;

@@ -28,16 +28,6 @@ struct FormatOptions {
   bool force = false, json = false;
 };
 
-// "/srv/vm store.img" is the pool "vm_store" unless it is named.
-std::string name_from(const std::string& path) {
-  std::string name = std::filesystem::path(path).stem();
-  for (char& c : name)
-    if (isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '-' && c != '.') c = '_';
-  name.erase(0, name.find_first_not_of(".-"));
-  name.resize(std::min(name.size(), max_pool_name_bytes));
-  return name.empty() ? "pool" : name;
-}
-
 uint64_t now_ns() {
   const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<uint64_t>(
@@ -84,8 +74,8 @@ Result<PoolConfig> config_of(const FormatOptions& options, bool& made_file) {
   }
   if (!options.name.empty()) LAMINA_TRY(check_pool_name(options.name));
   if (config.from_yaml) return config;
-  config.name = options.name.empty() ? name_from(options.pool) : options.name;
-  config.blobs[0].name = "journal";
+  config.name = options.name.empty() ? pool_name_from(options.pool) : options.name;
+  config.blobs[0].name = single_blob_name;
   return config;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -41,6 +42,14 @@ Result<> drop_buffers(const std::vector<LoopDevice>& loops) {
   return {};
 }
 
+// Pages of the file itself that processes have changed by mapping it.
+Result<> write_back(const std::string& path) {
+  const FileHandle handle(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!handle) return system_error("cannot open", path, errno);
+  if (fsync(handle.get()) != 0) return system_error("cannot write back", path, errno);
+  return {};
+}
+
 // Who has a view of the loop's content that knows nothing of a rollback: a line each.
 std::vector<std::string> users_above(const LoopDevice& loop) {
   std::vector<std::string> users = users_of_loop(loop);
@@ -66,8 +75,12 @@ std::unexpected<Error> busy(const LaminaPath& device, const struct stat& status,
 }
 
 // No system call makes a file system forget what it has to write.
-void warn_of_users(const std::vector<LoopDevice>& loops) {
+void warn_of_users(const struct stat& status, const std::vector<LoopDevice>& loops) {
   bool any = false;
+  for (const FileUser& user : users_of_files(status.st_dev, status.st_ino)) {
+    std::printf("process %d (%s) has it open\n", user.process, user.command.c_str());
+    any = true;
+  }
   for (const LoopDevice& loop : loops)
     for (const std::string& user : users_above(loop)) {
       std::printf("%s: %s\n", loop.path().c_str(), user.c_str());
@@ -91,7 +104,10 @@ Result<ExitCode> roll_back(const RollbackOptions& options) {
   if (!status) return forward_error(status);
   const auto loops = loops_over(status->st_dev, status->st_ino);
   // What is dirty belongs to the old content: none of it may be written after the rollback.
-  if (options.force) LAMINA_TRY(drop_buffers(loops));
+  if (options.force) {
+    LAMINA_TRY(drop_buffers(loops));
+    LAMINA_TRY(write_back(device->path()));
+  }
   auto done = set_control(*device, options.force ? "rollback_force" : "rollback", *snapshot);
   if (!done && done.error().code == Code::busy) return busy(*device, *status, loops);
   if (!done && done.error().code == Code::invalid)
@@ -100,7 +116,7 @@ Result<ExitCode> roll_back(const RollbackOptions& options) {
   if (!done) return forward_error(done);
   LAMINA_TRY(drop_buffers(loops));
   for (const LoopDevice& loop : loops) LAMINA_TRY(refresh_loop_size(loop));
-  warn_of_users(loops);
+  warn_of_users(*status, loops);
   return ExitCode::done;
 }
 

@@ -32,7 +32,9 @@ class Frozen {
   Frozen() {
     sigset_t ending;
     sigemptyset(&ending);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&ending, signal);
+    for (const int signal :
+         {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE, SIGALRM})
+      sigaddset(&ending, signal);
     sigprocmask(SIG_BLOCK, &ending, &before_);
   }
   Frozen(const Frozen&) = delete;

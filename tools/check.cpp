@@ -64,13 +64,18 @@ class MapCheck {
       const auto ranges = co_await mapping;
       if (!ranges) {
         report_.findings.push_back({"B7", place_in(device, at.byte_offset(), device.size_bytes),
-                                    "its map cannot be read: " + ranges.error().message});
+                                    "its map cannot be read: " + ranges.error().message, true});
         co_return;
       }
       for (const MappedRange& range : *ranges) {
         check_order(device, at, range);
         if (range.state == RangeState::data) check_address(device, range);
         at = range.range.end;
+        if (range.state == RangeState::lost)
+          report_.findings.push_back(
+              {"B6",
+               place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
+               "is lost"});
         if (range.state == RangeState::data) mapped += range.range.length().bytes();
         if (range.state == RangeState::data && options_.data) {
           Task<void> verifying = verify(device, range.range);
@@ -113,7 +118,7 @@ class MapCheck {
       return;
     report_.findings.push_back(
         {"A4", place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
-         what});
+         what, true});
   }
 
   // Reads it through the engine, which compares every block with its checksum.
@@ -159,7 +164,7 @@ Task<void> check_maps(OpenedBlobs opened, Settings settings, const SegmentIndex&
       Pool::open(std::move(opened.blobs), std::move(settings));
   auto pool = co_await opening;
   if (!pool) {
-    report.findings.push_back({"A13", "pool " + report.pool, pool.error().message});
+    report.findings.push_back({"A13", "pool " + report.pool, pool.error().message, true});
     co_return;
   }
   {
@@ -188,7 +193,12 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
     std::optional<Slot> slot = co_await slots;
     if (slot && (!newest || slot->number > newest->number)) newest = std::move(slot);
   }
-  if (!newest) co_return report;
+  if (!newest) {
+    report.findings.push_back(
+        {"A13", "pool " + report.pool, "no checkpoint can be read; `lamina repair` rebuilds it",
+         true});
+    co_return report;
+  }
   SegmentIndex segments;
   for (const auto& blob : opened->blobs) {
     Task<void> checking = check_segments(*blob, *newest, options, segments, report);

@@ -20,6 +20,7 @@ struct Finding {
   std::string rule;   // as in engine/INVARIANTS.md
   std::string where;  // path and place, or device and range
   std::string what;
+  bool rebuild = false;  // the maps are to be made again (lamina repair)
 };
 
 struct CheckReport {

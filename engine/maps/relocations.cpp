@@ -50,6 +50,13 @@ void Relocations::follow(NodeId from, NodeId to) {
   also.insert(also.end(), homes.begin(), homes.end());
 }
 
+void Relocations::keep_aliases(Generation data, const std::set<Generation>& given_up) {
+  for (auto& [leaf, homes] : homes_)
+    std::erase_if(homes, [&](const Home& home) {
+      return home.data.generation == data && !given_up.contains(home.from);
+    });
+}
+
 void Relocations::sort() {
   std::sort(data_.begin(), data_.end(),
             [](const Data& a, const Data& b) { return a.from < b.from; });

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <vector>
 
 #include "engine/maps/extent.h"
@@ -27,6 +28,9 @@ class Relocations {
   void add_alias_home(NodeId leaf, BlockRange range, Address data, Generation from, Generation to);
   // What was said of the homes in leaf `from` holds in `to` as well, which has some of its extents.
   void follow(NodeId from, NodeId to);
+  // Aliases of data in that segment keep their homes, but for those in `given_up`: where the same
+  // home may state another alias of the same place since, nobody can tell the two apart in a leaf.
+  void keep_aliases(Generation data, const std::set<Generation>& given_up);
   // After the last add_data().
   void sort();
 

@@ -2,6 +2,7 @@
 #include "engine/repair/repair.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -38,6 +39,8 @@ class Repair {
   void load_devices();
   Checkpointer::Resume resume() const;
   Task<Result<>> seal_log();
+  Task<Result<>> write_lost_headers();
+  Task<Result<>> clear_bad_slots();
 
   const Blobs blobs_;
   const Settings settings_;
@@ -161,6 +164,46 @@ Task<Result<>> Repair::seal_log() {
   co_return Result<>{};
 }
 
+// Of segments that the rest of them tells; the log's are sealed again, those of nodes are not needed
+// any more.
+Task<Result<>> Repair::write_lost_headers() {
+  std::vector<Buffer> blocks;
+  IoBatch writes;
+  for (const ScannedSegment& scanned : rebuilt_->scan().segments) {
+    const SegmentHeader& header = scanned.header;
+    const bool moved = header.kind == SegmentClass::moved || header.kind == SegmentClass::frames;
+    if (!scanned.header_lost || !moved || header.used_end == 0) continue;
+    blocks.emplace_back(block_size);
+    pack_segment_header(header, blocks.back().span());
+    writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 0),
+                 blocks.back().span());
+  }
+  co_await writes;
+  co_return writes.result();
+}
+
+// What is no slot where one may be would be taken for damage again.
+Task<Result<>> Repair::clear_bad_slots() {
+  Buffer zeroes(block_size), block(block_size);
+  std::memset(zeroes.data(), 0, zeroes.size());
+  IoBatch writes;
+  for (const auto& blob : blobs_) {
+    for (CheckpointNumber number = 0; number < slot_ring_length; ++number)
+      for (const uint64_t offset : blob->slot_offsets(number)) {
+        IoBatch reading;
+        reading.read(blob->disk(), offset, block.span());
+        co_await reading;
+        const auto place = static_cast<uint32_t>(offset / block_size);
+        const bool good =
+            reading.ok() && unpack_slot(block.span(), pool_->identity.secret, blob->id(), place);
+        if (!good) writes.write(blob->disk(), offset, zeroes.span());
+      }
+  }
+  co_await writes;
+  LAMINA_CO_TRY(writes.result());
+  co_return co_await pool_->log.flush_all_disks(pool_->identity.epoch);
+}
+
 Task<Result<RepairReport>> Repair::run() {
   std::vector<Blob*> blobs;
   for (const auto& blob : blobs_) blobs.push_back(blob.get());
@@ -195,8 +238,10 @@ Task<Result<RepairReport>> Repair::run() {
   pool_->epochs = distinct(rebuilt_->scan().cuts);
   pool_->checkpointer.resume(resume());
   LAMINA_CO_TRY(co_await seal_log());
+  LAMINA_CO_TRY(co_await write_lost_headers());
   LAMINA_CO_TRY(pool_->log.name_first(end_));
   LAMINA_CO_TRY(co_await pool_->checkpointer.run(true, true));
+  LAMINA_CO_TRY(co_await clear_bad_slots());
   report_.checkpoint = pool_->checkpointer.number();
   report_.extents = pool_->checkpointer.extents();
   co_return report_;

@@ -55,7 +55,7 @@ struct Segment {
   uint32_t used_blocks = 0;         // where its payload ends
   uint32_t addressed = 0;           // of frames: blocks that they hold; 0 where blocks are plain
   bool prepared = false;            // free, and its space is allocated and written (files)
-  bool emptied = false;             // what lived in it was moved elsewhere; of this life only
+  bool emptied = false;             // what lived in it may be elsewhere now; of this life only
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
   // Hint: of its live blocks, those that are not to age away, as of when somebody last looked.
   uint64_t pinned = 0;
@@ -200,8 +200,8 @@ class Space final : public LiveCounts {
   // What is stuck in it may be emptied again.
   void retry_stuck(BlobId id);
   void postpone(Generation generation, CheckpointNumber until);
-  // The maps name other places now for what lived in it; whoever names it still, or comes to, has
-  // it twice (D2).
+  // The maps may name other places now for what lived in it; whoever names it still, or comes to,
+  // has it twice then (D2).
   void mark_emptied(Generation generation);
   bool is_emptied(Generation generation) const;
   // The result of a walk: exact counts, where no later merge has changed them.

@@ -12,11 +12,6 @@ namespace {
 
 constexpr uint64_t pause_part = 4;  // times as long as a walk took
 
-bool shares(const Image& image) {
-  return std::any_of(image.maps.begin(), image.maps.end(),
-                     [](const ImageMap& map) { return map.last_share > 0; });
-}
-
 // What they alone hold ages first; where nothing ages nobody asks.
 std::set<MapId> snapshots_of(PoolState& pool) {
   std::set<MapId> maps;
@@ -107,11 +102,6 @@ Result<> Walker::go_on(bool for_space) const {
 bool Walker::knows(CheckpointNumber content) const {
   Lock lock(mutex_);
   return known_ >= content && known_ > 0;
-}
-
-bool Walker::would_find_less() const {
-  const ImagePtr image = pool_.newest_image();
-  return image->dead_blocks > pool_.dead_walked && shares(*image);
 }
 
 uint64_t Walker::pause_ns() const {

@@ -40,9 +40,6 @@ class Walker {
 
   // Whether figures of images of that content, or of newer ones, are known.
   bool knows(CheckpointNumber content) const;
-  // Whether a map that may have shared is gone from the newest image, so that a walk would find
-  // less in use than is shown.
-  bool would_find_less() const;
   // A walk that takes long is not made all the time for what is shown only: until so long from now.
   uint64_t pause_ns() const;
 

@@ -125,7 +125,12 @@ exec 7<"$mnt/a"
 head -c 8388608 <&7 >/dev/null     # into the page cache of the file
 head -c 8388608 "$loop" >/dev/null # and of the loop
 dd if=/dev/zero of="$loop" bs=4k count=1 conv=notrunc status=none # which has it to write back
-"$lamina" rollback "$mnt/a" a@1 --force
+# And a page that a process has changed by mapping the file.
+exec 8<>"$mnt/a"
+python3 -c 'import mmap; m = mmap.mmap(8, 8192); m[4096:4100] = b"late"
+import time, sys; print("mapped", flush=True); sys.stdin.read()' <<<"" 8<>"$mnt/a" | grep -q mapped
+answers 0 "has it open" "$lamina" rollback "$mnt/a" a@1 --force
+exec 8>&-
 cmp -n 8388608 "$mnt/a" "$work/two" || fail "the file's pages are from before the rollback"
 cmp -n 8388608 "$loop" "$work/two" || fail "the loop's buffers are from before the rollback"
 cmp -n 8388608 /proc/self/fd/7 "$work/two" || fail "who has it open reads what was"

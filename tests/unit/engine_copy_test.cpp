@@ -126,20 +126,6 @@ TEST_F(WithCopies, WholeBlocksAreSharedAndTakeNoSpace) {
   ASSERT_TRUE(pool_->find("b"));
 }
 
-// D2: whether the checkpoint had moved what it shares is not known, so it counts until a walk has
-// been.
-TEST_F(WithCopies, ACopyThatIsRolledForwardCountsAsInUse) {
-  const DeviceId a = create("a", 0), b = create("b", 0);
-  write(a, 0, pattern(16 * block_size, 1));
-  write(b, 0, pattern(block_size, 2));
-  ASSERT_TRUE(wait(pool_->checkpoint()));
-  copy(a, 0, b, 4 * block_size, 8 * block_size);
-  ASSERT_TRUE(wait(pool_->flush(b)));
-  crash();
-  EXPECT_EQ(pool_->status().data_bytes, (16 + 1 + 8) * block_size);
-  EXPECT_EQ(used(), (16 + 1) * block_size);
-}
-
 TEST_F(WithCopies, EdgesAndWhatLiesOtherwiseInItsBlocksAreWritten) {
   const DeviceId a = create("a", 0), b = create("b", 0), c = create("c", 0);
   const auto data = pattern(100'000, 1);

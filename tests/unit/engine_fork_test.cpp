@@ -59,6 +59,17 @@ class WithFamily : public PoolOnSimulatedDisk {
     EXPECT_TRUE(pool_->status().walk.running);
     co_return made ? Result<>{} : Result<>(std::unexpect, made.error());
   }
+  Task<void> write_part(DeviceId id, uint64_t offset, std::vector<std::byte> part, bool& done) {
+    if (offset / block_size % 2 == 1) co_await Sleep{1};
+    const auto written = co_await pool_->write(id, offset, part);
+    EXPECT_TRUE(written);
+    done = true;
+  }
+  Task<Result<>> start_part(DeviceId id, uint64_t offset, std::vector<std::byte> part, bool& done) {
+    spawn(write_part(id, offset, std::move(part), done));
+    co_await Yield{};
+    co_return Result<>{};
+  }
   // Meanwhile others go on.
   Task<Result<>> pass(uint64_t ns) {
     co_await Sleep{ns};
@@ -225,6 +236,60 @@ TEST_F(WithFamily, WhatARemovalGivesBackShowsByItself) {
   EXPECT_EQ(pool_->status().data_bytes, 256 * block_size);
   EXPECT_TRUE(pool_->status().walk.complete);
   EXPECT_LT(pool_->status().metadata_bytes, metadata + block_size);  // nodes of "s" and "t" too
+}
+
+// A17: what changes a part of a block reads the rest of it, and must not have read what a rollback
+// has taken away meanwhile.
+TEST_F(WithFamily, APartOfABlockIsWrittenBeforeARollbackOrAfterIt) {
+  const DeviceId id = create("a", 64);
+  fill("a");
+  fork("a", "s");
+  const auto before = [&](uint64_t block) { return pattern(block_size, family_["s"][block]); };
+  size_t part_kept = 0;
+  for (uint64_t block = 0; block < 64; ++block) {
+    ASSERT_TRUE(put("a", block));
+    checkpoint();
+    const auto part = pattern(512, 99);
+    bool done = false;
+    ASSERT_TRUE(wait(start_part(id, block * block_size + 1024, part, done)));
+    const auto rolled = wait(pool_->roll_back(id, pool_->find("s")->id, true));
+    ASSERT_TRUE(rolled) << rolled.error().message;
+    while (!done) wait(pass(1000));
+    std::vector<std::byte> got(block_size);
+    ASSERT_TRUE(wait(pool_->read(id, block * block_size, got)));
+    auto with_part = before(block);
+    std::copy(part.begin(), part.end(), with_part.begin() + 1024);
+    part_kept += got == with_part;
+    ASSERT_TRUE(got == with_part || got == before(block)) << "block " << block;
+  }
+  EXPECT_GT(part_kept, 0U);
+  EXPECT_LT(part_kept, 64U);
+}
+
+TEST_F(WithFamily, WhatIsErasedShowsByItself) {
+  create("a", 256);
+  fill("a");
+  checkpoint();
+  ASSERT_EQ(pool_->status().data_bytes, 256 * block_size);
+  const DeviceId id = pool_->find("a")->id;
+  ASSERT_TRUE(wait(pool_->erase(id, 0, 128 * block_size)));
+  wait(pass(2'000'000'000));
+  EXPECT_EQ(pool_->status().data_bytes, 128 * block_size);
+  EXPECT_EQ(pool_->find("a")->mapped_bytes, 128 * block_size);
+}
+
+TEST_F(WithFamily, MetadataOfWhatIsGoneComesBackByItself) {
+  const uint64_t metadata = pool_->status().metadata_bytes;
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = "d" + std::to_string(i);
+    create(name, 1);
+    fill(name);
+  }
+  checkpoint();
+  ASSERT_GT(pool_->status().metadata_bytes, metadata + 100 * block_size);
+  for (int i = 0; i < 100; ++i) remove("d" + std::to_string(i));
+  wait(pass(5'000'000'000));
+  EXPECT_LT(pool_->status().metadata_bytes, metadata + 20 * block_size);
 }
 
 TEST_F(WithFamily, OneThatHasDivergedWhollySharesNoMore) {

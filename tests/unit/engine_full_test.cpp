@@ -241,6 +241,36 @@ TEST_F(FullPool, EverythingIsDiscardedInBlocksEachMadeDurable) {
   expect_all();
 }
 
+// Promise 4, D2: a layer of nothing but zeroes makes nothing new, but may make room.
+TEST_F(FullPool, WhatIsErasedInOneGoCanBeWrittenAgainAtOnce) {
+  const DeviceId a = create("a");
+  const uint64_t end = fill(a);
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  ASSERT_TRUE(wait(pool_->erase(a, 0, end / 2 * block_size)));
+  std::fill_n(versions_[a].begin(), end / 2, 0);
+  const DeviceId b = create("b");
+  put_all(b, 0, end / 3);
+  expect_all();
+}
+
+// D8: a reservation is no longer than its device, however that goes.
+TEST_F(FullPool, AReservationGoesWithItsDevice) {
+  const DeviceId a = create("a");
+  create("b");
+  const uint64_t used = pool_->status().used;
+  const uint64_t half = round_down(pool_->status().size / 2, block_size);
+  ASSERT_TRUE(wait(pool_->reserve(a, 0, half, false)));
+  ASSERT_GE(pool_->status().used, used + half);
+  ASSERT_TRUE(wait(pool_->rename("b", "a", true)));  // over it
+  EXPECT_LT(pool_->status().used, used + half / 2);
+  const DeviceId c = create("c");
+  ASSERT_TRUE(wait(pool_->reserve(c, 0, half, false)));
+  remove("c");
+  EXPECT_LT(pool_->status().used, used + half / 2);
+  const DeviceId d = create("d");
+  put_all(d, 0, half / block_size * 3 / 2);
+}
+
 // The same of what a snapshot holds: nothing comes back, and yet it must work.
 TEST_F(FullPool, WhatASnapshotHoldsIsDiscardedInBlocksEachMadeDurable) {
   const DeviceId a = create("a");

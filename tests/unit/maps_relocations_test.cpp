@@ -99,6 +99,24 @@ TEST(Relocations, AnotherAliasOfTheSameHomeKeepsIt) {
             (std::vector{alias(2, 3, at(9, 102), 11)}));
 }
 
+// C2: or the very same place.
+TEST(Relocations, AliasesOfASegmentStayUnlessTheirHomeIsGivenUp) {
+  Relocations moved;
+  moved.add_data(at(3, 20), 10, at(9, 100));
+  moved.add_data(at(4, 20), 10, at(9, 200));
+  moved.add_alias_home(NodeId{1}, {{0}, {10}}, at(3, 20), Generation{5}, Generation{11});
+  moved.add_alias_home(NodeId{1}, {{10}, {20}}, at(4, 20), Generation{5}, Generation{11});
+  moved.add_alias_home(NodeId{1}, {{20}, {30}}, at(3, 20), Generation{4}, Generation{11});
+  moved.add_home(NodeId{1}, {{30}, {40}}, Generation{4}, Generation{11});
+  moved.sort();
+  moved.keep_aliases(Generation{3}, {Generation{3}, Generation{4}});
+  EXPECT_EQ(applied(moved, NodeId{1},
+                    {alias(0, 10, at(3, 20), 5), alias(10, 10, at(4, 20), 5),
+                     alias(20, 10, at(3, 20), 4), zero_extent(30, 40, 4)}),
+            (std::vector{alias(0, 10, at(3, 20), 5), alias(10, 10, at(9, 200), 11),
+                         alias(20, 10, at(9, 100), 11), zero_extent(30, 40, 11)}));
+}
+
 TEST(Relocations, DataCountsOnceHoweverManyLeavesShareIt) {
   Relocations moved;
   moved.add_data(at(3, 20), 10, at(9, 100));

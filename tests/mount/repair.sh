@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# lamina repair: all metadata is destroyed but headers, summaries, records and tables, superblocks
+# included; every device and snapshot comes back bit for bit, what was discarded stays so.
+# runs: always
+# limit: 240
+source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/cli_expect.sh"
+needs python3
+
+pool 512M
+step "devices, snapshots, a clone, discards, a removal"
+truncate -s 256M "$mnt/vm1" "$mnt/gone"
+dd if=/dev/urandom of="$mnt/vm1" bs=1M count=40 conv=notrunc status=none
+dd if=/dev/urandom of="$mnt/gone" bs=1M count=8 conv=notrunc status=none
+"$lamina" snapshot "$mnt/vm1" "$mnt/vm1@mon" >/dev/null
+dd if=/dev/urandom of="$mnt/vm1" bs=4k count=2000 seek=1000 conv=notrunc status=none
+fallocate -p -o 20M -l 4M "$mnt/vm1"
+"$lamina" clone "$mnt/vm1" "$mnt/copy" >/dev/null
+dd if=/dev/urandom of="$mnt/copy" bs=4k count=100 seek=3 conv=notrunc status=none
+setfattr -n user.note -v "kept" "$mnt/vm1"
+chmod 640 "$mnt/copy"
+"$lamina" sync "$mnt"
+rm "$mnt/gone"
+dd if=/dev/urandom of="$mnt/vm1" bs=4k count=50 seek=9000 conv=notrunc,fsync status=none
+sums() { (cd "$mnt" && sha256sum vm1 vm1@mon copy && stat -c '%n %s %a' vm1 vm1@mon copy && getfattr -d vm1 copy); }
+sums >"$work/sums"
+kill_daemon  # so that there is a log to roll forward
+
+# destroy IMAGE [header]: every superblock, slot and node; also a segment's header.
+destroy() {
+  python3 - "$@" <<'PY'
+import os, struct, sys
+image = open(sys.argv[1], "r+b")
+size = image.seek(0, os.SEEK_END)
+def read(at, n): image.seek(at); return image.read(n)
+def spoil(at, n=4096): image.seek(at); image.write(os.urandom(n))
+super_block = read(0, 4096)
+middle, = struct.unpack_from("<Q", super_block, 96)
+blocks, count = struct.unpack_from("<II", super_block, 112)
+headers = []
+for at in range(1 << 20, size - (1 << 20), 4096):
+    head = read(at, 84)
+    if head[:8] == b"LAMINASG" and struct.unpack_from("<I", head, 56)[0] == blocks:
+        headers.append((at, head[70], head[71]))
+nodes = 0
+for at, kind, state in headers:
+    if kind != 2 or state == 3: continue
+    for block in range(at + 4096, at + blocks * 4096, 4096):
+        if read(block, 8) == b"LAMINAND":
+            spoil(block); nodes += 1
+if "header" in sys.argv:
+    spoil(next(at for at, kind, state in headers if kind == 1 and state == 2))
+spoil(0, 1 << 20); spoil(size - (1 << 20), 1 << 20); spoil(middle)
+print(nodes, "nodes")
+PY
+}
+grep -aq LAMINAND "$image" || fail "nodes have another magic"
+cp --sparse=always "$image" "$work/whole.img"
+nodes=$(destroy "$image")
+step "destroyed: all superblocks and slots, $nodes"
+refuses "superblock|holds no lamina pool" "$lamina" mount "$image" "$mnt"
+
+step "a repair of a copy leaves the original alone"
+before=$(sha256sum <"$image")
+answers 0 "clean, 3 devices" "$lamina" repair "$image" --to "$work/copy.img" --data
+[ "$before" = "$(sha256sum <"$image")" ] || fail "the original was changed"
+refuses "is there already" "$lamina" repair "$image" --to "$work/copy.img"
+
+step "in place, everything is there again"
+answers 0 "rebuilt from .* 3 devices" "$lamina" repair "$image" --data
+mount_pool
+sums | diff "$work/sums" - || fail "something is different"
+[ ! -e "$mnt/gone" ] || fail "a removed device came back"
+cmp -n 4M "$mnt/vm1" /dev/zero -i 20M:0 || fail "a discarded range came back"
+dd if=/dev/urandom of="$mnt/vm1" bs=1M count=30 seek=100 conv=notrunc,fsync status=none
+remount_pool
+umount_pool
+answers 0 "clean" "$lamina" check "$image" --data
+
+step "nothing is done where nothing is damaged"
+before=$(sha256sum <"$image")
+answers 0 "nothing is damaged" "$lamina" repair "$image"
+[ "$before" = "$(sha256sum <"$image")" ] || fail "a repair of a whole pool changed it"
+answers 0 "rebuilt" "$lamina" repair "$image" --rebuild
+
+step "a segment's header gone as well; killed in the midst, and begun again"
+cp --sparse=always "$work/whole.img" "$image"
+destroy "$image" header >/dev/null
+for _ in 1 2 3 4; do
+  "$lamina" repair "$image" >/dev/null 2>&1 &
+  sleep "0.0$((RANDOM % 9))"
+  kill -9 $! 2>/dev/null || true
+  wait $! 2>/dev/null || true
+  flock --wait 10 "$image" true  # the kernel lets go of it a little later
+done
+"$lamina" repair "$image" | tail -3; "$lamina" repair "$image" --json | json 'it["verdict"], it["devices"]' | grep -qxF "('clean', 3)" ||
+  fail "not repaired"
+mount_pool
+sums | diff "$work/sums" - || fail "something is different"
+umount_pool
+
+step "what is no pool, and a pool that is mounted"
+truncate -s 128M "$work/empty.img"
+refuses "neither a superblock nor a segment" "$lamina" repair "$work/empty.img"
+mount_pool
+refuses "in use|mounted" "$lamina" repair "$image"

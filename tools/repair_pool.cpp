@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/repair_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tools/find_superblock.h"
+#include "tools/make_pool.h"
+#include "tools/open_pool.h"
+
+namespace lamina {
+namespace {
+
+struct Disks {
+  Blobs blobs;
+  std::vector<size_t> damaged;  // whose superblocks are to be written again
+};
+
+Task<Result<Disks>> open_disks(PoolConfig config) {
+  Disks disks;
+  for (const BlobConfig& blob : config.blobs) {
+    FileDiskOptions options;
+    options.offset = blob.offset;
+    options.length = blob.size;
+    auto opened = open_file_disk(blob.path, options);
+    if (!opened) {
+      const std::string place = blob.where.empty() ? "" : blob.where + ": ";
+      co_return fail(opened.error().code, place + opened.error().message);
+    }
+    const std::shared_ptr<Disk> disk = std::move(*opened);
+    Task<Result<Blob::Found>> finding = Blob::find(*disk);
+    auto found = co_await finding;
+    if (found && found->damaged > 0) disks.damaged.push_back(disks.blobs.size());
+    if (found) {
+      disks.blobs.push_back(std::make_shared<Blob>(disk, found->superblock));
+      continue;
+    }
+    if (found.error().code != Code::corrupt && found.error().code != Code::not_found)
+      co_return fail(found.error().code, blob.place() + ": " + found.error().message);
+    auto uuid = new_uuid();
+    if (!uuid) co_return forward_error(uuid);
+    Superblock like;
+    like.pool_name = config.from_yaml ? config.name : pool_name_from(config.file);
+    like.blob_name = config.from_yaml ? blob.name : single_blob_name;
+    like.blob_uuid = *uuid;
+    like.kind = blob_kind(blob.kind);
+    like.tier = blob.tier;
+    like.created_ns = Executor::current().wall_ns();
+    Task<Result<Superblock>> looking = superblock_from_segments(disk, std::move(like));
+    auto superblock = co_await looking;
+    if (!superblock)
+      co_return fail(superblock.error().code,
+                     blob.place() + ": " + superblock.error().message + "; nothing was changed");
+    disks.damaged.push_back(disks.blobs.size());
+    disks.blobs.push_back(std::make_shared<Blob>(disk, *superblock));
+  }
+  for (const auto& blob : disks.blobs)
+    if (blob->superblock().pool != disks.blobs.front()->superblock().pool)
+      co_return fail(Code::invalid, blob->disk().name() + ": it is a member of another pool than " +
+                                        disks.blobs.front()->disk().name());
+  co_return disks;
+}
+
+}  // namespace
+
+Task<Result<RepairedPool>> repair_pool(PoolConfig config, RepairOptions options) {
+  RepairedPool out;
+  CheckOptions checking;
+  checking.progress = options.progress;
+  Task<Result<CheckReport>> looking = check_pool(config, checking);
+  auto before = co_await looking;
+  if (before) out.before = *before;
+  {
+    Task<Result<Disks>> opening = open_disks(config);
+    auto disks = co_await opening;
+    if (!disks) co_return forward_error(disks);
+    out.pool = disks->blobs.front()->superblock().pool_name;
+    out.rebuilt = options.rebuild || !before || std::ranges::any_of(before->findings, &Finding::rebuild);
+    if (out.rebuilt) {
+      options.progress("rebuilding", 0, 1);
+      Task<Result<RepairReport>> repairing =
+          repair(disks->blobs, engine_settings(config), options.accept_suspect);
+      auto repaired = co_await repairing;
+      if (!repaired) co_return forward_error(repaired);
+      out.rebuild = *repaired;
+    }
+    for (const size_t i : disks->damaged) {
+      Blob& blob = *disks->blobs[i];
+      Task<Result<>> writing = blob.write_superblocks(blob.alone());
+      LAMINA_CO_TRY(co_await writing);
+      out.superblocks.push_back(blob.disk().name());
+    }
+  }
+  checking.data = options.data;
+  Task<Result<CheckReport>> again = check_pool(config, checking);
+  auto after = co_await again;
+  if (!after) co_return forward_error(after);
+  out.after = *after;
+  co_return out;
+}
+
+}  // namespace lamina
