@@ -198,8 +198,9 @@ std::unique_ptr<Family> large_family(uint64_t seed) {
   family->copy(d, d, 100, of);
   family->copy(b, c, 200, of);
   family->fork(family->create(500, of));
-  // One that is alone, and some of those that share; or none.
-  if (seed > 1) family->snapshots = {0, b, 4, 7};
+  // One that is alone, and some of those that share, leaves or only blocks, with others that are
+  // none; or nobody.
+  if (seed > 1) family->snapshots = {0, b, 4, 6};
   return family;
 }
 
