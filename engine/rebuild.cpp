@@ -11,8 +11,9 @@
 
 namespace lamina {
 
-Task<Result<Rebuilt>> Rebuilt::from(std::vector<Blob*> blobs) {
+Task<Result<Rebuilt>> Rebuilt::from(std::vector<Blob*> blobs, OpenImage open_image) {
   Rebuilt rebuilt;
+  rebuilt.open_image_ = std::move(open_image);
   auto scan_task = scan_segments(std::move(blobs));
   Result<Scan> scan = co_await scan_task;
   if (!scan) co_return forward_error(scan);
@@ -35,6 +36,7 @@ Task<Result<>> Rebuilt::replay_devices() {
   for (const DeviceRow& row : scan_.tables.devices) devices_[row.id].row = row;
   lineage_ = scan_.tables.lineage;
   root_ = scan_.tables.root;
+  origins_ = scan_.tables.origins;
   std::sort(scan_.entries.begin(), scan_.entries.end(),
             [](const ScannedEntry& a, const ScannedEntry& b) {
               return a.entry.sequence < b.entry.sequence;
@@ -100,6 +102,9 @@ Task<Result<>> Rebuilt::replay(const ScannedEntry& scanned) {
       auto task = replay_fork_list(scanned);
       co_return co_await task;
     }
+    case EntryKind::origin:
+      if (auto origin = unpack_origin(entry)) origins_[origin->generation] = std::move(*origin);
+      break;
     case EntryKind::write:
     case EntryKind::zero:
     case EntryKind::alias:
@@ -192,8 +197,8 @@ void Rebuilt::build_maps() {
   };
   const auto rank = [&](const ScannedEntry* scanned) {
     const Entry& entry = scanned->entry;
-    const bool there =
-        entry.kind != EntryKind::alias || scan_.by_generation.contains(entry.address.generation);
+    const bool there = entry.kind != EntryKind::alias || is_origin(entry.address) ||
+                       scan_.by_generation.contains(entry.address.generation);
     return std::tuple(entry.sequence, there, generation(scanned));
   };
   for (auto& [id, device] : devices_) {
@@ -279,7 +284,23 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
   co_return result;
 }
 
+Task<Result<>> Rebuilt::read_origin(Address address, std::span<std::byte> into) {
+  const auto found = origins_.find(address.generation);
+  if (found == origins_.end()) co_return fail(Code::io, "its external origin is not known");
+  if (!open_image_) co_return fail(Code::io, "it lies in " + found->second.path);
+  auto image = open_image_(found->second.path);
+  if (!image) co_return forward_error(image);
+  IoBatch batch;
+  batch.read(**image, uint64_t{address.block} * block_size, into);
+  co_await batch;
+  co_return batch.result();
+}
+
 Task<Result<>> Rebuilt::read_payload(Address address, std::span<std::byte> into) {
+  if (is_origin(address)) {
+    auto task = read_origin(address, into);
+    co_return co_await task;
+  }
   const auto found = scan_.by_generation.find(address.generation);
   if (found == scan_.by_generation.end())
     co_return fail(Code::io, "its segment is not on the medium");

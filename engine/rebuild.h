@@ -11,6 +11,8 @@
 #include <map>
 #include <vector>
 
+#include "blobs/image_disk.h"
+#include "blobs/origin.h"
 #include "engine/rebuild_scan.h"
 
 namespace lamina {
@@ -29,10 +31,12 @@ struct RebuiltDevice {
 
 class Rebuilt {
  public:
-  static Task<Result<Rebuilt>> from(std::vector<Blob*> blobs);
+  // `open_image`: null where nothing lies in external origins that is to be read.
+  static Task<Result<Rebuilt>> from(std::vector<Blob*> blobs, OpenImage open_image = nullptr);
 
   const std::map<DeviceId, RebuiltDevice>& devices() const { return devices_; }
   const Attributes& root() const { return root_; }
+  const std::map<Generation, Origin>& origins() const { return origins_; }
   const Scan& scan() const { return scan_; }
   // Error io: the block is lost, or its payload does not match its checksum.
   Task<Result<>> read(const RebuiltDevice& device, DeviceBlock block, std::span<std::byte> into);
@@ -48,6 +52,7 @@ class Rebuilt {
   static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);
   RebuiltDevice* find(DeviceId id);
   Task<Result<>> read_payload(Address address, std::span<std::byte> into);
+  Task<Result<>> read_origin(Address address, std::span<std::byte> into);
   static Task<Result<>> read_frame(const ScannedSegment& segment, uint32_t block,
                                    std::span<std::byte> into);
 
@@ -55,6 +60,8 @@ class Rebuilt {
   std::map<DeviceId, RebuiltDevice> devices_;
   Lineage lineage_;
   Attributes root_;
+  std::map<Generation, Origin> origins_;
+  OpenImage open_image_;
 };
 
 }  // namespace lamina
