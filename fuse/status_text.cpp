@@ -82,6 +82,16 @@ Json blob_json(const BlobStatus& blob) {
           {"discard_granularity", blob.traits.discard_granularity}};
 }
 
+Json origins_json(const std::vector<OriginStatus>& origins) {
+  Json all = Json::array();
+  for (const OriginStatus& origin : origins)
+    all.push_back({{"path", origin.path},
+                   {"size", origin.size_bytes},
+                   {"devices", origin.devices},
+                   {"health", origin.health}});
+  return all;
+}
+
 Json kernel_json(const KernelFeatures& kernel, const ProcessStatus& process) {
   Json features = Json::object();
   for (size_t i = 0; i < feature_count; ++i) {
@@ -237,6 +247,8 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
         {"gained_bytes", status.gained_bytes}}},
       {"evacuation", evacuation_json(status.evacuation)},
       {"members_refused", status.members_refused},
+      {"origins", origins_json(status.origins)},
+      {"origin_refused", status.origin_refused},
       {"defrag", defrag_json(status.defrag)},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
@@ -290,6 +302,9 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
         status.survived_failures);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
+  m.head("origin_healthy", "gauge", "1 while an external origin is as it was");
+  for (const OriginStatus& origin : status.origins)
+    m.labelled("origin_healthy", "path", origin.path, origin.health == "ok" ? 1 : 0);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
   m.head("blob_free_bytes", "gauge", "Free space of a blob");
@@ -329,6 +344,7 @@ std::string device_json(const DeviceInfo& info, uint64_t stored) {
       {"ratio", stored == 0 ? 1.0 : static_cast<double>(info.mapped_bytes * 100 / stored) / 100},
       {"extents", info.extents},
       {"origin", info.origin_name},
+      {"origin_files", info.origin_files},
       {"created", rfc3339(info.created_ns)},
       {"read_only", info.read_only},
       {"tier", info.pin.empty() ? "auto" : info.pin},
@@ -345,6 +361,7 @@ std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<B
                   {"state", state_name(mapped.state)}};
     const auto blob = std::ranges::find(blobs, mapped.blob, &BlobStatus::id);
     if (mapped.state == RangeState::data && blob != blobs.end()) entry["blob"] = blob->name;
+    if (!mapped.origin.empty()) entry["origin"] = mapped.origin;
     list.push_back(std::move(entry));
   }
   Json json = {{"ranges", std::move(list)}, {"next", nullptr}};

@@ -18,6 +18,7 @@
 #include "fuse/process.h"
 #include "fuse/server.h"
 #include "low_space.h"
+#include "outside_path.h"
 #include "status_report.h"
 #include "tools/add_blob.h"
 #include "tools/open_pool.h"
@@ -179,6 +180,9 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
     log.write(Severity::info, "serving " + name + " at " + mount_point);
     log.leave_terminal();
     on_ready();
+  };
+  server.check_outside = [&mount_point](const std::string& path) {
+    return check_outside_mount(path, mount_point);
   };
   server.add_blob = [&pool](std::string what) { return add_named_blob(**pool, std::move(what)); };
   const Result<> served = serve_open_pool(**pool, **loop, std::move(server), log);
