@@ -40,8 +40,8 @@ Result<Origin> unpack_origin(const Entry& entry) {
   origin.path.assign(reinterpret_cast<const char*>(in.data()), in.size());
   const bool valid = is_origin(origin.generation) && origin.size_bytes > 0 &&
                      origin.size_bytes <= origin_size_limit &&
-                     origin.size_bytes <= origin.image.size_bytes &&
-                     origin.path.starts_with('/') && origin.path.size() <= origin_path_limit;
+                     origin.size_bytes <= origin.image.size_bytes && origin.path.starts_with('/') &&
+                     origin.path.size() <= origin_path_limit;
   if (!valid) return fail(Code::corrupt, "an external origin is out of range");
   return origin;
 }

@@ -20,7 +20,9 @@ inline constexpr uint32_t first_origin_generation = 0xf0000000;
 constexpr bool is_origin(Generation generation) {
   return raw(generation) >= first_origin_generation;
 }
-constexpr bool is_origin(Address address) { return is_origin(address.generation); }
+constexpr bool is_origin(Address address) {
+  return is_origin(address.generation);
+}
 
 // What is recorded of an image, so that a change of it is noticed.
 struct ImageFacts {

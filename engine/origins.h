@@ -5,10 +5,10 @@
 //
 // An image belongs to somebody else. What it was is recorded, and every read asks afterwards
 // whether it still is: an answer is given only if it was when the read had ended, or if nobody can
-// have written to it meanwhile. Once it is not, everything that lies in it is EIO, until it is as it
-// was when the pool is opened, or an admin accepts it as it is (C7).
-// Thread-safety: all methods from any thread. No mutex is held over I/O, but an image's state, which
-// the kernel has at hand, is asked under its own.
+// have written to it meanwhile. Once it is not, everything that lies in it is EIO, until it is as
+// it was when the pool is opened, or an admin accepts it as it is (C7).
+// Thread-safety: all methods from any thread. No mutex is held over I/O, but an image's state,
+//   which the kernel has at hand, is asked under its own.
 #pragma once
 
 #include <atomic>
@@ -59,7 +59,7 @@ class OpenOrigin {
   // writing, it is what tells of one who sets the mtime back.
   uint64_t ctime_ns_ GUARDED_BY(mutex_) = 0;
   bool leased_ GUARDED_BY(mutex_) = true;  // until it is asked
-  std::string why_ GUARDED_BY(mutex_);  // what is the matter; empty: nothing
+  std::string why_ GUARDED_BY(mutex_);     // what is the matter; empty: nothing
 };
 using OpenOriginPtr = std::shared_ptr<OpenOrigin>;
 

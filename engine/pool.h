@@ -58,8 +58,8 @@ struct DeviceInfo {
   };
   std::optional<Share> share;
   std::vector<std::string> origin_files;  // external origins that it may refer to
-  uint64_t mapped_bytes = 0;    // what holds data that is stored in the pool; exact as of the last merge, corrected by
-                                // what the layers are known to change
+  uint64_t mapped_bytes = 0;  // what holds data that is stored in the pool; exact as of the last
+                              // merge, corrected by what the layers are known to change
   uint64_t reserved_bytes = 0;  // preallocated and not yet written
   uint64_t extents = 0;         // as of the last merge
 };

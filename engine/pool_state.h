@@ -122,7 +122,7 @@ class PoolState final : public BlockSource {
   DeviceBlock share_step(const Share& what, Looked& looked, DeviceBlock done) REQUIRES(log.order());
 
   // --- external origins (engine/pool_origins.cpp)
-  Task<void> open_origins();  // those that are recorded
+  Task<void> open_origins();                      // those that are recorded
   Generation known_origin(const Origin& wanted);  // under the order lock
   Task<Result<>> set_origin(DeviceId id, std::string path);
   Task<Result<>> accept_origins(DeviceId id, std::string path);

@@ -23,9 +23,7 @@ class ReadPlan {
  public:
   // `place`: of the first block in the device, for messages.
   Result<> add(PoolState& pool, DeviceBlock place, Address address, std::span<std::byte> into);
-  bool empty() const {
-    return pieces_.empty() && framed_pieces_.empty() && image_pieces_.empty();
-  }
+  bool empty() const { return pieces_.empty() && framed_pieces_.empty() && image_pieces_.empty(); }
   // What failed was an image outside the pool: no other copy of it is anywhere.
   bool image_failed() const { return image_failed_; }
   // Error io: a disk failed, or a block does not match its checksum; bad() says which.

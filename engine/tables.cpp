@@ -253,11 +253,11 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
   Tables t;
   const uint64_t version = r.number();
   if (version < oldest_version || version > stream_version)
-    return fail(Code::unsupported,
-                "the pool was last written by another version of lamina: its tables are of version " +
-                    std::to_string(version) + ", and this one knows " +
-                    std::to_string(oldest_version) + " to " + std::to_string(stream_version) +
-                    "; use that one");
+    return fail(
+        Code::unsupported,
+        "the pool was last written by another version of lamina: its tables are of version " +
+            std::to_string(version) + ", and this one knows " + std::to_string(oldest_version) +
+            " to " + std::to_string(stream_version) + "; use that one");
   t.number = r.number();
   t.epoch = static_cast<Epoch>(r.at_most(UINT32_MAX));
   t.cut = r.number();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -302,9 +303,14 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
         status.survived_failures);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
-  m.head("origin_healthy", "gauge", "1 while an external origin is as it was");
-  for (const OriginStatus& origin : status.origins)
-    m.labelled("origin_healthy", "path", origin.path, origin.health == "ok" ? 1 : 0);
+  // An image that has changed and one that is the origin of others since may have one path.
+  std::map<std::string, uint64_t> origins;
+  for (const OriginStatus& origin : status.origins) {
+    uint64_t& healthy = origins.try_emplace(origin.path, 1).first->second;
+    if (origin.health != "ok") healthy = 0;
+  }
+  if (!origins.empty()) m.head("origin_healthy", "gauge", "1 while an external origin is as it was");
+  for (const auto& [path, healthy] : origins) m.labelled("origin_healthy", "path", path, healthy);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
   m.head("blob_free_bytes", "gauge", "Free space of a blob");

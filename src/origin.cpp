@@ -81,7 +81,8 @@ Result<ExitCode> show(const LaminaPath& device, bool json) {
 Result<ExitCode> origin(const OriginOptions& options) {
   const bool accepts = options.accept || !options.moved_to.empty();
   if (accepts && !options.set.empty())
-    return fail(Code::invalid, "--set is for a device that has no origin, --accept for one that has");
+    return fail(Code::invalid,
+                "--set is for a device that has no origin, --accept for one that has");
   const auto device = find_device(options.device, true);
   if (!device) return std::unexpected(device.error());
   if (!options.set.empty()) LAMINA_TRY(set_origin_file(*device, options.set));
@@ -100,9 +101,11 @@ Result<> set_origin_file(const LaminaPath& device, const std::string& file) {
 
 void add_origin(CommandLine& line) {
   const auto options = std::make_shared<OriginOptions>();
-  line.command("origin", "Show, set or accept the raw images outside that a device is read through to")
+  line.command("origin",
+               "Show, set or accept the raw images outside that a device is read through to")
       .word("DEVICE", options->device, "MOUNT/NAME")
-      .option("--set", options->set, "FILE", "Of an empty device: the image, which is never changed")
+      .option("--set", options->set, "FILE",
+              "Of an empty device: the image, which is never changed")
       .flag("--accept", options->accept, "Images that have changed are right as they are now")
       .option("--moved-to", options->moved_to, "FILE", "The one that is gone is there now")
       .json(options->json)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // External origins, as the control plane is asked for them.
-// Thread-safety: pure functions of the system's state. Errors: those of the control plane, with what
+// Thread-safety: pure functions of the system's state. Errors: those of the control plane, with
+// what
 //   the daemon says was the matter.
 #pragma once
 

@@ -61,9 +61,7 @@ class Store {
   virtual Task<Result<std::vector<MappedRange>>> map(DeviceId id, DeviceBlock begin,
                                                      size_t limit) = 0;
   virtual std::vector<OutsideImage> images() { return {}; }
-  virtual Task<Result<>> set_origin(DeviceId, std::string) {
-    co_return fail(Code::unsupported);
-  }
+  virtual Task<Result<>> set_origin(DeviceId, std::string) { co_return fail(Code::unsupported); }
   virtual Task<Result<>> flush(DeviceId id) = 0;
   virtual Task<Result<>> sync() = 0;
   virtual Task<Result<>> checkpoint() = 0;
