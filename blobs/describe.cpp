@@ -102,6 +102,8 @@ const char* name_of(EntryKind kind) {
       return "node";
     case EntryKind::nothing:
       return "nothing";
+    case EntryKind::origin:
+      return "origin";
   }
   return "unknown";
 }

@@ -41,6 +41,8 @@ enum class EntryKind : uint8_t {
                    //    payload: size_bytes is their length there (fork_list.h)
   node = 15,       //    in summaries of node segments: node, birth, checkpoint at `offset`
   nothing = 16,    //    witnesses durable-through after a flush (B5)
+  origin = 17,     //    address = the origin's, value = where it is and what it was (origin.h); one
+                   //    that is known is stated anew (C7)
 };
 
 inline constexpr size_t entry_name_limit = 255;    // bytes of `name` and `name2`; no NUL among them

@@ -103,6 +103,8 @@ constexpr uint32_t fields_of(uint8_t tag) {
       return field_offset | field_node | field_birth | field_checkpoint;
     case EntryKind::nothing:
       return 0;
+    case EntryKind::origin:
+      return field_address | field_value;
   }
   return unknown_tag;
 }

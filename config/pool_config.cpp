@@ -204,8 +204,6 @@ PoolConfig read_pool(const YAML::Node& document, const std::string& file) {
   if (top.has("aging")) read_aging(top, config);
   if (top.has("memory")) read_memory(top, config);
   read_small_keys(top, config);
-  for (const std::string_view key : {"origins"})
-    if (top.has(key)) config.without_effect.push_back(top.where(key) + ": " + std::string(key));
   return config;
 }
 

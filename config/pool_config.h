@@ -68,9 +68,6 @@ struct PoolConfig {
   bool promote = false;        // what is read often in a tier comes to the one above
   std::vector<std::string> origins;  // directories below which external origins may lie
   std::string log = "journal";       // "journal", or the absolute path of a file
-
-  // Keys that were given and that nothing in this version acts on yet; each is said at mount.
-  std::vector<std::string> without_effect;
 };
 
 // `pool` is a pool file in YAML, or a pool of one file or partition itself (any block device, and

@@ -44,7 +44,7 @@ Task<PoolState::Need> PoolState::need_of(uint64_t range_blocks, std::vector<Exte
   for (const Extent& extent : extents) {
     const uint64_t blocks = extent.length().value;
     if (extent.reserved) reserved += blocks;
-    if (extent.kind != ExtentKind::data || mutated(Mutation::refuse_overwrites)) continue;
+    if (!extent.stored() || mutated(Mutation::refuse_overwrites)) continue;
     // D4: a frame goes as a whole, so what is overwritten of one gives nothing back for certain.
     if (space.is_compressed(extent.address.generation)) continue;
     const auto alone = shared ? shared->alone(extent.address, blocks, holder.last_share)

@@ -184,6 +184,9 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   t.cut = cut.log.last;
   t.next_device = devices.next_device();
   t.next_map = devices.next_map();
+  pool_.origins.keep(devices.forget_origins());
+  t.next_origin = devices.next_origin();
+  t.origins = devices.origins();
   t.root = devices.root;
   t.root_xattrs = devices.root_xattrs;
   t.epochs = pool_.epochs;
@@ -204,6 +207,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     row.last_fork = d->last_fork;
     row.last_share = d->last_share;
     row.last_copy = d->last_copy;
+    row.origins = d->origins;
     row.map = d->map->id();
     t.devices.push_back(std::move(row));
     d->erased_blocks = 0;

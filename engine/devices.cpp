@@ -149,6 +149,8 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
       return {};
     case EntryKind::fork:
       return is_fork_list(entry) ? fork_several(entry, wall_ns, payload) : fork(entry, wall_ns);
+    case EntryKind::origin:
+      return note_origin(entry);
     case EntryKind::node:
       break;
   }
@@ -166,6 +168,8 @@ void Devices::note_copy(Device& target, const Entry& entry) {
 Result<> Devices::apply_range(const Entry& entry, Generation generation, uint64_t wall_ns) {
   const auto found = by_map_.find(raw(entry.map));
   if (found == by_map_.end()) return cannot_follow("a range of a map that is not there");
+  if (is_origin(entry.address) && !origins_.contains(entry.address.generation))
+    return cannot_follow("a range of an external origin that is not known");
   Device& device = *found->second;
   Extent extent;
   extent.begin = entry.begin;
@@ -180,7 +184,10 @@ Result<> Devices::apply_range(const Entry& entry, Generation generation, uint64_
       extent.alias = true;
       extent.address = entry.address;
       extent.home = generation;
-      note_copy(device, entry);
+      if (is_origin(entry.address))
+        device.origins.insert(entry.address.generation);
+      else
+        note_copy(device, entry);
       break;
     case EntryKind::lost:
       extent.kind = ExtentKind::lost;
@@ -255,6 +262,7 @@ Result<> Devices::fork(const Entry& entry, uint64_t wall_ns) {
   device->origin = source->id;
   device->last_change = device->last_fork = device->last_share = entry.sequence;
   device->last_copy = source->last_copy;
+  device->origins = source->origins;
   device->map = fork_map(*source, entry.map, entry.device, entry.sequence);
   restore_marks(DeviceId{raw(entry.device) + 1}, MapId{raw(entry.map) + 1});
   restore(std::move(device));
@@ -345,6 +353,7 @@ Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
     map = std::make_shared<ThinMap>(entry.map, device->id, image_, NodeId::none, 0, 0);
     forget_map(*device);
     device->last_fork = device->last_share = device->last_copy = 0;
+    device->origins.clear();
   } else {
     const auto source = by_map_.find(raw(entry.source_map));
     if (source == by_map_.end() || source->second == device)
@@ -353,6 +362,7 @@ Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
     forget_map(*device);
     device->last_fork = device->last_share = entry.sequence;
     device->last_copy = source->second->last_copy;
+    device->origins = source->second->origins;
   }
   device->map = std::move(map);
   device->alone_at = 0;
@@ -363,6 +373,28 @@ Result<> Devices::new_map(const Entry& entry, uint64_t wall_ns) {
   by_map_[raw(entry.map)] = device;
   restore_marks(DeviceId::none, MapId{raw(entry.map) + 1});
   return {};
+}
+
+Result<> Devices::note_origin(const Entry& entry) {
+  auto origin = unpack_origin(entry);
+  if (!origin) return forward_error(origin);
+  next_origin_ = std::max(next_origin_, raw(origin->generation) + 1);
+  origins_[origin->generation] = std::move(*origin);
+  return {};
+}
+
+void Devices::restore_origins(std::map<Generation, Origin> recorded, Generation next) {
+  origins_ = std::move(recorded);
+  next_origin_ = raw(next);
+}
+
+std::set<Generation> Devices::forget_origins() {
+  std::set<Generation> wanted;
+  if (origins_.empty()) return wanted;
+  for (const auto& [id, device] : by_id_)
+    wanted.insert(device->origins.begin(), device->origins.end());
+  std::erase_if(origins_, [&](const auto& one) { return !wanted.contains(one.first); });
+  return wanted;
 }
 
 Result<> Devices::attribute(const Entry& entry, std::span<const std::byte> payload) {

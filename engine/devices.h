@@ -7,12 +7,14 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "blobs/entry.h"
+#include "blobs/origin.h"
 #include "engine/lineage.h"
 #include "engine/pool.h"
 #include "engine/range_locks.h"
@@ -58,6 +60,8 @@ struct Device {
   // The newest copy that it, or a relative that is gone, took part in: no less than this is
   // last_share, until somebody who has looked at all maps says that none holds an alias (D3).
   Sequence last_copy = 0;
+  // External origins that its map may refer to (C7).
+  std::set<Generation> origins;
   std::shared_ptr<ThinMap> map;
 
   // Of this life only.
@@ -103,10 +107,17 @@ class Devices {
   // Of a checkpoint's tables.
   void restore(DevicePtr device);
   void restore_marks(DeviceId next_device, MapId next_map);
+  void restore_origins(std::map<Generation, Origin> recorded, Generation next);
   // After removals: what the survivors still share, and with whom (D3).
   void refresh_shares();
   // What new maps start from; set before the first apply() and at each checkpoint.
   void set_image(ImagePtr image) { image_ = std::move(image); }
+
+  // External origins that somebody refers to, or did at the newest cut.
+  const std::map<Generation, Origin>& origins() const { return origins_; }
+  Generation next_origin() const { return Generation{next_origin_}; }
+  // Those that nobody refers to any more are none; the rest.
+  std::set<Generation> forget_origins();
 
   Attributes root;
   std::map<std::string, std::string, std::less<>> root_xattrs;
@@ -131,6 +142,7 @@ class Devices {
   Result<> fork(const Entry& entry, uint64_t wall_ns);
   Result<> fork_several(const Entry& entry, uint64_t wall_ns, std::span<const std::byte> payload);
   std::shared_ptr<ThinMap> fork_map(Device& source, MapId map, DeviceId device, Sequence at);
+  Result<> note_origin(const Entry& entry);
   Result<> attribute(const Entry& entry, std::span<const std::byte> payload);
 
   std::map<DeviceId, DevicePtr> by_id_;
@@ -138,6 +150,8 @@ class Devices {
   std::unordered_map<uint64_t, DevicePtr> by_map_;
   uint64_t next_device_ = 2;  // 1 is the root directory's inode
   uint64_t next_map_ = 1;
+  std::map<Generation, Origin> origins_;
+  uint32_t next_origin_ = first_origin_generation;
   std::vector<std::pair<MapId, Sequence>> copied_;  // maps that are gone, and their last copies
   bool shares_stale_ = true;  // a map is gone that others may have shared with
   ImagePtr image_;

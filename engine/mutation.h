@@ -36,6 +36,7 @@ enum class Mutation : uint8_t {
   forget_aliases,          // what is moved takes no statement of its aliases along (C2)
   use_before_member,       // a new blob is filled before a slot names it (A13)
   wipe_before_removal,     // a blob is wiped while the newest slot names it (A13)
+  trust_images,            // an external origin that has changed is read on (C7)
   forget_last_copy,        // what a copy shared counts as its device's own (A9)
 };
 

@@ -25,6 +25,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Blobs blobs, Settings settings) {
     pool->state_->start_watching_idle();
     pool->state_->start_emptying();
   }
+  pool->state_->start_watching_origins();
   co_return pool;
 }
 
@@ -54,8 +55,8 @@ Task<Result<>> Pool::format(Blobs& blobs, const Attributes& root) {
 
 Task<Result<>> Pool::close() {
   PoolState& s = *state_;
-  if (s.settings.read_only) co_return Result<>{};
   co_await s.wait_for_background();
+  if (s.settings.read_only) co_return Result<>{};
   co_await s.log.stop();
   LAMINA_CO_TRY(s.log.health());
   auto finished = co_await s.log.finish();

@@ -57,8 +57,9 @@ struct DeviceInfo {
     uint64_t exclusive_bytes = 0, shared_bytes = 0, age_ns = 0;
   };
   std::optional<Share> share;
-  uint64_t mapped_bytes = 0;    // what holds data; exact as of the last merge, corrected by
-                                // what the layers are known to change
+  std::vector<std::string> origin_files;  // external origins that it may refer to
+  uint64_t mapped_bytes = 0;  // what holds data that is stored in the pool; exact as of the last
+                              // merge, corrected by what the layers are known to change
   uint64_t reserved_bytes = 0;  // preallocated and not yet written
   uint64_t extents = 0;         // as of the last merge
 };
@@ -101,6 +102,14 @@ struct BlobStatus {
   DiskTraits traits;
   std::string health;  // "ok", or what is wrong
   BlobUse use = BlobUse::serves;
+};
+
+// An image that devices read through (C7).
+struct OriginStatus {
+  std::string path;
+  uint64_t size_bytes = 0;  // that devices see
+  uint64_t devices = 0;     // that may refer to it
+  std::string health;       // "ok", or what is the matter: then all that is in it is EIO
 };
 
 // Walks of the maps.
@@ -158,6 +167,8 @@ struct PoolStatus {
   uint64_t aging_asked = 0, aging_answered = 0;
   uint64_t evacuated_bytes = 0;  // of what was moved, what went out of blobs that are leaving
   EvacuationStatus evacuation;
+  std::vector<OriginStatus> origins;
+  std::string origin_refused;   // why the newest set_origin() or accept_origin() failed; empty
   std::string members_refused;  // why the newest change of members was refused or failed; empty
   DefragStatus defrag;
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
@@ -182,6 +193,7 @@ struct MappedRange {
   BlobId blob = BlobId::none;  // data
   Address address{};           // data: of the first block
   uint64_t stored_blocks = 0;  // data: what it takes on the medium, its part of what is compressed
+  std::string origin = {};     // data that is read from an external origin: its path
 };
 
 // What lies in a block of a disk, and whose it is.
@@ -300,6 +312,22 @@ class Pool {
   // The first data (hole) at or past `offset`; the size where there is no hole before it;
   // not_found where there is no data past it.
   Task<Result<uint64_t>> seek(DeviceId id, uint64_t offset, bool data);
+
+  // --- external origins (C7, engine/origins.h)
+  // The device, which was never written, becomes as the raw image at `path` is, and no smaller: a
+  // smaller one grows. Reads go through to the image, which is never changed; writes diverge.
+  // Durable when it returns. Errors: not_found; read_only; exists, the device is not empty; those
+  // of Settings::open_image.
+  Task<Result<>> set_origin(DeviceId id, std::string path);
+  // Those of its external origins that have changed, or cannot be read, are right as they are now,
+  // for all devices that refer to them. `path` not empty: the one there is, is there now. Durable
+  // when it returns. Errors: not_found; invalid, none of them is wrong, or several are and a path
+  // was given, or the image is shorter than devices see it; those of Settings::open_image.
+  Task<Result<>> accept_origin(DeviceId id, std::string path);
+  // lost(), and the ranges that lie in external origins which cannot be read now.
+  Task<Result<std::vector<LostRange>>> lost_now();
+  // What became of one of these before the engine heard of it, for status().
+  void note_origin_refused(const Result<>& result);
 
   // --- durability
   Task<Result<>> flush(DeviceId id);  // nothing new since its last one: does nothing

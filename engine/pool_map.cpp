@@ -47,6 +47,8 @@ Task<Result<std::vector<MappedRange>>> Pool::map(DeviceId id, DeviceBlock begin,
     MappedRange mapped{extent.range(), state_of(extent, looked->reserves), BlobId::none, {}};
     if (extent.kind == ExtentKind::data) {
       mapped.address = extent.address;
+      if (const auto origin = s.origins.find(extent.address.generation))
+        mapped.origin = origin->origin().path;
       if (const auto segment = s.space.segment(extent.address.generation)) {
         mapped.blob = segment->name.blob;
         mapped.stored_blocks = segment->room_of(extent.length().value);

@@ -40,6 +40,9 @@ DeviceInfo info_of(const Devices& devices, const Device& d, uint64_t now_ns) {
   info.mapped_bytes = std::min(size.mapped_blocks * block_size, round_up(d.size_bytes, block_size));
   info.share = share_of(d, info.mapped_bytes, now_ns);
   info.extents = size.extents;
+  for (const Generation generation : d.origins)
+    if (const auto origin = devices.origins().find(generation); origin != devices.origins().end())
+      info.origin_files.push_back(origin->second.path);
   info.reserved_bytes = d.reserved_blocks * block_size;
   return info;
 }

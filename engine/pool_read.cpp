@@ -24,7 +24,7 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
     if (log.tail().rewritten() != rewritten) continue;
     if (!planned || plan.empty()) co_return planned;
     auto result = co_await plan.run(*this);
-    if (result) co_return result;
+    if (result || plan.image_failed()) co_return result;
     // Once more, past every cache: what was wrong on the way may be right on the medium.
     result = co_await plan.run_again(*this);
     if (result) co_return result;

@@ -25,6 +25,7 @@
 #include "engine/maps/node_store.h"
 #include "engine/members.h"
 #include "engine/node_writer.h"
+#include "engine/origins.h"
 #include "engine/pool.h"
 #include "engine/space/defragmenter.h"
 #include "engine/space/fullness.h"
@@ -122,6 +123,12 @@ class PoolState final : public BlockSource {
   bool still_so(const Share& what, const Looked& looked) REQUIRES(log.order());
   DeviceBlock share_step(const Share& what, Looked& looked, DeviceBlock done) REQUIRES(log.order());
 
+  // --- external origins (engine/pool_origins.cpp)
+  Task<void> open_origins();                      // those that are recorded
+  Generation known_origin(const Origin& wanted);  // under the order lock
+  Task<Result<>> set_origin(DeviceId id, std::string path);
+  Task<Result<>> accept_origins(DeviceId id, std::string path);
+
   // --- admission (engine/admission.cpp)
   // Whether `blocks` of new data fit, at once, by an upper bound of what is used (D2).
   bool admits(uint64_t blocks) const;
@@ -182,6 +189,11 @@ class PoolState final : public BlockSource {
   void start_defragmenting(std::vector<DeviceId> wanted);
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
+  // Looks at external origins now and then, where somebody who wants to write to one waits for it.
+  void start_watching_origins() {
+    if (origins.any())
+      start_in_background(&PoolState::watch_origins, &PoolState::watching_origins_started_);
+  }
   Task<Result<>> count_figures();
   bool closing() const;
 
@@ -220,6 +232,7 @@ class PoolState final : public BlockSource {
   Promoter promoter;
   FullnessWatch fullness;
   SummaryCache summaries;
+  Origins origins{settings};
   WrittenTimes written_times;    // of cuts
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
   uint64_t recovered_entries = 0;
@@ -252,6 +265,7 @@ class PoolState final : public BlockSource {
   Task<void> answer_defragmenting();
   Task<void> follow_pins();
   Task<void> watch_idle();
+  Task<void> watch_origins();
   Task<void> empty_leaving();
   Task<void> sleep_unless_closing(uint64_t duration_ns);
 
@@ -264,6 +278,7 @@ class PoolState final : public BlockSource {
   bool figures_started_ GUARDED_BY(background_mutex_) = false;
   bool aging_started_ GUARDED_BY(background_mutex_) = false;
   bool watching_started_ GUARDED_BY(background_mutex_) = false;
+  bool watching_origins_started_ GUARDED_BY(background_mutex_) = false;
   bool emptying_started_ GUARDED_BY(background_mutex_) = false;
   bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;

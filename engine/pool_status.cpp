@@ -39,6 +39,18 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   return status;
 }
 
+OriginStatus origin_status(PoolState& s, OpenOrigin& origin) REQUIRES(s.log.order()) {
+  OriginStatus status;
+  status.path = origin.origin().path;
+  status.size_bytes = origin.origin().size_bytes;
+  s.devices.for_each([&](const DevicePtr& device) {
+    status.devices += device->origins.contains(origin.origin().generation);
+  });
+  const Result<> good = origin.check();
+  status.health = good ? "ok" : good.error().message;
+  return status;
+}
+
 }  // namespace
 
 PoolStatus Pool::status() {
@@ -58,7 +70,10 @@ PoolStatus Pool::status() {
     Lock order(s.log.order());
     status.devices = s.devices.count();
     status.lost_ranges = s.devices.lost.size();
+    for (const OpenOriginPtr& origin : s.origins.all())
+      status.origins.push_back(origin_status(s, *origin));
   }
+  status.origin_refused = s.origins.refused();
   status.size = s.space.capacity_blocks() * block_size;
   status.used = std::min(status.size, s.used_blocks_bound() * block_size);
   status.free = status.size - status.used;

@@ -15,6 +15,10 @@ namespace lamina {
 
 Result<> ReadPlan::add(PoolState& pool, DeviceBlock place, Address address,
                        std::span<std::byte> into) {
+  if (is_origin(address)) {
+    image_pieces_.push_back({place, address, into});
+    return {};
+  }
   const auto at = pool.space.locate(address);
   if (!at) return fail(Code::io, "a map points at a segment that is not there (A14)");
   const uint64_t blocks = into.size() / block_size;
@@ -37,7 +41,22 @@ ReadPlan::Page* ReadPlan::page_of(Address address) {
 }
 
 Task<Result<>> ReadPlan::run(PoolState& pool) {
-  return fetch(pool, true);
+  if (image_pieces_.empty()) return fetch(pool, true);
+  return read_images(pool);
+}
+
+// Then the rest.
+Task<Result<>> ReadPlan::read_images(PoolState& pool) {
+  for (const Piece& piece : image_pieces_) {
+    const OpenOriginPtr origin = pool.origins.find(piece.address.generation);
+    Result<> read = fail(Code::io, "a map points at an external origin that is not there (C7)");
+    if (origin) read = co_await origin->read(piece.address.block, piece.into);
+    if (read) continue;
+    image_failed_ = true;
+    co_return read;
+  }
+  if (pieces_.empty() && framed_pieces_.empty()) co_return Result<>{};
+  co_return co_await fetch(pool, true);
 }
 
 Task<Result<>> ReadPlan::run_again(PoolState& pool) {

@@ -25,7 +25,9 @@ class ReadPlan {
 
   // `place`: of the first block in the device.
   Result<> add(PoolState& pool, DeviceBlock place, Address address, std::span<std::byte> into);
-  bool empty() const { return pieces_.empty() && framed_pieces_.empty(); }
+  bool empty() const { return pieces_.empty() && framed_pieces_.empty() && image_pieces_.empty(); }
+  // What failed was an image outside the pool: no other copy of it is anywhere.
+  bool image_failed() const { return image_failed_; }
   // Error io: a disk failed, or a block does not match its checksum; bad() says which.
   Task<Result<>> run(PoolState& pool);
   Task<Result<>> run_again(PoolState& pool);
@@ -45,6 +47,7 @@ class ReadPlan {
     uint32_t index = 0;
     Buffer block;
   };
+  Task<Result<>> read_images(PoolState& pool);
   Task<Result<>> fetch(PoolState& pool, bool cached_sums);
   Result<> verify(PoolState& pool, const Piece& piece);
   Page* page_of(Address address);
@@ -54,6 +57,8 @@ class ReadPlan {
   const MapId map_;
   std::vector<Piece> pieces_;         // of plain blocks
   std::vector<Piece> framed_pieces_;  // of blocks in frames, in the order that they are wanted
+  std::vector<Piece> image_pieces_;   // of external origins
+  bool image_failed_ = false;
   FrameReader frames_;
   std::list<Page> pages_;  // addresses must stay while they are read into
   BlockRange bad_{};

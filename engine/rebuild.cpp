@@ -11,16 +11,17 @@
 
 namespace lamina {
 
-Task<Result<Rebuilt>> Rebuilt::from(std::vector<Blob*> blobs) {
+Task<Result<Rebuilt>> Rebuilt::from(std::vector<Blob*> blobs, OpenImage open_image) {
   auto scan_task = scan_segments(std::move(blobs));
   Result<Scan> scan = co_await scan_task;
   if (!scan) co_return forward_error(scan);
-  auto building = from(std::move(*scan), true);
+  auto building = from(std::move(*scan), true, std::move(open_image));
   co_return co_await building;
 }
 
-Task<Result<Rebuilt>> Rebuilt::from(Scan scan, bool build_maps) {
+Task<Result<Rebuilt>> Rebuilt::from(Scan scan, bool build_maps, OpenImage open_image) {
   Rebuilt rebuilt;
+  rebuilt.open_image_ = std::move(open_image);
   rebuilt.scan_ = std::move(scan);
   if (!rebuilt.scan_.has_tables)
     co_return fail(Code::not_found, "no checkpoint's tables are on the medium");
@@ -40,6 +41,7 @@ Task<Result<>> Rebuilt::replay_devices() {
   for (const DeviceRow& row : scan_.tables.devices) devices_[row.id].row = row;
   lineage_ = scan_.tables.lineage;
   root_ = scan_.tables.root;
+  origins_ = scan_.tables.origins;
   std::sort(scan_.entries.begin(), scan_.entries.end(),
             [](const ScannedEntry& a, const ScannedEntry& b) {
               return a.entry.sequence < b.entry.sequence;
@@ -105,6 +107,9 @@ Task<Result<>> Rebuilt::replay(const ScannedEntry& scanned) {
       auto task = replay_fork_list(scanned);
       co_return co_await task;
     }
+    case EntryKind::origin:
+      if (auto origin = unpack_origin(entry)) origins_[origin->generation] = std::move(*origin);
+      break;
     case EntryKind::write:
     case EntryKind::zero:
     case EntryKind::alias:
@@ -254,7 +259,7 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
   if (at->second.end <= block || at->second.kind == ExtentKind::zero) co_return Result<>{};
   if (at->second.kind == ExtentKind::lost) co_return fail(Code::io, "the block is lost");
   const Address address = at->second.address + (block - at->first);
-  auto task = read_payload(scan_, address, into);
+  auto task = read_block(address, into);
   Result<> result = co_await task;
   if (result) co_return result;
   // The mover's copy may be what a crash cut short: any copy of the same entry will do.
@@ -269,11 +274,28 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
     Address there = entry.address;
     if (entry.kind == EntryKind::write)
       there = {scan_.segments[copy->segment].header.generation, entry.offset};
-    auto again = read_payload(scan_, there + (block - entry.begin), into);
+    auto again = read_block(there + (block - entry.begin), into);
     const Result<> good = co_await again;
     if (good) co_return good;
   }
   co_return result;
+}
+
+Task<Result<>> Rebuilt::read_origin(Address address, std::span<std::byte> into) {
+  const auto found = origins_.find(address.generation);
+  if (found == origins_.end()) co_return fail(Code::io, "its external origin is not known");
+  if (!open_image_) co_return fail(Code::io, "it lies in " + found->second.path);
+  auto image = open_image_(found->second.path);
+  if (!image) co_return forward_error(image);
+  IoBatch batch;
+  batch.read(**image, uint64_t{address.block} * block_size, into);
+  co_await batch;
+  co_return batch.result();
+}
+
+Task<Result<>> Rebuilt::read_block(Address address, std::span<std::byte> into) {
+  auto task = is_origin(address) ? read_origin(address, into) : read_payload(scan_, address, into);
+  co_return co_await task;
 }
 
 }  // namespace lamina

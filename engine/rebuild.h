@@ -11,6 +11,8 @@
 #include <map>
 #include <vector>
 
+#include "blobs/image_disk.h"
+#include "blobs/origin.h"
 #include "engine/rebuild_scan.h"
 
 namespace lamina {
@@ -29,12 +31,14 @@ struct RebuiltDevice {
 
 class Rebuilt {
  public:
-  static Task<Result<Rebuilt>> from(std::vector<Blob*> blobs);
+  // `open_image`: null where nothing lies in external origins that is to be read.
+  static Task<Result<Rebuilt>> from(std::vector<Blob*> blobs, OpenImage open_image = nullptr);
   // Of what was found already. Without `build_maps` the devices have no extents.
-  static Task<Result<Rebuilt>> from(Scan scan, bool build_maps);
+  static Task<Result<Rebuilt>> from(Scan scan, bool build_maps, OpenImage open_image = nullptr);
 
   const std::map<DeviceId, RebuiltDevice>& devices() const { return devices_; }
   const Attributes& root() const { return root_; }
+  const std::map<Generation, Origin>& origins() const { return origins_; }
   const Scan& scan() const { return scan_; }
   const Lineage& lineage() const { return lineage_; }
   // Error io: the block is lost, or its payload does not match its checksum.
@@ -50,11 +54,15 @@ class Rebuilt {
   void build_maps();
   static void paint(RebuiltDevice& device, const Entry& entry, Generation generation);
   RebuiltDevice* find(DeviceId id);
+  Task<Result<>> read_block(Address address, std::span<std::byte> into);
+  Task<Result<>> read_origin(Address address, std::span<std::byte> into);
 
   Scan scan_;
   std::map<DeviceId, RebuiltDevice> devices_;
   Lineage lineage_;
   Attributes root_;
+  std::map<Generation, Origin> origins_;
+  OpenImage open_image_;
 };
 
 }  // namespace lamina

@@ -392,8 +392,8 @@ void Scanner::finish() {
 auto rank(const Scan& scan, const ScannedEntry& scanned) {
   const Entry& entry = scanned.entry;
   const SegmentHeader& header = scan.segments[scanned.segment].header;
-  const bool there =
-      entry.kind != EntryKind::alias || scan.by_generation.contains(entry.address.generation);
+  const bool there = entry.kind != EntryKind::alias || is_origin(entry.address) ||
+                     scan.by_generation.contains(entry.address.generation);
   const bool finished =
       header.kind == SegmentClass::log || header.state == SegmentState::sealed;
   return std::tuple(entry.sequence, there, finished, header.generation);

@@ -36,6 +36,7 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
   devices.lineage = tables.lineage;
   devices.lost = tables.lost;
   devices.restore_marks(tables.next_device, tables.next_map);
+  devices.restore_origins(tables.origins, tables.next_origin);
   for (const DeviceRow& row : tables.devices) {
     auto device = std::make_shared<Device>(row.id);
     device->name = row.name;
@@ -49,6 +50,7 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
     device->last_fork = row.last_fork;
     device->last_share = row.last_share;
     device->last_copy = row.last_copy;
+    device->origins = row.origins;
     device->map =
         std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks, row.extents);
     devices.restore(std::move(device));
@@ -98,6 +100,8 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
       if (chosen.fell_back) count(RecoveryBranch::fell_back_to_older_slot);
       co_return chosen;
     }
+    // What comes before it is not what the pool is.
+    if (tables.error().code == Code::unsupported) co_return forward_error(tables);
     settings.log(Settings::Severity::warning, tables.error().message);
     chosen.fell_back = true;
   }
@@ -177,12 +181,13 @@ Result<> Recovery::load() {
 Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wall_ns,
                          std::span<const std::byte> payload) {
   Lock order(pool_.log.order());
-  if (entry.kind == EntryKind::alias) {
+  const bool shares = entry.kind == EntryKind::alias && !is_origin(entry.address);
+  if (shares) {
     Sequence& newest = shared_[entry.address.generation];
     newest = std::max(newest, entry.sequence);
   }
   // D2: what a merge is to count.
-  if (entry.kind == EntryKind::alias || entry.kind == EntryKind::write)
+  if (shares || entry.kind == EntryKind::write)
     pool_.unmerged_blocks += entry.length.value;
   return pool_.devices.apply(entry, generation, wall_ns, payload);
 }
@@ -448,6 +453,7 @@ Task<Result<>> Recovery::run() {
   segments_ = std::move(forward).segments();
   LAMINA_CO_TRY(claim_chain());
   LAMINA_CO_TRY(co_await settle_shared());
+  co_await pool_.open_origins();
   if (pool_.settings.read_only) {
     // Nothing is sealed, so what sealing would have written stays in memory.
     for (const auto& segment : segments_) pool_.sums.pin(segment->name.generation, segment->sums);

@@ -11,6 +11,7 @@
 #include "base/executor.h"
 #include "base/units.h"
 #include "base/workers.h"
+#include "blobs/image_disk.h"
 #include "engine/space/fullness.h"
 
 namespace lamina {
@@ -47,6 +48,8 @@ struct Settings {
   Workers* workers = nullptr;
   // What large reads of users are decompressed by, for which they wait; null: by who reads.
   Workers* readers = nullptr;
+  // How external origins are opened, by their paths; null: none are.
+  OpenImage open_image;
   // Tells of things a person should see: a damaged superblock copy, a failure that was survived, a
   // pool that turned read-only.
   enum class Severity : uint8_t { info, warning, error };

@@ -22,7 +22,7 @@ void PoolState::log_and_apply(Entry entry, std::span<const std::byte> payload) {
   auto applied =
       devices.apply(added, log.current_generation(), settings.background->wall_ns(), payload);
   LAMINA_CHECK(applied.has_value());
-  if (added.kind != EntryKind::alias) return;
+  if (added.kind != EntryKind::alias || is_origin(added.address)) return;
   const bool known = space.share(added.address.generation, added.sequence);
   LAMINA_CHECK(known);
 }

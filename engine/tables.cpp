@@ -12,7 +12,8 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t stream_version = 1;
+// 1: before there were external origins; it is read as having none.
+constexpr uint64_t stream_version = 2, oldest_version = 1;
 
 class Writer {
  public:
@@ -111,13 +112,15 @@ void put(Writer& w, const DeviceRow& d) {
   w.number(d.last_fork);
   w.number(d.last_share);
   w.number(d.last_copy);
+  w.number(d.origins.size());
+  for (const Generation origin : d.origins) w.number(origin);
   w.number(d.map);
   w.number(d.root);
   w.number(d.mapped_blocks);
   w.number(d.extents);
 }
 
-DeviceRow get_device(Reader& r) {
+DeviceRow get_device(Reader& r, bool origins) {
   DeviceRow d;
   d.id = r.id<DeviceId>();
   d.name = r.text(max_name_bytes);
@@ -131,6 +134,8 @@ DeviceRow get_device(Reader& r) {
   d.last_fork = r.number();
   d.last_share = r.number();
   d.last_copy = r.number();
+  for (uint64_t i = origins ? r.rows() : 0; i > 0 && !r.bad(); --i)
+    d.origins.insert(r.id<Generation>());
   d.map = r.id<MapId>();
   d.root = r.id<NodeId>();
   d.mapped_blocks = r.number();
@@ -174,6 +179,30 @@ Segment get_segment(Reader& r) {
   return s;
 }
 
+void put(Writer& w, const std::map<Generation, Origin>& origins) {
+  w.number(origins.size());
+  for (const auto& [generation, origin] : origins) {
+    const Entry entry = origin_entry(origin);
+    w.number(generation);
+    w.text(entry.value);
+  }
+}
+
+std::map<Generation, Origin> get_origins(Reader& r) {
+  std::map<Generation, Origin> origins;
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    Entry entry;
+    entry.address.generation = r.id<Generation>();
+    entry.value = r.text(entry_value_limit);
+    auto origin = unpack_origin(entry);
+    if (origin)
+      origins[origin->generation] = std::move(*origin);
+    else
+      r.refuse();
+  }
+  return origins;
+}
+
 }  // namespace
 
 const size_t tables_page_bytes = sizeof(tables_format::Page::bytes);
@@ -188,6 +217,8 @@ std::vector<std::byte> pack_tables(const Tables& t) {
   w.number(t.next_map);
   w.number(t.next_node);
   w.number(t.next_generation);
+  w.number(t.next_origin);
+  put(w, t.origins);
   put(w, t.root);
   put(w, t.root_xattrs);
   w.number(t.epochs.size());
@@ -220,8 +251,13 @@ std::vector<std::byte> pack_tables(const Tables& t) {
 Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
   Reader r(bytes);
   Tables t;
-  if (r.number() != stream_version)
-    return fail(Code::unsupported, "the checkpoint's tables are of a version this one cannot read");
+  const uint64_t version = r.number();
+  if (version < oldest_version || version > stream_version)
+    return fail(
+        Code::unsupported,
+        "the pool was last written by another version of lamina: its tables are of version " +
+            std::to_string(version) + ", and this one knows " + std::to_string(oldest_version) +
+            " to " + std::to_string(stream_version) + "; use that one");
   t.number = r.number();
   t.epoch = static_cast<Epoch>(r.at_most(UINT32_MAX));
   t.cut = r.number();
@@ -229,13 +265,18 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
   t.next_map = r.id<MapId>();
   t.next_node = r.id<NodeId>();
   t.next_generation = r.id<Generation>();
+  const bool origins = version > 1;
+  if (origins) {
+    t.next_origin = r.id<Generation>();
+    t.origins = get_origins(r);
+  }
   t.root = get_attributes(r);
   t.root_xattrs = get_xattrs(r);
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
     const auto epoch = static_cast<Epoch>(r.at_most(UINT32_MAX));
     t.epochs.push_back({epoch, r.number()});
   }
-  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.devices.push_back(get_device(r));
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.devices.push_back(get_device(r, origins));
   t.used_blocks = r.number();
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
     LineageRow l;

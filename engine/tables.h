@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ struct DeviceRow {
   DeviceId origin = DeviceId::none;
   uint64_t reserved_blocks = 0;
   Sequence last_fork = 0, last_share = 0, last_copy = 0;
+  std::set<Generation> origins;
   MapId map = MapId::none;
   NodeId root = NodeId::none;
   uint64_t mapped_blocks = 0, extents = 0;
@@ -42,6 +44,8 @@ struct Tables {
   MapId next_map = MapId::none;
   NodeId next_node = NodeId::none;
   Generation next_generation = Generation::none;
+  Generation next_origin{first_origin_generation};
+  std::map<Generation, Origin> origins;
   Attributes root;
   std::map<std::string, std::string, std::less<>> root_xattrs;
   std::vector<EpochCut> epochs;
@@ -54,6 +58,7 @@ struct Tables {
 };
 
 std::vector<std::byte> pack_tables(const Tables& tables);
+// Errors: corrupt; unsupported, a newer version has written it.
 Result<Tables> unpack_tables(std::span<const std::byte> bytes);
 
 // One page of the stream.

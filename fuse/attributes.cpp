@@ -58,6 +58,9 @@ fuse_attr FileSystem::attributes_of(const DeviceInfo& info) const {
   attr.ino = raw(device_inode(info.id));
   attr.size = info.size_bytes;
   attr.blocks = div_up(info.mapped_bytes, sector_bytes);
+  // tar(1) takes a file of no blocks for empty without reading it, and what is read through to an
+  // external origin is stored nowhere here.
+  if (attr.blocks == 0 && !info.origin_files.empty()) attr.blocks = block_size / sector_bytes;
   set_times(attr, info.attributes);
   attr.mode = S_IFREG | (info.attributes.mode & permission_bits);
   attr.nlink = info.name.empty() ? 0 : 1;

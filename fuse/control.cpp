@@ -6,6 +6,11 @@
 //                 exclusive_age: seconds since exclusive and shared were counted
 //                 map@OFFSET: where the ranges from that byte on live, JSON in pieces
 //   device, set   read_only
+//                 origin_file = PATH: an empty device is read through to the raw image there; also
+//                 got, a line for each image that the device may refer to
+//                 origin_accept = 1, or PATH where it has been moved: images that have changed are
+//                 right as they are now. Of both the status says why the newest was refused. For
+//                 root, and who runs the daemon, alone
 //                 tier = BLOB: its data is to lie in the tier of that; auto: anywhere; also got
 //                 snapshot snapshot_read_only clone = NAME: makes it; durable when it returns
 //                 rollback rollback_force = NAME: becomes as that is
@@ -54,9 +59,9 @@ constexpr std::array<std::string_view, 14> root_actions{"checkpoint",    "sync",
                                                         "blob_keep",     "blob_remove",
                                                         "snapshot_all",  "snapshot_all_read_only",
                                                         "snapshot_some", "snapshot_some_read_only"};
-constexpr std::array<std::string_view, 8> device_actions{
-    "tier",  "read_only", "snapshot",       "snapshot_read_only",
-    "clone", "rollback",  "rollback_force", "defrag"};
+constexpr std::array<std::string_view, 10> device_actions{
+    "tier",     "read_only",      "snapshot", "snapshot_read_only", "clone",
+    "rollback", "rollback_force", "defrag",   "origin_file",        "origin_accept"};
 
 struct Getter {
   std::string_view key;
@@ -68,9 +73,16 @@ std::string of_share(const DeviceInfo& info, Value value) {
   return info.share ? std::to_string(value(*info.share)) : std::string();
 }
 
-constexpr std::array<Getter, 11> getters{{
+std::string lines_of(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
+  return text;
+}
+
+constexpr std::array<Getter, 12> getters{{
     {"id", [](const DeviceInfo& d) { return std::to_string(raw(d.id)); }},
     {"origin", [](const DeviceInfo& d) { return d.origin_name; }},
+    {"origin_file", [](const DeviceInfo& d) { return lines_of(d.origin_files); }},
     {"created", [](const DeviceInfo& d) { return rfc3339(d.created_ns); }},
     {"mapped", [](const DeviceInfo& d) { return std::to_string(d.mapped_bytes); }},
     {"exclusive",
@@ -219,8 +231,9 @@ bool FileSystem::may_control(const Request& request) const {
   return request.header.uid == 0 || request.header.uid == pool_.root_attributes().uid;
 }
 
-// A daemon of root opens, formats and wipes disks that the owner of the root directory may not.
-bool FileSystem::may_change_members(const Request& request) const {
+// A daemon of root opens, formats and wipes disks, and reads images, that the owner of the root
+// directory may not.
+bool FileSystem::may_open_paths(const Request& request) const {
   return request.header.uid == 0 || request.header.uid == geteuid();
 }
 
@@ -232,8 +245,8 @@ Task<Result<>> FileSystem::set_control(const Request& request, std::string name,
   const bool known = device ? std::ranges::count(device_actions, key) != 0
                             : inode == Inode::root && std::ranges::count(root_actions, key) != 0;
   if (!known) co_return fail(Code::invalid);
-  const bool members = key.starts_with("blob_");
-  if (members ? !may_change_members(request) : !may_control(request))
+  const bool opens_paths = key.starts_with("blob_") || key.starts_with("origin_");
+  if (opens_paths ? !may_open_paths(request) : !may_control(request))
     co_return fail(Code::not_permitted);
   Task<Result<>> setting = device ? set_device_control(*device, key, std::move(value))
                                   : set_root_control(key, std::move(value));
@@ -250,6 +263,10 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
   if (key == "tier") {
     Task<Result<>> pinning = pool_.pin(device, value == "auto" ? std::string() : value);
     co_return co_await pinning;
+  }
+  if (key.starts_with("origin_")) {
+    Task<Result<>> changing = change_origin(device, key, std::move(value));
+    co_return co_await changing;
   }
   if (key == "defrag") {
     const Result<bool> on = parse_switch(value);
@@ -269,6 +286,16 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
   forks.push_back({device, std::move(value)});
   Task<Result<>> forking = fork(std::move(forks), key == "snapshot_read_only");
   co_return co_await forking;
+}
+
+Task<Result<>> FileSystem::change_origin(DeviceId device, std::string key, std::string value) {
+  if (key == "origin_accept" && value == "1") return pool_.accept_origin(device, "");
+  Result<> outside;
+  if (options_.check_outside) outside = options_.check_outside(value);
+  if (outside && key == "origin_file") return pool_.set_origin(device, std::move(value));
+  if (outside) return pool_.accept_origin(device, std::move(value));
+  pool_.note_origin_refused(outside);
+  return [](Result<> refused) -> Task<Result<>> { co_return refused; }(std::move(outside));
 }
 
 Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) {

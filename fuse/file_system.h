@@ -42,6 +42,8 @@ class FileSystem {
     std::function<void()> on_ready;  // INIT was answered
     // Opens a disk and adds it to the pool: what `blob_add` was set to.
     std::function<Task<Result<>>(std::string)> add_blob;
+    // Whether a path is outside of this mount, so that it can be opened without asking ourselves.
+    std::function<Result<>(const std::string&)> check_outside;
   };
   FileSystem(Pool& pool, Options options) : pool_(pool), options_(std::move(options)) {}
 
@@ -96,9 +98,10 @@ class FileSystem {
   Task<Result<std::string>> get_control(const Request& request, std::string key);
   Task<Result<>> set_control(const Request& request, std::string key, std::string value);
   bool may_control(const Request& request) const;
-  bool may_change_members(const Request& request) const;
+  bool may_open_paths(const Request& request) const;
   Task<Result<>> set_device_control(DeviceId device, std::string key, std::string value);
   Task<Result<>> change_members(std::string key, std::string value);
+  Task<Result<>> change_origin(DeviceId device, std::string key, std::string value);
   Task<Result<>> set_root_control(std::string key, std::string value);
   Result<std::vector<Pool::Fork>> forks_of_all(const std::string& suffix);
   Result<std::vector<Pool::Fork>> forks_of_some(const std::string& value);
@@ -116,7 +119,7 @@ class FileSystem {
   std::string generate(Inode inode) const;
   fuse_attr virtual_attributes(Inode inode) const;
   void lookup_virtual(Request& request, std::string_view name);
-  void open_virtual(Request& request) EXCLUDES(mutex_);
+  Task<void> open_virtual(Request& request) EXCLUDES(mutex_);
   void read_virtual(Request& request) EXCLUDES(mutex_);
   void release_virtual(uint64_t handle) EXCLUDES(mutex_);
 

@@ -33,7 +33,10 @@ Task<Result<>> FileSystem::open_device(DeviceId id, uint32_t flags) {
 Task<void> FileSystem::open(Request& request) {
   const fuse_open_in* in = request.argument<fuse_open_in>();
   if (in == nullptr) co_return request.fail(EINVAL);
-  if (is_virtual(request.inode())) co_return open_virtual(request);
+  if (is_virtual(request.inode())) {
+    Task<void> opening = open_virtual(request);
+    co_return co_await opening;
+  }
   const std::optional<DeviceId> device = inode_device(request.inode());
   if (!device) co_return request.fail(EISDIR);
   Task<Result<>> opening = open_device(*device, in->flags);

@@ -39,6 +39,7 @@ struct ServerOptions {
   ProcessStatus process;                                // for .lamina/status.json
   std::function<void()> on_ready;                       // called once the mount answers
   std::function<Task<Result<>>(std::string)> add_blob;  // as FileSystem's
+  std::function<Result<>(const std::string&)> check_outside;  // likewise
   std::function<void(Settings::Severity, const std::string&)> log = [](Settings::Severity,
                                                                        const std::string&) {};
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -80,6 +81,16 @@ Json blob_json(const BlobStatus& blob) {
           {"write_cache", blob.traits.write_cache},
           {"optimal_io_bytes", blob.traits.optimal_io_bytes},
           {"discard_granularity", blob.traits.discard_granularity}};
+}
+
+Json origins_json(const std::vector<OriginStatus>& origins) {
+  Json all = Json::array();
+  for (const OriginStatus& origin : origins)
+    all.push_back({{"path", origin.path},
+                   {"size", origin.size_bytes},
+                   {"devices", origin.devices},
+                   {"health", origin.health}});
+  return all;
 }
 
 Json kernel_json(const KernelFeatures& kernel, const ProcessStatus& process) {
@@ -238,6 +249,8 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
         {"gained_bytes", status.gained_bytes}}},
       {"evacuation", evacuation_json(status.evacuation)},
       {"members_refused", status.members_refused},
+      {"origins", origins_json(status.origins)},
+      {"origin_refused", status.origin_refused},
       {"defrag", defrag_json(status.defrag)},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
@@ -294,6 +307,14 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
         status.survived_failures);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
+  // An image that has changed and one that is the origin of others since may have one path.
+  std::map<std::string, uint64_t> origins;
+  for (const OriginStatus& origin : status.origins) {
+    uint64_t& healthy = origins.try_emplace(origin.path, 1).first->second;
+    if (origin.health != "ok") healthy = 0;
+  }
+  if (!origins.empty()) m.head("origin_healthy", "gauge", "1 while an external origin is as it was");
+  for (const auto& [path, healthy] : origins) m.labelled("origin_healthy", "path", path, healthy);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);
   m.head("blob_free_bytes", "gauge", "Free space of a blob");
@@ -333,6 +354,7 @@ std::string device_json(const DeviceInfo& info, uint64_t stored) {
       {"ratio", stored == 0 ? 1.0 : static_cast<double>(info.mapped_bytes * 100 / stored) / 100},
       {"extents", info.extents},
       {"origin", info.origin_name},
+      {"origin_files", info.origin_files},
       {"created", rfc3339(info.created_ns)},
       {"read_only", info.read_only},
       {"tier", info.pin.empty() ? "auto" : info.pin},
@@ -349,6 +371,7 @@ std::string map_json(const std::vector<MappedRange>& ranges, const std::vector<B
                   {"state", state_name(mapped.state)}};
     const auto blob = std::ranges::find(blobs, mapped.blob, &BlobStatus::id);
     if (mapped.state == RangeState::data && blob != blobs.end()) entry["blob"] = blob->name;
+    if (!mapped.origin.empty()) entry["origin"] = mapped.origin;
     list.push_back(std::move(entry));
   }
   Json json = {{"ranges", std::move(list)}, {"next", nullptr}};

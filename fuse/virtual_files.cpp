@@ -70,11 +70,22 @@ void FileSystem::lookup_virtual(Request& request, std::string_view name) {
   request.answer(entry);
 }
 
-void FileSystem::open_virtual(Request& request) {
-  if (request.inode() == control_directory) return request.fail(EISDIR);
+// What lies in external origins that have changed takes a look at maps: of `lost` only an opening
+// has it.
+Task<void> FileSystem::open_virtual(Request& request) {
+  if (request.inode() == control_directory) co_return request.fail(EISDIR);
   const uint32_t flags = request.argument<fuse_open_in>()->flags;
-  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC)) return request.fail(EACCES);
-  auto contents = std::make_shared<const std::string>(generate(request.inode()));
+  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC)) co_return request.fail(EACCES);
+  std::string text;
+  if (request.inode() == lost_inode) {
+    Task<Result<std::vector<LostRange>>> listing = pool_.lost_now();
+    const Result<std::vector<LostRange>> lost = co_await listing;
+    if (!lost) co_return request.fail(lost.error());
+    text = lost_text(*lost);
+  } else {
+    text = generate(request.inode());
+  }
+  auto contents = std::make_shared<const std::string>(std::move(text));
   fuse_open_out out{};
   out.open_flags = FOPEN_DIRECT_IO;
   {

@@ -83,6 +83,15 @@ Command& Command::size(const std::string& name, uint64_t& into, const std::strin
   return *this;
 }
 
+Command& Command::optional_size(const std::string& name, std::optional<uint64_t>& into,
+                                const std::string& help) {
+  app_.add_option_function<std::string>(
+          name, [&into](const std::string& text) { into = parse_size(text).value(); }, help)
+      ->check(check_size)
+      ->type_name("");
+  return *this;
+}
+
 Command& Command::size_change(const std::string& name, SizeChange& into, const std::string& help) {
   app_.add_option_function<std::string>(
           name, [&into](const std::string& text) { into = parse_size_change(text); }, help)

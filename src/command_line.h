@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ class Command {
   Command& words(const std::string& name, std::vector<std::string>& into, const std::string& help,
                  bool at_least_one);
   Command& size(const std::string& name, uint64_t& into, const std::string& help);
+  Command& optional_size(const std::string& name, std::optional<uint64_t>& into,
+                         const std::string& help);
   Command& size_change(const std::string& name, SizeChange& into, const std::string& help);
   Command& flag(const std::string& name, bool& into, const std::string& help);
   Command& option(const std::string& name, std::string& into, const std::string& value_name,

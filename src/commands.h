@@ -16,6 +16,7 @@ void add_resize(CommandLine& line);
 void add_snapshot(CommandLine& line);
 void add_clone(CommandLine& line);
 void add_rollback(CommandLine& line);
+void add_origin(CommandLine& line);
 void add_rename(CommandLine& line);
 void add_rm(CommandLine& line);
 void add_ls(CommandLine& line);

@@ -68,6 +68,7 @@ Result<Json> facts_of(const LaminaPath& device, const std::vector<LoopDevice>& l
   facts["ratio"] = stored == 0 ? 1.0 : static_cast<double>(mapped) / static_cast<double>(stored);
   facts["extents"] = number(told, "extents");
   facts["origin"] = told.value("origin", Json(nullptr));
+  facts["origin_files"] = told.value("origin_files", Json::array());
   facts["created"] = told.value("created", Json(nullptr));
   facts["read_only"] = told.value("read_only", Json(false));
   facts["attached"] = attached;
@@ -86,6 +87,14 @@ std::string attached_text(const Json& attached) {
 std::string word(const Json& value) {
   if (value.is_string() && !value.get<std::string>().empty()) return value.get<std::string>();
   return "-";
+}
+
+// What it was made from: a device, or else an image outside.
+std::string origin_text(const Json& device) {
+  std::string text = word(device["origin"]);
+  const Json& files = device["origin_files"];
+  if (text == "-" && files.is_array() && !files.empty()) text = word(files.front());
+  return text;
 }
 
 // "3.2G", with its age where it was counted some time ago: "3.2G (5m ago)".
@@ -168,7 +177,7 @@ Result<ExitCode> list(const std::string& typed, bool fresh, bool json) {
     table.row({name, format_size(device["size"].get<uint64_t>()),
                format_size(device["mapped"].get<uint64_t>()), counted_text(device, "exclusive"),
                counted_text(device, "shared"), std::to_string(device["extents"].get<uint64_t>()),
-               word(device["created"]), attached_text(device["attached"]), word(device["origin"])});
+               word(device["created"]), attached_text(device["attached"]), origin_text(device)});
   }
   std::printf("%s", table.text().c_str());
   return ExitCode::done;

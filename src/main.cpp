@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   lamina::add_snapshot(line);
   lamina::add_clone(line);
   lamina::add_rollback(line);
+  lamina::add_origin(line);
   lamina::add_rename(line);
   lamina::add_rm(line);
   lamina::add_ls(line);

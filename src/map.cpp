@@ -26,6 +26,7 @@ void add_range(Json& ranges, const Json& range) {
     const uint64_t end = last.value("begin", uint64_t{0}) + last.value("length", uint64_t{0});
     if (last.value("state", "") == range.value("state", "") &&
         last.value("blob", Json()) == range.value("blob", Json()) &&
+        last.value("origin", Json()) == range.value("origin", Json()) &&
         end == range.value("begin", uint64_t{0})) {
       last["length"] = last.value("length", uint64_t{0}) + range.value("length", uint64_t{0});
       return;
@@ -70,7 +71,7 @@ Result<ExitCode> print_map(const std::string& typed, bool json) {
                    {"BLOB"}});
   for (const Json& range : *ranges) {
     const auto length = range.value("length", uint64_t{0});
-    const Json blob = range.value("blob", Json(nullptr));
+    const Json blob = range.value("blob", range.value("origin", Json(nullptr)));
     table.row({std::to_string(range.value("begin", uint64_t{0})), std::to_string(length),
                format_size(length), range.value("state", "?"),
                blob.is_string() ? blob.get<std::string>() : "-"});

@@ -18,6 +18,7 @@
 #include "fuse/process.h"
 #include "fuse/server.h"
 #include "low_space.h"
+#include "outside_path.h"
 #include "status_report.h"
 #include "tools/add_blob.h"
 #include "tools/open_pool.h"
@@ -100,11 +101,6 @@ ServerOptions server_options(const PoolConfig& config, const MountOptions& optio
   return server;
 }
 
-void say_what_has_no_effect(const PoolConfig& config, DaemonLog& log) {
-  for (const std::string& key : config.without_effect)
-    log.write(Severity::warning, key + " is valid, but nothing in this version acts on it");
-}
-
 // `what`: a line each for the name of the blob, the pool file, and, perhaps, "force".
 Task<Result<>> add_named_blob(Pool& pool, std::string what) {
   std::istringstream lines(what);
@@ -153,7 +149,6 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   auto opened = (*loop)->run_until(open_blobs(config, options.read_only, open_disk));
   if (!opened) return std::unexpected(explain_use(config, opened.error()));
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
-  say_what_has_no_effect(config, log);
 
   Settings settings = engine_settings(config);
   settings.read_only = options.read_only;
@@ -179,6 +174,9 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
     log.write(Severity::info, "serving " + name + " at " + mount_point);
     log.leave_terminal();
     on_ready();
+  };
+  server.check_outside = [&mount_point](const std::string& path) {
+    return check_outside_mount(path, mount_point);
   };
   server.add_blob = [&pool](std::string what) { return add_named_blob(**pool, std::move(what)); };
   const Result<> served = serve_open_pool(**pool, **loop, std::move(server), log);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "base/buffer.h"
 #include "engine/pool.h"
@@ -42,6 +43,14 @@ class MapCheck {
   Task<void> check_all() {
     const std::vector<DeviceInfo> devices = pool_.list();
     report_.devices = devices.size();
+    for (const OriginStatus& origin : pool_.status().origins) {
+      if (origin.health == "ok") continue;
+      bad_origins_.insert(origin.path);
+      report_.findings.push_back({"C7",
+                                  "external origin of " + std::to_string(origin.devices) +
+                                      (origin.devices == 1 ? " device" : " devices"),
+                                  origin.health});
+    }
     for (size_t i = 0; i < devices.size(); ++i) {
       options_.progress("maps", i, devices.size());
       Task<void> checking = check_device(devices[i]);
@@ -69,15 +78,21 @@ class MapCheck {
       }
       for (const MappedRange& range : *ranges) {
         check_order(device, at, range);
-        if (range.state == RangeState::data) check_address(device, range);
         at = range.range.end;
         if (range.state == RangeState::lost)
           report_.findings.push_back(
               {"B6",
                place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
                "is lost"});
-        if (range.state == RangeState::data) mapped += range.range.length().bytes();
-        if (range.state == RangeState::data && options_.data) {
+        if (range.state != RangeState::data) continue;
+        if (is_origin(range.address)) {
+          check_origin(device, range);
+          if (bad_origins_.contains(range.origin)) continue;
+        } else {
+          check_address(device, range);
+          mapped += range.range.length().bytes();
+        }
+        if (options_.data) {
           Task<void> verifying = verify(device, range.range);
           co_await verifying;
         }
@@ -121,6 +136,13 @@ class MapCheck {
          what, true});
   }
 
+  void check_origin(const DeviceInfo& device, const MappedRange& range) {
+    if (!range.origin.empty()) return;
+    report_.findings.push_back(
+        {"C7", place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
+         "is mapped to an external origin that is not known"});
+  }
+
   // Reads it through the engine, which compares every block with its checksum.
   Task<void> verify(const DeviceInfo& device, BlockRange range) {
     const uint64_t end = std::min(range.end.byte_offset(), device.size_bytes);
@@ -151,6 +173,7 @@ class MapCheck {
   }
 
   Pool& pool_;
+  std::set<std::string> bad_origins_;  // their paths
   const SegmentIndex& segments_;
   const Generation log_began_;  // of the segment that the newest checkpoint's log goes on in
   const CheckOptions& options_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "blobs/describe.h"
+#include "blobs/image_file.h"
 
 namespace lamina {
 namespace {
@@ -162,6 +163,9 @@ Settings engine_settings(const PoolConfig& config) {
   settings.preallocate = config.preallocate == PoolConfig::Preallocate::check
                              ? Settings::Preallocate::check
                              : Settings::Preallocate::reserve;
+  settings.open_image = [origins = config.origins](const std::string& path) {
+    return open_image_file(path, origins);
+  };
   return settings;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/units.h"
+#include "blobs/origin.h"
 
 namespace lamina {
 
@@ -27,6 +28,9 @@ struct Extent {
   Address address{};                   // data: of the first block
   Generation home = Generation::none;  // zero, lost, alias: the segment that states it
 
+  // Whether it keeps blocks of segments in use: data that lies in the pool, not in an image that is
+  // read through (C7).
+  bool stored() const { return kind == ExtentKind::data && !is_origin(address); }
   BlockRange range() const { return {begin, end}; }
   BlockCount length() const { return end - begin; }
   friend bool operator==(const Extent&, const Extent&) = default;

@@ -59,7 +59,7 @@ bool written(const Extent& extent) {
 uint64_t data_blocks_in(const Extent* extents, size_t count) {
   uint64_t blocks = 0;
   for (size_t i = 0; i < count; ++i)
-    if (extents[i].kind == ExtentKind::data) blocks += extents[i].length().value;
+    if (extents[i].stored()) blocks += extents[i].length().value;
   return blocks;
 }
 

@@ -49,7 +49,7 @@ class Layer {
   bool empty() const { return extents_ == 0; }
   size_t extent_count() const { return extents_; }
   size_t bytes() const;
-  uint64_t data_blocks() const { return data_blocks_; }  // in its data extents
+  uint64_t data_blocks() const { return data_blocks_; }  // in its extents of stored data
 
   // In order of `begin`: calls visit(const Extent&) for each.
   template <class Visit>

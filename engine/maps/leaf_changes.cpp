@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 void count_data(LiveCounts& counts, const Extent& e, int64_t sign) {
-  if (e.kind != ExtentKind::data) return;
+  if (!e.stored()) return;
   const int64_t blocks = sign * static_cast<int64_t>(e.length().value);
   if (e.alias)
     counts.alias(e.address.generation, blocks);

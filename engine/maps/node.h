@@ -28,7 +28,7 @@ struct NodeHeader {
   MapId map = MapId::none;          // of the tree that it was written for
   DeviceBlock begin{}, end{};       // the key range that it answers for
   uint32_t level = 0;               // 0 = leaf
-  uint64_t mapped_blocks = 0;       // data blocks below
+  uint64_t mapped_blocks = 0;       // data blocks below that are stored
 };
 
 struct Child {

@@ -51,7 +51,7 @@ DeviceBlock begin_of(const ChildItem& item) {
 }
 
 uint64_t mapped_of(const Extent& item) {
-  return item.kind == ExtentKind::data ? item.length().value : 0;
+  return item.stored() ? item.length().value : 0;
 }
 uint64_t mapped_of(const ChildItem& item) {
   return item.mapped_blocks;

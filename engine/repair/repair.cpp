@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "engine/log/records.h"
@@ -36,6 +37,7 @@ class Repair {
 
  private:
   void load_space();
+  std::set<Generation> origins_of(MapId map) const;
   void load_devices();
   Checkpointer::Resume resume() const;
   Task<Result<>> seal_log();
@@ -86,6 +88,18 @@ void Repair::load_space() {
   pool_->space.set_next_generation(Generation{next});
 }
 
+// What any entry that the map sees names: it may have been overwritten since.
+std::set<Generation> Repair::origins_of(MapId map) const {
+  std::set<MapId> seen;
+  for (const Sight& sight : sights(rebuilt_->lineage(), map)) seen.insert(sight.map);
+  std::set<Generation> origins;
+  for (const ScannedEntry& scanned : rebuilt_->scan().entries)
+    if (scanned.entry.kind == EntryKind::alias && is_origin(scanned.entry.address) &&
+        seen.contains(scanned.entry.map))
+      origins.insert(scanned.entry.address.generation);
+  return origins;
+}
+
 void Repair::load_devices() {
   const Scan& scan = rebuilt_->scan();
   const auto image = std::make_shared<Image>();
@@ -95,6 +109,11 @@ void Repair::load_devices() {
   Lock order(pool_->log.order());
   Devices& devices = pool_->devices;
   devices.set_image(image);
+  const auto next_origin = rebuilt_->origins().empty()
+                               ? scan.tables.next_origin
+                               : std::max(scan.tables.next_origin,
+                                          Generation{raw(rebuilt_->origins().rbegin()->first) + 1});
+  devices.restore_origins(rebuilt_->origins(), next_origin);
   devices.root = rebuilt_->root();
   devices.root_xattrs = scan.tables.root_xattrs;
   devices.lineage = rebuilt_->lineage();
@@ -112,6 +131,7 @@ void Repair::load_devices() {
     device->origin = row.origin;
     device->reserved_blocks = row.reserved_blocks;
     device->last_copy = row.last_copy;
+    device->origins = origins_of(row.map);
     device->map = maps.at(row.map);
     devices.restore(std::move(device));
     devices.restore_marks(DeviceId{raw(id) + 1}, MapId{raw(row.map) + 1});

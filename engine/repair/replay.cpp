@@ -26,7 +26,7 @@ Extent extent_of(const Scan& scan, const Entry& entry, Generation generation) {
       extent.home = Generation::none;
       break;
     case EntryKind::alias:
-      if (!scan.by_generation.contains(entry.address.generation)) {
+      if (!is_origin(entry.address) && !scan.by_generation.contains(entry.address.generation)) {
         extent.kind = ExtentKind::lost;
         break;
       }

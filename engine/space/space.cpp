@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "blobs/origin.h"
 #include "engine/space/moved_layout.h"
 
 namespace lamina {
@@ -377,7 +378,7 @@ std::optional<SegmentName> Space::take_on(SegmentClass kind, size_t position) {
   Segment& segment = rows_[position][*index];
   const bool prepared = segment.prepared;
   segment = Segment{};
-  LAMINA_CHECK(next_generation_ < generation_mark_);
+  LAMINA_CHECK(next_generation_ < std::min(generation_mark_, first_origin_generation));
   segment.name = {blobs_[position]->id(), *index, Generation{next_generation_++}};
   segment.use = SegmentUse::open;
   segment.kind = kind;

@@ -191,7 +191,7 @@ class Walk {
     const Marks::Owner owner = several(leaf.owner) ? Marks::several : names_[leaf.owner.map];
     if (first) list(leaf, *node, found, tally);
     for (const Extent& extent : node->extents) {
-      if (extent.kind != ExtentKind::data) continue;
+      if (!extent.stored()) continue;
       const Address at = extent.address;
       const uint64_t end = at.block + extent.length().value;
       if (end > options_.segment_blocks)

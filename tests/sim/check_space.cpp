@@ -32,7 +32,7 @@ Task<Result<>> count_device(Store& store, DeviceId device, Count& count) {
     const Result<std::vector<MappedRange>> ranges = co_await task;
     if (!ranges) co_return Result<>(std::unexpect, ranges.error());
     for (const MappedRange& range : *ranges) {
-      if (range.state != RangeState::data) continue;
+      if (range.state != RangeState::data || is_origin(range.address)) continue;
       const uint64_t length = range.range.length().value;
       count.mapped[device] += length;
       for (uint64_t i = 0; i < length; ++i)

@@ -30,9 +30,9 @@ Task<void> compare_blocks(Rebuilt& rebuilt, const RebuiltDevice& device, const O
   }
 }
 
-Task<void> compare(std::vector<Blob*> blobs, CheckpointNumber committed,
+Task<void> compare(std::vector<Blob*> blobs, CheckpointNumber committed, OpenImage open_image,
                    const std::vector<Oracle::Found>& all, Report& report) {
-  auto task = Rebuilt::from(blobs);
+  auto task = Rebuilt::from(blobs, std::move(open_image));
   Result<Rebuilt> rebuilt = co_await task;
   if (!rebuilt) {
     report.violation("nothing can be rebuilt: " + rebuilt.error().message);
@@ -80,7 +80,7 @@ void compare_rebuilt(const PoolMachine& machine, const std::vector<Oracle::Found
                                            machine.superblocks()[i]));
     blobs.push_back(owned.back().get());
   }
-  executor.run_until(compare(blobs, machine.committed(), found, report));
+  executor.run_until(compare(blobs, machine.committed(), machine.open_image(), found, report));
 }
 
 }  // namespace lamina::sim

@@ -119,6 +119,7 @@ void compare_repaired(PoolMachine& machine, const std::vector<Oracle::Found>& fo
     spoil_metadata(disk, random);
   }
   Settings settings = machine.settings();
+  settings.open_image = machine.open_image();
   settings.log = [](Settings::Severity, const std::string&) {};
   // What only lies in a cache may vanish while it repairs, and is no loss; the pool had made it
   // durable.

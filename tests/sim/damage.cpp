@@ -65,7 +65,7 @@ Task<void> find_targets(Store& store, std::vector<Target>& out) {
     const Result<std::vector<MappedRange>> ranges = co_await task;
     if (!ranges) continue;
     for (const MappedRange& range : *ranges) {
-      if (range.state != RangeState::data) continue;
+      if (range.state != RangeState::data || is_origin(range.address)) continue;
       for (uint64_t i = 0; i < range.range.length().value; ++i)
         out.push_back({info.id, range.range.begin.value + i, range.address + BlockCount{i}});
     }

@@ -83,8 +83,8 @@ void Life::look(const AfterRecovery& after_recovery) {
   first_ = false;
   if (Operations::trace) std::printf("recovered: %zu devices\n", found.size());
   oracle_.recovered(found, root, exact_, report_);
-  if (report_.ok() && after_recovery) after_recovery(found, report_);
-  if (report_.ok() && options_.count_space && random_() % 3 == 0) count_space();
+  if (report_.ok() && after_recovery) running_ = after_recovery(found, report_);
+  if (running_ && report_.ok() && options_.count_space && random_() % 3 == 0) count_space();
 }
 
 void Life::count_space() {

@@ -35,8 +35,8 @@ struct LifeStatistics {
 };
 
 // What else is looked at after each recovery, given all that was found. Set by those who know the
-// medium.
-using AfterRecovery = std::function<void(const std::vector<Oracle::Found>& found, Report& report)>;
+// medium. False: the crash came meanwhile.
+using AfterRecovery = std::function<bool(const std::vector<Oracle::Found>& found, Report& report)>;
 
 LifeStatistics live(Machine& machine, uint64_t seed, const LifeOptions& options,
                     const AfterRecovery& after_recovery, Report& report);

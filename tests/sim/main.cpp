@@ -57,8 +57,9 @@ constexpr std::array<Kind, 12> kinds{{{"random", random_run},
                                       {"repair", repair_run},
                                       {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 26> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
+    {"trust_images", Mutation::trust_images},
     {"fork_without_closing", Mutation::fork_without_closing},
     {"drop_flush", Mutation::drop_flush},
     {"skip_checksum", Mutation::skip_checksum},

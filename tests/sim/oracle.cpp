@@ -283,6 +283,17 @@ void Oracle::zero_range(ModelDevice& device, uint64_t from, uint64_t to, Operati
   }
 }
 
+OperationIndex Oracle::set_origin(ModelDevice& device, const OutsideImage& image) {
+  const OperationIndex operation =
+      begin(text("set ", image.path, " as origin of device ", device.tag), true, {&device});
+  for (uint64_t block = 0; block * block_size < image.bytes; ++block) {
+    const uint64_t end = std::min<uint64_t>(image.bytes - block * block_size, block_size);
+    put(device, block, Content::tagged(image.tag, block, 1).zeroed(end, block_size), operation);
+  }
+  if (image.bytes > device.bytes()) device.size.push(Size::exactly(image.bytes), operation);
+  return operation;
+}
+
 OperationIndex Oracle::erase(ModelDevice& device, uint64_t offset, uint64_t length) {
   const OperationIndex operation = begin(
       text("erase ", length, " bytes at ", offset, " of device ", device.tag), false, {&device});

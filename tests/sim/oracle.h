@@ -19,6 +19,7 @@
 #include "engine/pool.h"
 #include "history.h"
 #include "report.h"
+#include "store.h"
 
 namespace lamina::sim {
 
@@ -109,6 +110,7 @@ class Oracle {
   OperationIndex copy(const ModelDevice& source, uint64_t offset, ModelDevice& target,
                       uint64_t to_offset, uint64_t length);
   void shortened(OperationIndex operation, ModelDevice& device, uint64_t end);
+  OperationIndex set_origin(ModelDevice& device, const OutsideImage& image);
   OperationIndex erase(ModelDevice& device, uint64_t offset, uint64_t length);
   OperationIndex resize(ModelDevice& device, uint64_t size);
   OperationIndex truncate_to_empty(ModelDevice& device);

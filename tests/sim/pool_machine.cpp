@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/check.h"
 #include "blobs/segment.h"
+#include "content.h"
 #include "pool_store.h"
 #include "text.h"
 
@@ -70,7 +71,22 @@ void add_tiers(PoolOptions& options, std::mt19937_64& random) {
 
 PoolMachine::PoolMachine(PoolOptions options, uint64_t seed, Report& report)
     : options_(std::move(options)), report_(report) {
+  make_images();
   format(seed);
+}
+
+// Of one block, of one and a part, and of many.
+void PoolMachine::make_images() {
+  constexpr std::array<uint64_t, 3> sizes{block_size, block_size + 1234, 90 * block_size + 77};
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const OutsideImage image{text("/images/", i), 1'000'000 + i, sizes[i]};
+    std::vector<std::byte> bytes(round_up(image.bytes, block_size));
+    for (uint64_t at = 0; at < bytes.size(); at += block_size)
+      Content::tagged(image.tag, at / block_size, 1).fill(std::span(bytes).subspan(at, block_size));
+    bytes.resize(image.bytes);
+    images_.make(image.path, std::move(bytes));
+    outside_.push_back(image);
+  }
 }
 
 PoolMachine::~PoolMachine() = default;
@@ -204,6 +220,7 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
   }
   if (fails) set_faults(*disks_[*failed_], every_write_fails);
   Settings settings = options_.settings;
+  settings.open_image = open_image_;
   settings.log = [this, told = settings.log](Settings::Severity severity, const std::string& what) {
     // A recovery that is tried again without a disk is one more.
     if (what.ends_with("the pool opens without writing to that disk"))
@@ -219,7 +236,7 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
       if (!is_member(i)) found_.erase(found_.begin() + static_cast<std::ptrdiff_t>(i));
   put_away_strangers();
   store_ = std::make_unique<PoolStore>(
-      *pool_, [this] { return grow(); },
+      *pool_, outside_, [this] { return grow(); },
       [this](uint64_t choice) { return change_members(choice); });
   co_return Result<>{};
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "blobs/sim_disk.h"
+#include "blobs/sim_image.h"
 #include "report.h"
 #include "store.h"
 
@@ -61,6 +62,8 @@ class PoolMachine final : public Machine {
   uint64_t removed_blobs() const override { return removed_blobs_; }
 
   Pool& pool() { return *pool_; }
+  SimImages& images() { return images_; }
+  OpenImage open_image() const { return open_image_; }
   CheckpointNumber committed() const { return pool_->status().checkpoint; }
   // Crash after exactly this many more disk operations.
   void crash_after(uint64_t steps) { executor_->crash_after(steps); }
@@ -83,6 +86,7 @@ class PoolMachine final : public Machine {
  private:
   SimFaults choose_faults(std::mt19937_64& random) const;
   void format(uint64_t seed);
+  void make_images();
   Task<Result<>> open_once(bool fails);
   Task<Result<>> grow();
   Task<Result<>> change_members(uint64_t choice);
@@ -98,6 +102,9 @@ class PoolMachine final : public Machine {
 
   const PoolOptions options_;
   Report& report_;
+  SimImages images_;
+  const OpenImage open_image_ = images_.opener();
+  std::vector<OutsideImage> outside_;
   std::vector<std::unique_ptr<SimMedium>> media_;
   std::vector<Superblock> superblocks_;
   std::vector<uint32_t> watched_;  // segments, by disk

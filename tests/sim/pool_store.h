@@ -12,9 +12,12 @@ namespace lamina::sim {
 
 class PoolStore final : public Store {
  public:
-  PoolStore(Pool& pool, std::function<Task<Result<>>()> grow,
+  PoolStore(Pool& pool, std::vector<OutsideImage> images, std::function<Task<Result<>>()> grow,
             std::function<Task<Result<>>(uint64_t)> change_members)
-      : pool_(pool), grow_(std::move(grow)), change_members_(std::move(change_members)) {}
+      : pool_(pool),
+        images_(std::move(images)),
+        grow_(std::move(grow)),
+        change_members_(std::move(change_members)) {}
 
   Result<DeviceInfo> find(const std::string& name) override { return pool_.find(name); }
   Result<DeviceInfo> info(DeviceId id) override { return pool_.info(id); }
@@ -77,6 +80,10 @@ class PoolStore final : public Store {
                                              size_t limit) override {
     return pool_.map(id, begin, limit);
   }
+  std::vector<OutsideImage> images() override { return images_; }
+  Task<Result<>> set_origin(DeviceId id, std::string path) override {
+    return pool_.set_origin(id, std::move(path));
+  }
   Task<Result<>> flush(DeviceId id) override { return pool_.flush(id); }
   Task<Result<>> sync() override { return pool_.sync(); }
   Task<Result<>> checkpoint() override { return pool_.checkpoint(); }
@@ -98,6 +105,7 @@ class PoolStore final : public Store {
 
  private:
   Pool& pool_;
+  const std::vector<OutsideImage> images_;
   std::function<Task<Result<>>()> grow_;
   std::function<Task<Result<>>(uint64_t)> change_members_;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "changed_images.h"
 #include "compare_rebuilt.h"
 #include "compare_repaired.h"
 #include "node_versions.h"
@@ -17,6 +18,16 @@ AfterRecovery rebuild_check(const PoolMachine& machine) {
   return [&machine](const std::vector<Oracle::Found>& found, Report& report) {
     compare_rebuilt(machine, found, report);
     check_node_versions(machine, report);
+    return true;
+  };
+}
+
+// The same, and images change behind the pool's back.
+AfterRecovery rebuild_and_image_check(PoolMachine& machine) {
+  return [&machine, rebuilt = rebuild_check(machine)](const std::vector<Oracle::Found>& found,
+                                                      Report& report) {
+    rebuilt(found, report);
+    return !report.ok() || check_changed_image(machine, found, report);
   };
 }
 
@@ -53,6 +64,7 @@ void with_forks(WorkloadOptions& work) {
   work.weights[static_cast<size_t>(Action::roll_back)] = 1;
   work.weights[static_cast<size_t>(Action::remove)] = 3;
   work.weights[static_cast<size_t>(Action::copy_all)] = 1;
+  work.weights[static_cast<size_t>(Action::origin)] = 1;
   work.weights[static_cast<size_t>(Action::open)] = 1;
   work.weights[static_cast<size_t>(Action::close)] = 1;
   work.weights[static_cast<size_t>(Action::empty)] = 1;
@@ -80,7 +92,7 @@ struct SmallPool {
     options.workload = overwriting(random, of_blocks, options.flush_after_ns);
   }
   LifeStatistics run(Report& report) {
-    return live(machine, random(), options, rebuild_check(machine), report);
+    return live(machine, random(), options, rebuild_and_image_check(machine), report);
   }
 
   std::mt19937_64 random;
@@ -101,7 +113,7 @@ LifeStatistics random_run(uint64_t seed, Report& report) {
   options.lives = 18;
   options.count_space = true;
   options.flush_after_ns = pool.settings.flush_after_ns;
-  return live(machine, random(), options, rebuild_check(machine), report);
+  return live(machine, random(), options, rebuild_and_image_check(machine), report);
 }
 
 LifeStatistics faults_run(uint64_t seed, Report& report) {
@@ -157,6 +169,7 @@ LifeStatistics lost_disk_run(uint64_t seed, Report& report) {
   // A write that fails may tear the header by which a rebuild knows a segment.
   const AfterRecovery versions = [&machine](const auto&, Report& told) {
     check_node_versions(machine, told);
+    return true;
   };
   return live(machine, random(), options, versions, report);
 }
@@ -266,6 +279,7 @@ LifeStatistics repair_run(uint64_t seed, Report& report) {
   }
   const AfterRecovery repaired = [&](const std::vector<Oracle::Found>& found, Report& told) {
     compare_repaired(machine, found, random, told);
+    return true;
   };
   return live(machine, random(), options, repaired, report);
 }

@@ -17,6 +17,13 @@
 
 namespace lamina::sim {
 
+// An image that devices may be read through to. Block b of it holds what Content::tagged() says of
+// the tag, b and version 1, up to its end.
+struct OutsideImage {
+  std::string path;
+  uint64_t tag = 0, bytes = 0;
+};
+
 // Methods mean what those of Pool mean (engine/pool.h).
 class Store {
  public:
@@ -53,6 +60,8 @@ class Store {
   virtual Task<Result<>> reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep) = 0;
   virtual Task<Result<std::vector<MappedRange>>> map(DeviceId id, DeviceBlock begin,
                                                      size_t limit) = 0;
+  virtual std::vector<OutsideImage> images() { return {}; }
+  virtual Task<Result<>> set_origin(DeviceId, std::string) { co_return fail(Code::unsupported); }
   virtual Task<Result<>> flush(DeviceId id) = 0;
   virtual Task<Result<>> sync() = 0;
   virtual Task<Result<>> checkpoint() = 0;

@@ -51,8 +51,9 @@ enum class Action : uint8_t {
   copy_all,
   members,
   defrag,
+  origin,
 };
-inline constexpr size_t action_count = 30;
+inline constexpr size_t action_count = 31;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -101,6 +102,7 @@ class Workload {
   // False: it cannot be read, so nobody knows which versions it has.
   Task<bool> settle_fork(DeviceRef device);
   Task<void> do_roll_back();
+  Task<void> do_origin();
   Task<void> do_remove();
   Task<void> do_rename();
   Task<void> do_open();

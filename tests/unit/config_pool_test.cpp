@@ -41,7 +41,6 @@ TEST(PoolConfig, TheDefaultsServeWithoutAnyPolicy) {
   EXPECT_EQ(config->preallocate, PoolConfig::Preallocate::reserve);
   EXPECT_EQ(config->log, "journal");
   EXPECT_EQ(config->segment_bytes, 0u);
-  EXPECT_TRUE(config->without_effect.empty());
   ASSERT_EQ(config->blobs.size(), 1u);
   EXPECT_EQ(config->blobs[0].tier, 0u);
 }
@@ -87,13 +86,6 @@ log: /var/log/lamina.log
   EXPECT_TRUE(config->promote);
   EXPECT_EQ(config->origins, std::vector<std::string>{"/srv/images"});
   EXPECT_EQ(config->log, "/var/log/lamina.log");
-}
-
-TEST(PoolConfig, KeysThatNothingActsOnYetAreListed) {
-  const auto config =
-      parse_pool_config(std::string(small_pool) + "origins: [/srv]\n", "/etc/vmstore.yaml");
-  ASSERT_TRUE(config);
-  EXPECT_EQ(config->without_effect, std::vector<std::string>{"/etc/vmstore.yaml:4:1: origins"});
 }
 
 TEST(PoolConfig, AnUnknownKeyIsRefusedWithItsPlace) {

@@ -81,7 +81,7 @@ class PoolOnSimulatedDisk : public testing::Test {
   void open() {
     auto blobs = blobs_on(medium_, *executor_, false);
     disk_ = &blobs[0]->disk();
-    Settings settings;
+    Settings settings = settings_;
     settings.log = [this](Settings::Severity severity, const std::string& what) {
       if (severity != Settings::Severity::info) told_.push_back(what);
     };
@@ -115,6 +115,7 @@ class PoolOnSimulatedDisk : public testing::Test {
   }
 
   std::unique_ptr<SimExecutor> executor_ = std::make_unique<SimExecutor>(1);
+  Settings settings_;  // that it is opened with
   SimMedium medium_{"disk", pool_bytes};
   Disk* disk_ = nullptr;           // the open pool's
   std::vector<std::string> told_;  // what a person should see

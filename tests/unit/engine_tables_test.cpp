@@ -28,6 +28,9 @@ Tables sample() {
   t.next_map = MapId{12};
   t.next_node = NodeId{400};
   t.next_generation = Generation{77};
+  t.next_origin = Generation{first_origin_generation + 9};
+  const Generation origin{first_origin_generation + 4};
+  t.origins[origin] = {origin, "/srv/images/base.raw", 5 * gib, {6 * gib, 1'700'000'000, 12, 34}};
   t.root.mode = 0755;
   t.root_xattrs["user.note"] = "hello";
   t.epochs = {{1, 0}, {2, 900}};
@@ -38,6 +41,7 @@ Tables sample() {
   d.attributes.uid = 107;
   d.xattrs["trusted.x"] = std::string(5000, 'v');
   d.last_copy = 850;
+  d.origins = {origin};
   d.map = MapId{11};
   d.root = NodeId{399};
   d.mapped_blocks = 1000;
@@ -77,6 +81,9 @@ TEST(Tables, AreWhatWasPacked) {
   ASSERT_EQ(back->segments.size(), 1u);
   EXPECT_EQ(back->segments[0].live_blocks, -3);
   EXPECT_EQ(back->devices[0].last_copy, 850u);
+  EXPECT_EQ(back->devices[0].origins, t.devices[0].origins);
+  EXPECT_EQ(back->origins, t.origins);
+  EXPECT_EQ(back->next_origin, t.next_origin);
   EXPECT_EQ(back->nodes.at(NodeId{399}), t.nodes.at(NodeId{399}));
 }
 

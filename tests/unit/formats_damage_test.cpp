@@ -262,7 +262,7 @@ TEST(Record, ValuesOutOfRangeAreRefusedUnderAGoodChecksum) {
   const Structure s = record_structure();
   EXPECT_REFUSED(s, RecordFormat, f.own.entries.store(0));
   EXPECT_REFUSED(s, RecordFormat, f.own.entries.store(17));
-  EXPECT_REFUSED(s, RecordFormat, f.own.entries.store(20));
+  EXPECT_REFUSED(s, RecordFormat, f.own.entries.store(21));
   EXPECT_REFUSED(s, RecordFormat, f.own.entry_bytes.store(0xffff));
   EXPECT_REFUSED(s, RecordFormat, f.own.payload_blocks.store(0xffff));
   EXPECT_REFUSED(s, RecordFormat, f.own.payload_blocks.store(2));

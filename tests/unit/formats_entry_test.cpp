@@ -49,7 +49,7 @@ TEST(Entry, CutShortAnywhereItIsRefused) {
 
 TEST(Entry, UnknownKindsAndFlagsAreRefused) {
   EXPECT_TRUE(refused(bytes({0, 0})));
-  EXPECT_TRUE(refused(bytes({17, 0})));
+  EXPECT_TRUE(refused(bytes({18, 0})));
   EXPECT_TRUE(refused(bytes({31, 0})));
   EXPECT_TRUE(refused(bytes({0x30, 0})));                         // "nothing", removed
   EXPECT_TRUE(refused(bytes({0x80 | 16, 0x01, 0})));              // a tag of two bytes

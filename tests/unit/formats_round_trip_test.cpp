@@ -74,7 +74,7 @@ TEST(Record, ComesBackWithThePreviousOne) {
   EXPECT_EQ(record->header, header);
   EXPECT_EQ(record->checksum, checksum);
   EXPECT_EQ(record->header.payload_blocks(), 3u);
-  EXPECT_EQ(record->header.last(), 1018u);
+  EXPECT_EQ(record->header.last(), 1019u);
 }
 
 TEST(Record, TheFirstOfAnEpochCarriesTheCut) {

@@ -89,6 +89,8 @@ inline std::vector<Entry> all_kinds(Sequence first, uint32_t offset) {
   e = &add(EntryKind::node);
   e->node = NodeId{99}, e->birth = 12345, e->checkpoint = 17, e->offset = 3;
   add(EntryKind::nothing);
+  e = &add(EntryKind::origin);
+  e->address = {Generation{0xf0000003}, 0}, e->value = "sizes, times, path";
   return entries;
 }
 

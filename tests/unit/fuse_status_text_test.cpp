@@ -61,6 +61,8 @@ PoolStatus some_status() {
     blob.health = "ok";
     status.blobs.push_back(blob);
   }
+  for (const char* health : {"ok", "has been modified", "ok"})
+    status.origins.push_back({"/srv/images/base.raw", 4096, 1, health});
   return status;
 }
 
@@ -78,6 +80,9 @@ TEST(Metrics, AreWhatPrometheusReads) {
     EXPECT_FALSE(metric.samples.empty()) << name;
   }
   EXPECT_EQ(metrics->at("lamina_blob_healthy").samples.size(), 2U);
+  const auto& origins = metrics->at("lamina_origin_healthy").samples;
+  ASSERT_EQ(origins.size(), 1U);
+  EXPECT_EQ(origins.begin()->second, 0U);
   EXPECT_EQ(metrics->at("lamina_written_bytes_total").samples.size(), cause_count);
   EXPECT_EQ(metrics->at("lamina_space_warning_percent").samples.begin()->second, 90U);
 }

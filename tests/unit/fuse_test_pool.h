@@ -16,6 +16,7 @@
 #include "blobs/blob.h"
 #include "blobs/sim_disk.h"
 #include "blobs/sim_executor.h"
+#include "blobs/sim_image.h"
 #include "blobs/sim_medium.h"
 #include "engine/pool.h"
 #include "fuse/file_system.h"
@@ -45,7 +46,9 @@ class MountedPool : public testing::Test {
   }
 
   void open() {
-    auto opened = run(Pool::open(open_blobs(), Settings{}));
+    Settings settings;
+    settings.open_image = images_.opener();
+    auto opened = run(Pool::open(open_blobs(), settings));
     ASSERT_TRUE(opened) << opened.error().message;
     pool_ = std::move(*opened);
     FileSystem::Options options;
@@ -180,6 +183,7 @@ class MountedPool : public testing::Test {
 
   static constexpr uint32_t owner_uid = 1000;
   uint32_t caller_uid_ = 0;
+  SimImages images_;  // outside the pool
   SimMedium medium_;
   SimExecutor executor_;
   Executor* const before_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Extended attributes that are kept, and those that control.
+#include <fcntl.h>
 #include <sys/xattr.h>
 
 #include <nlohmann/json.hpp>
@@ -124,6 +125,38 @@ TEST_F(Xattrs, OnlyRootAndTheOwnerOfTheMountMayControl) {
   EXPECT_EQ(get_xattr(inode, "user.lamina.id").error, 0);
   caller_uid_ = owner_uid;
   EXPECT_EQ(set_xattr(inode, "user.lamina.read_only", "1").error, 0);
+}
+
+TEST_F(Xattrs, AnExternalOriginIsForRootAlone) {
+  SimImage& image = images_.make("/images/base", std::vector<std::byte>(9000, std::byte{'x'}));
+  const uint64_t inode = make("a");
+  caller_uid_ = owner_uid;
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_file", "/images/base").error, EPERM);
+  caller_uid_ = 0;
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_file", "/images/none").error, ENOENT);
+  EXPECT_NE(pool_->status().origin_refused.find("/images/none"), std::string::npos);
+  EXPECT_EQ(get_xattr(inode, "user.lamina.origin_file").bytes, "");
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_file", "/images/base").error, 0);
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_file", "/images/base").error, EEXIST);
+  EXPECT_EQ(get_xattr(inode, "user.lamina.origin_file").bytes, "/images/base");
+  EXPECT_EQ(get_xattr(inode, "user.lamina.mapped").bytes, "0");
+  EXPECT_EQ(attributes(inode).size, 9000u);
+  EXPECT_EQ(attributes(inode).blocks, 8u);  // tar takes a file of none for empty
+  EXPECT_EQ(read(inode, 0, 9000).bytes, std::string(9000, 'x'));
+
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_accept", "1").error, EINVAL);
+  ++image.mtime_ns;
+  EXPECT_EQ(read(inode, 0, 9000).error, EIO);
+  const uint64_t directory = lookup(".lamina").as<fuse_entry_out>().nodeid;
+  const uint64_t lost = lookup("lost", directory).as<fuse_entry_out>().nodeid;
+  const uint64_t handle = open_file(lost, O_RDONLY).as<fuse_open_out>().fh;
+  EXPECT_EQ(read(lost, 0, 1000, handle).bytes, "0 12288 " + std::to_string(inode - 1) + " a\n");
+  release(lost, O_RDONLY, handle);
+  caller_uid_ = owner_uid;
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_accept", "1").error, EPERM);
+  caller_uid_ = 0;
+  EXPECT_EQ(set_xattr(inode, "user.lamina.origin_accept", "1").error, 0);
+  EXPECT_EQ(read(inode, 0, 9000).bytes, std::string(9000, 'x'));
 }
 
 }  // namespace
