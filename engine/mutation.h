@@ -20,7 +20,6 @@ enum class Mutation : uint8_t {
   ack_before_record,       // a flush completes before its records are on the medium
   ignore_durable_through,  // roll-forward takes corruption below it for a torn tail (A2, B1)
   trust_second_flush,      // a failed flush is tried again, and believed (A19)
-  trust_old_seals,         // what a failed flush should have covered is not sealed again (A19)
   keep_old_places,         // the maps are not pointed at what was written again (A19)
   forget_layers,           // what an abandoned checkpoint should have merged is gone (A19)
   trust_old_epoch,         // what was written before a failure is flushed after it, and believed

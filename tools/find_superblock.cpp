@@ -22,13 +22,13 @@ constexpr uint64_t scanned_at_once = 1 * mib;
 constexpr size_t headers_at_once = 256;
 
 // What headers agree about.
-struct Claim {
+struct Claimed {
   Uuid pool{};
   Secret secret{};
   BlobId blob = BlobId::none;
   uint32_t segment_blocks = 0;
   uint64_t first = 0;  // byte offset of segment 0
-  auto operator<=>(const Claim&) const = default;
+  auto operator<=>(const Claimed&) const = default;
   uint64_t segment_bytes() const { return uint64_t{segment_blocks} * block_size; }
 };
 
@@ -47,13 +47,13 @@ class Finder {
 
   std::shared_ptr<Disk> disk_;
   Superblock found_;
-  Claim claim_;
+  Claimed claim_;
   bool any_frames_ = false, any_log_ = false;
 };
 
 // The first segments of a pool are its oldest, and in use where anything is.
 Task<Result<>> Finder::find_claim() {
-  std::map<Claim, size_t> claims;
+  std::map<Claimed, size_t> claims;
   Buffer buffer(scanned_at_once);
   for (uint64_t at = edge_bytes; at + edge_bytes < disk_->size(); at += scanned_at_once) {
     const uint64_t length =
@@ -68,7 +68,7 @@ Task<Result<>> Finder::find_claim() {
       const uint64_t before = uint64_t{header->index} * header->blocks * block_size;
       const uint64_t offset = at + i * block_size;
       if (offset < edge_bytes + before) continue;
-      const Claim claim{header->pool, header->secret, header->blob, header->blocks,
+      const Claimed claim{header->pool, header->secret, header->blob, header->blocks,
                         offset - before};
       if (++claims[claim] < enough_headers) continue;
       claim_ = claim;

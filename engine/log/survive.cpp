@@ -263,8 +263,7 @@ std::vector<Log::LostStep> Log::take_lost_steps() {
 // not, or nobody knows whether that is on the disk; those with nothing but void entries come back.
 std::vector<std::shared_ptr<TailSegment>> Log::end_segments() {
   std::vector<std::shared_ptr<TailSegment>> dead;
-  std::deque<std::shared_ptr<TailSegment>> kept;
-  if (!mutated(Mutation::trust_old_seals)) kept = std::exchange(sealed_, {});
+  std::deque<std::shared_ptr<TailSegment>> kept = std::exchange(sealed_, {});
   for (auto& segment : held_) {
     if (segment->first > durable_) {
       dead.push_back(std::move(segment));

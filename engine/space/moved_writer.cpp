@@ -21,15 +21,6 @@ constexpr uint64_t write_bytes = mib;  // of one request
 
 }  // namespace
 
-MovedWriter::MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Space::Permit> permits,
-                         size_t entry_bytes)
-    : pool_(pool),
-      tier_(plan.to),
-      kind_(pool.space.moved_class(plan.to)),
-      claim_(plan.claim()),
-      permits_(std::move(permits)),
-      entry_bytes_a_block_(entry_bytes) {}
-
 // Sealed, for others, when it is on the medium.
 struct MovedWriter::Closed {
   SegmentName name{};
@@ -40,6 +31,15 @@ struct MovedWriter::Closed {
   Result<> result;
   Completion done;
 };
+
+MovedWriter::MovedWriter(PoolState& pool, const MovePlan& plan, std::vector<Space::Permit> permits,
+                         size_t entry_bytes)
+    : pool_(pool),
+      tier_(plan.to),
+      kind_(pool.space.moved_class(plan.to)),
+      claim_(plan.claim()),
+      permits_(std::move(permits)),
+      entry_bytes_a_block_(entry_bytes) {}
 
 MovedWriter::~MovedWriter() {
   LAMINA_CHECK(!written_);

@@ -16,7 +16,7 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t batch_bytes = 64 * mib;
+constexpr uint64_t promotion_bytes = 64 * mib;
 constexpr size_t batch_ranges = 2048;
 
 }  // namespace
@@ -91,7 +91,7 @@ Task<Result<MovePlan>> Promoter::plan(ImagePtr image, std::vector<ReadCounts::Ra
     const uint64_t segments = room_upwards(pool_, from - 1);
     // The last one is for aliases.
     batch.most[from] =
-        std::min(batch_bytes / block_size, (segments > 1 ? segments - 1 : 0) * layout.payload());
+        std::min(promotion_bytes / block_size, (segments > 1 ? segments - 1 : 0) * layout.payload());
   }
   for (const Segment& s : space.segments())
     if (s.holds_data() && s.use == SegmentUse::sealed && s.settled_before(image->cut) &&

@@ -57,7 +57,7 @@ constexpr std::array<Kind, 12> kinds{{{"random", random_run},
                                       {"repair", repair_run},
                                       {"exhaustive", exhaustive_run}}};
 
-constexpr std::array<std::pair<const char*, Mutation>, 26> mutations{{
+constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
     {"forget_last_fork", Mutation::forget_last_fork},
     {"trust_images", Mutation::trust_images},
     {"fork_without_closing", Mutation::fork_without_closing},
@@ -67,7 +67,6 @@ constexpr std::array<std::pair<const char*, Mutation>, 26> mutations{{
     {"ack_before_record", Mutation::ack_before_record},
     {"ignore_durable_through", Mutation::ignore_durable_through},
     {"trust_second_flush", Mutation::trust_second_flush},
-    {"trust_old_seals", Mutation::trust_old_seals},
     {"keep_old_places", Mutation::keep_old_places},
     {"forget_layers", Mutation::forget_layers},
     {"trust_old_epoch", Mutation::trust_old_epoch},
