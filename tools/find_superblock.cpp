@@ -98,8 +98,7 @@ Task<Result<std::vector<bool>>> Finder::headers_at(uint64_t begin, uint32_t coun
                          header->blob == claim_.blob;
       if (!there[first + i]) continue;
       any_frames_ = any_frames_ || header->kind == SegmentClass::frames;
-      any_log_ =
-          any_log_ || header->kind == SegmentClass::log || header->kind == SegmentClass::nodes;
+      any_log_ = any_log_ || header->kind == SegmentClass::log;  // nodes lie in any tier
     }
   }
   co_return there;

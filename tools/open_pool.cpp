@@ -25,7 +25,10 @@ Error explain(const BlobConfig& blob, const Error& error) {
   switch (error.code) {
     case Code::not_found:
       return {error.code,
-              message + "it holds no lamina pool; `lamina format` makes one" + of_several};
+              message +
+                  "it holds no lamina pool; `lamina format` makes one, and if one was here, "
+                  "`lamina repair` looks for what is left of it" +
+                  of_several};
     case Code::corrupt:
       return {error.code, message + error.message + "; nothing was changed"};
     case Code::unsupported:

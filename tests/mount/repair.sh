@@ -27,38 +27,11 @@ sums() { (cd "$mnt" && sha256sum vm1 vm1@mon copy && stat -c '%n %s %a' vm1 vm1@
 sums >"$work/sums"
 kill_daemon  # so that there is a log to roll forward
 
-# destroy IMAGE [header]: every superblock, slot and node; also a segment's header.
-destroy() {
-  python3 - "$@" <<'PY'
-import os, struct, sys
-image = open(sys.argv[1], "r+b")
-size = image.seek(0, os.SEEK_END)
-def read(at, n): image.seek(at); return image.read(n)
-def spoil(at, n=4096): image.seek(at); image.write(os.urandom(n))
-super_block = read(0, 4096)
-middle, = struct.unpack_from("<Q", super_block, 96)
-blocks, count = struct.unpack_from("<II", super_block, 112)
-headers = []
-for at in range(1 << 20, size - (1 << 20), 4096):
-    head = read(at, 84)
-    if head[:8] == b"LAMINASG" and struct.unpack_from("<I", head, 56)[0] == blocks:
-        headers.append((at, head[70], head[71]))
-nodes = 0
-for at, kind, state in headers:
-    if kind != 2 or state == 3: continue
-    for block in range(at + 4096, at + blocks * 4096, 4096):
-        if read(block, 8) == b"LAMINAND":
-            spoil(block); nodes += 1
-if "header" in sys.argv:
-    spoil(next(at for at, kind, state in headers if kind == 1 and state == 2))
-spoil(0, 1 << 20); spoil(size - (1 << 20), 1 << 20); spoil(middle)
-print(nodes, "nodes")
-PY
-}
+destroy() { python3 "$(dirname "$0")/destroy_metadata.py" "$@"; }
 grep -aq LAMINAND "$image" || fail "nodes have another magic"
 cp --sparse=always "$image" "$work/whole.img"
 nodes=$(destroy "$image")
-step "destroyed: all superblocks and slots, $nodes"
+step "destroyed: all superblocks and slots, $nodes nodes"
 refuses "superblock|holds no lamina pool" "$lamina" mount "$image" "$mnt"
 
 step "a repair of a copy leaves the original alone"
@@ -99,6 +72,38 @@ done
 mount_pool
 sums | diff "$work/sums" - || fail "something is different"
 umount_pool
+
+step "three tiers, a blob of each kind"
+for blob in fast mid deep; do truncate -s 128M "$work/$blob.img"; done
+cat >"$work/three.yaml" <<END
+pool: three
+blobs:
+  - {name: fast, kind: journal, path: $work/fast.img}
+  - {name: mid, kind: transparent, path: $work/mid.img}
+  - {name: deep, kind: compression, path: $work/deep.img}
+END
+"$lamina" format "$work/three.yaml" >/dev/null
+"$lamina" mount "$work/three.yaml" "$mnt"
+truncate -s 32M "$mnt/a"
+for i in $(seq 16); do
+  head -c 512K /dev/urandom
+  head -c 512K /dev/zero | tr '\0' "$((i % 10))"
+done | dd of="$mnt/a" bs=64k iflag=fullblock conv=notrunc status=none
+"$lamina" snapshot "$mnt/a" "$mnt/a@1" >/dev/null
+"$lamina" age "$mnt" >/dev/null
+dd if=/dev/urandom of="$mnt/a" bs=4k count=500 seek=2000 conv=notrunc,fsync status=none
+three() { (cd "$mnt" && sha256sum a a@1); }
+three >"$work/sums3"
+umount_pool
+for blob in fast mid deep; do destroy "$work/$blob.img" >/dev/null; done
+refuses "lamina repair" "$lamina" mount "$work/three.yaml" "$mnt"
+answers 0 "clean, 2 devices" "$lamina" repair "$work/three.yaml" --to "$work/new" --data
+answers 0 "clean, 2 devices" "$lamina" repair "$work/three.yaml"
+for pool in "$work/new/three.yaml" "$work/three.yaml"; do
+  "$lamina" mount "$pool" "$mnt"
+  three | diff "$work/sums3" - || fail "something is different in $pool"
+  umount_pool
+done
 
 step "what is no pool, and a pool that is mounted"
 truncate -s 128M "$work/empty.img"
