@@ -88,7 +88,7 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     out_.epoch = std::max(out_.epoch, header->epoch);
     note_generation(header->generation);
     if (header->state == SegmentState::retired) {
-      ++out_.stamped_segments;
+      out_.stamped.push_back({header->blob, header->index, header->generation});
       continue;
     }
     segment.header = *header;

@@ -54,9 +54,10 @@ struct Scan {
   Sequence durable = 0;                                    // every entry up to here was (A2)
   CheckpointNumber checkpoint = 0, committed = 0;          // that was begun; that is named as true
   uint32_t next_generation = 1;
-  uint64_t void_entries = 0, damaged_summaries = 0, stamped_segments = 0, from_records = 0;
+  uint64_t void_entries = 0, damaged_summaries = 0, from_records = 0;
   // Of segments whose contents could not be told: no summary could be read, nor records.
   std::vector<SegmentName> untold;
+  std::vector<SegmentName> stamped;
   // Where something lies that may be a segment; no generation is known.
   std::vector<SegmentName> headerless;
 };

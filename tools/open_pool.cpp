@@ -39,31 +39,6 @@ Error explain(const BlobConfig& blob, const Error& error) {
   }
 }
 
-// Whether the blob that lies at the path is the one that the config names there.
-Result<> check_identity(const Member& member, const PoolConfig& config) {
-  const BlobConfig& wanted = *member.wanted;
-  const Superblock& found = member.superblock;
-  if (!config.from_yaml) return {};
-  if (found.pool_name != config.name)
-    return fail(Code::invalid, wanted.place() + ": it belongs to the pool \"" + found.pool_name +
-                                   "\", not to \"" + config.name + "\"");
-  if (found.blob_name == wanted.name && found.kind != blob_kind(wanted.kind))
-    return fail(Code::invalid, wanted.place() + ": the blob is of kind " + name_of(found.kind) +
-                                   ", the pool file says " + kind_name(wanted.kind) +
-                                   "; what a blob is was decided when it was made");
-  if (found.blob_name != wanted.name) {
-    const auto other =
-        std::find_if(config.blobs.begin(), config.blobs.end(),
-                     [&](const BlobConfig& blob) { return blob.name == found.blob_name; });
-    return fail(Code::invalid, wanted.place() + ": the blob \"" + found.blob_name + "\" is here" +
-                                   (other == config.blobs.end()
-                                        ? std::string(", which the pool file does not name")
-                                        : ", which the pool file expects at " + other->path +
-                                              "; correct the two paths"));
-  }
-  return {};
-}
-
 Result<> check_same_pool(const std::vector<Member>& members) {
   const Member& first = members.front();
   for (const Member& member : members)
@@ -115,6 +90,29 @@ Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDis
 
 }  // namespace
 
+Result<> check_identity(const BlobConfig& wanted, const Superblock& found,
+                        const PoolConfig& config) {
+  if (!config.from_yaml) return {};
+  if (found.pool_name != config.name)
+    return fail(Code::invalid, wanted.place() + ": it belongs to the pool \"" + found.pool_name +
+                                   "\", not to \"" + config.name + "\"");
+  if (found.blob_name == wanted.name && found.kind != blob_kind(wanted.kind))
+    return fail(Code::invalid, wanted.place() + ": the blob is of kind " + name_of(found.kind) +
+                                   ", the pool file says " + kind_name(wanted.kind) +
+                                   "; what a blob is was decided when it was made");
+  if (found.blob_name != wanted.name) {
+    const auto other =
+        std::find_if(config.blobs.begin(), config.blobs.end(),
+                     [&](const BlobConfig& blob) { return blob.name == found.blob_name; });
+    return fail(Code::invalid, wanted.place() + ": the blob \"" + found.blob_name + "\" is here" +
+                                   (other == config.blobs.end()
+                                        ? std::string(", which the pool file does not name")
+                                        : ", which the pool file expects at " + other->path +
+                                              "; correct the two paths"));
+  }
+  return {};
+}
+
 BlobKind blob_kind(BlobConfig::Kind kind) {
   switch (kind) {
     case BlobConfig::Kind::journal:
@@ -134,7 +132,7 @@ Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk
     Task<Result<Member>> opening = open_member(blob, read_only, open_disk, opened.warnings);
     auto member = co_await opening;
     if (!member) co_return forward_error(member);
-    LAMINA_CO_TRY(check_identity(*member, config));
+    LAMINA_CO_TRY(check_identity(blob, member->superblock, config));
     members.push_back(std::move(*member));
   }
   LAMINA_CO_TRY(check_same_pool(members));

@@ -31,6 +31,10 @@ struct OpenedBlobs {
 Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only,
                                      OpenDisk open_disk = open_file_disk);
 
+// Whether the blob that lies at the path is the one that the config names there. Error invalid.
+Result<> check_identity(const BlobConfig& wanted, const Superblock& found,
+                        const PoolConfig& config);
+
 BlobKind blob_kind(BlobConfig::Kind kind);
 
 // The engine's share of a config.

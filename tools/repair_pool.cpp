@@ -32,6 +32,7 @@ Task<Result<Disks>> open_disks(PoolConfig config) {
     auto found = co_await finding;
     if (found && found->damaged > 0) disks.damaged.push_back(disks.blobs.size());
     if (found) {
+      LAMINA_CO_TRY(check_identity(blob, found->superblock, config));
       disks.blobs.push_back(std::make_shared<Blob>(disk, found->superblock));
       continue;
     }
@@ -70,6 +71,9 @@ Task<Result<RepairedPool>> repair_pool(PoolConfig config, RepairOptions options)
   Task<Result<CheckReport>> looking = check_pool(config, checking);
   auto before = co_await looking;
   if (before) out.before = *before;
+  // What is no damage is no matter of repairs.
+  if (!before && before.error().code != Code::corrupt && before.error().code != Code::not_found)
+    co_return forward_error(before);
   {
     Task<Result<Disks>> opening = open_disks(config);
     auto disks = co_await opening;

@@ -2,6 +2,7 @@
 #include "engine/repair/unproven.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -11,11 +12,15 @@
 namespace lamina {
 namespace {
 
-// Which segments were published by a checkpoint before the newest, as its tables say.
+// Published by a checkpoint before the newest, as its tables say.
+bool is_proven(const Segment& row, const Tables& tables) {
+  return row.settled != 0 && row.settled < tables.cut;
+}
+
 std::set<Generation> proven(const Tables& tables) {
   std::set<Generation> out;
   for (const Segment& row : tables.segments)
-    if (row.settled != 0 && row.settled < tables.cut) out.insert(row.name.generation);
+    if (is_proven(row, tables)) out.insert(row.name.generation);
   return out;
 }
 
@@ -99,6 +104,29 @@ class Unproven {
   std::set<size_t> dropped_;
 };
 
+// What the newest tables know to be in use, and is gone: neither freed, which they would say, nor
+// used again, which a newer generation in its place would.
+std::vector<SegmentName> vanished(const Scan& scan) {
+  using Place = std::pair<BlobId, uint32_t>;
+  std::map<Place, Generation> newest;
+  const auto note = [&](const SegmentName& name) {
+    Generation& there = newest[{name.blob, name.index}];
+    there = std::max(there, name.generation);
+  };
+  for (const ScannedSegment& segment : scan.segments)
+    note({segment.header.blob, segment.header.index, segment.header.generation});
+  for (const SegmentName& name : scan.stamped) note(name);
+  std::vector<SegmentName> out;
+  for (const Segment& row : scan.tables.segments) {
+    const bool filled = row.use == SegmentUse::sealed || row.use == SegmentUse::stuck;
+    const bool published = row.kind == SegmentClass::log || is_proven(row, scan.tables);
+    if (!filled || !published || !row.holds_data() || row.dead_in != 0) continue;
+    const auto there = newest.find({row.name.blob, row.name.index});
+    if (there == newest.end() || there->second < row.name.generation) out.push_back(row.name);
+  }
+  return out;
+}
+
 }  // namespace
 
 Task<Result<>> drop_unproven(Scan& scan) {
@@ -109,7 +137,7 @@ Task<Result<>> drop_unproven(Scan& scan) {
 
 std::vector<SegmentName> untold(const Scan& scan) {
   const std::set<Generation> known = proven(scan.tables);
-  std::vector<SegmentName> out;
+  std::vector<SegmentName> out = vanished(scan);
   for (const SegmentName& name : scan.untold)
     if (known.contains(name.generation)) out.push_back(name);
   return out;

@@ -13,8 +13,8 @@ namespace lamina {
 // is bad and all that it states is stated elsewhere. Error io.
 Task<Result<>> drop_unproven(Scan& scan);
 
-// The segments that nobody can tell the contents of, and that are not of that kind: something may
-// have been in them that is nowhere else (B2).
+// The segments that nobody can tell the contents of, or that are gone though the tables know them in
+// use, and that are not of that kind: something may have been in them that is nowhere else (B2).
 std::vector<SegmentName> untold(const Scan& scan);
 
 }  // namespace lamina

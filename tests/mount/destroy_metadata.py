@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# destroy_metadata.py IMAGE [header]: noise over every superblock, slot and node of a blob, and, with
-# `header`, over the header of a segment of the log. Prints how many nodes. blobs/FORMAT.md has the
-# places.
+# destroy_metadata.py IMAGE [header|segment]: noise over every superblock, slot and node of a blob,
+# and over the header of a segment of the log, or all of it. Prints how many nodes. blobs/FORMAT.md has
+# the places.
 import os
 import struct
 import sys
@@ -30,9 +30,11 @@ for at in range(EDGE, size - EDGE, BLOCK):
         spoil(at)
         nodes += 1
     if begin[:8] == b"LAMINASG" and begin[70] == 1 and begin[71] == 2:  # of the log, sealed
-        header = header or at
+        header = header or (at, struct.unpack_from("<I", begin, 56)[0] * BLOCK)
 if "header" in sys.argv:
-    spoil(header)
+    spoil(header[0])
+if "segment" in sys.argv:
+    spoil(*header)
 spoil(0, EDGE)
 spoil(size - EDGE, EDGE)
 spoil(middle)

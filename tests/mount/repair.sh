@@ -73,6 +73,14 @@ mount_pool
 sums | diff "$work/sums" - || fail "something is different"
 umount_pool
 
+step "a whole segment is gone: nothing older is taken for what was in it"
+cp --sparse=always "$work/whole.img" "$image"
+destroy "$image" segment >/dev/null
+before=$(sha256sum <"$image")
+refuses "nobody can tell.*--accept-suspect" "$lamina" repair "$image"
+[ "$before" = "$(sha256sum <"$image")" ] || fail "it was changed all the same"
+answers 0 "rebuilt" "$lamina" repair "$image" --accept-suspect
+
 step "three tiers, a blob of each kind"
 for blob in fast mid deep; do truncate -s 128M "$work/$blob.img"; done
 cat >"$work/three.yaml" <<END
@@ -105,7 +113,9 @@ for pool in "$work/new/three.yaml" "$work/three.yaml"; do
   umount_pool
 done
 
-step "what is no pool, and a pool that is mounted"
+step "what is no pool, a pool under another name, and one that is mounted"
+sed 's/pool: three/pool: four/' "$work/three.yaml" >"$work/four.yaml"
+refuses "belongs to the pool .three" "$lamina" repair "$work/four.yaml"
 truncate -s 128M "$work/empty.img"
 refuses "neither a superblock nor a segment" "$lamina" repair "$work/empty.img"
 mount_pool

@@ -247,7 +247,6 @@ TEST_F(WithCopies, WhatOnlyACopyStillHasStays) {
 // The new place is published while a copy names the old one: a walk of what was published finds
 // nothing there.
 TEST_F(WithCopies, WhatIsCopiedWhileItIsMovedStays) {
-  const Abandons abandons;  // what still churns at its end
   const auto data = pattern(2 * mib, 1);
   const DeviceId b = create("b", 0);
   write_worth_moving(data);
@@ -284,7 +283,6 @@ TEST_F(WithCopies, WhatIsCopiedWhileItIsMovedStays) {
 // The mover moves a's data, a checkpoint publishes that, a copy names the new place, and the
 // checkpoint is lost: by the one before, the segment is free.
 TEST_F(WithCopies, WhatTheMoverMadeForALostCheckpointIsKeptIfItWasSharedSince) {
-  const Abandons abandons;
   const auto data = pattern(2 * mib, 1);
   create("b", 0);
   write_worth_moving(data);

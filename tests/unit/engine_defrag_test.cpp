@@ -254,7 +254,6 @@ TEST_F(DefragmentedPool, StoppedMeansAnsweredSoonAndNothingLost) {
 }
 
 TEST_F(DefragmentedPool, ACrashInTheMidstOfItLosesNothing) {
-  const Abandons abandons;
   scatter(1);
   const DeviceId snapshot = fork("snapshot", false);
   const Versions old = versions_;

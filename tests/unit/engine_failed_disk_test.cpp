@@ -96,7 +96,6 @@ TEST_P(TwoDisks, TheLogGoesOnOnTheOther) {
 }
 
 TEST_P(TwoDisks, OneThatFailedStaysOutAndWhatLiesOnItIsRead) {
-  const Abandons abandons;
   put_all(1);
   put(device_bytes / 2, 7);
   ASSERT_TRUE(wait(pool_->flush(device_)));
@@ -124,7 +123,6 @@ TEST_P(TwoDisks, OneThatFailedStaysOutAndWhatLiesOnItIsRead) {
 // A recovery goes on without a disk that fails, as the pool would have, if all of it is known to be
 // on the medium: what a flush may have answered for is not given up.
 TEST_P(TwoDisks, OneThatFailsWhileThePoolOpensIsDoneWithout) {
-  const Abandons abandons;
   put_all(1);
   ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{3'000'000'000}; }()));
   crash({GetParam()});
@@ -136,7 +134,6 @@ TEST_P(TwoDisks, OneThatFailsWhileThePoolOpensIsDoneWithout) {
 }
 
 TEST_P(TwoDisks, WhereTheLastOneFailsThePoolIsReadOnly) {
-  const Abandons abandons;
   put_all(1);
   set_faults(*disks_[GetParam()], failing);
   put_all(2);

@@ -463,11 +463,8 @@ TEST_F(WithAThousandDevices, AllOfThemOrNoneSurviveACrash) {
   for (int round = 0; round < 12; ++round) {
     const std::string suffix = "@" + std::to_string(round);
     executor_->crash_after(executor_->random()() % 6);  // as far as its record may have come
-    {
-      const Abandons abandons;
-      Result<> forked;
-      executor_->run_until(fork_all_durably(suffix), forked);
-    }
+    Result<> forked;
+    executor_->run_until(fork_all_durably(suffix), forked);
     crash();
     const size_t found = made(suffix);
     ASSERT_TRUE(found == 0 || found == count) << found;

@@ -347,7 +347,6 @@ TEST_F(PoolOfDisks, SnapshotsCopiesAndDiscardsLeaveWithTheData) {
 }
 
 TEST_F(PoolOfDisks, ATargetThatDisappearsMidwayLosesNothing) {
-  const Abandons leaves;
   make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
   age();
   ASSERT_TRUE(wait(pool_->evacuate("one")));

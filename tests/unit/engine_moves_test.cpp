@@ -184,7 +184,6 @@ TEST_F(WithMoves, ACopyOfWhatHasMovedMeanwhileCounts) {
 // D2: a copy that is logged while a checkpoint publishes new places names the old ones, and of what
 // it keeps there only the log knows.
 TEST_F(WithMoves, ACopyOfWhatWasMovingCountsAfterACrash) {
-  const Abandons abandons;
   int came_to_that = 0;
   for (uint64_t delay = 0; delay < 40; ++delay) {
     const auto copy_while_published = [&]() -> Task<bool> {
@@ -228,7 +227,6 @@ class WithPinsAndMoves : public WithMoves {
 // A5: a walk reads the image that it began with, while a checkpoint of the same cut settles what
 // the mover has filled. What is pinned is counted in between.
 TEST_F(WithPinsAndMoves, WhatIsPublishedWhilePinsAreCountedIsNotFoundDead) {
-  const Abandons abandons;
   int came_to_that = 0;
   for (uint64_t delay = 0; delay < 40; ++delay) {
     publish();  // nothing is logged from here on

@@ -55,7 +55,8 @@ inline void add_fresh_blob(Blobs& blobs, SimMedium& medium, SimExecutor& executo
   blobs.push_back(std::make_shared<Blob>(open_sim_disk(medium, executor), superblock));
 }
 
-// Of a test that crashes in the midst of something: what that abandons is not freed on purpose.
+// While it lives, what is allocated is no leak: what a crash abandons, or the end of a test in the
+// midst of something, is not freed on purpose.
 #if defined(__SANITIZE_ADDRESS__)
 using Abandons = __lsan::ScopedDisabler;
 #else
@@ -65,6 +66,8 @@ struct Abandons {
 #endif
 
 class PoolOnSimulatedDisk : public testing::Test {
+  const Abandons abandons_{};
+
  protected:
   template <class T>
   T wait(Task<T> task) {

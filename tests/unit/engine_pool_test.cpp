@@ -167,7 +167,6 @@ TEST_F(PoolOnSimulatedDisk, TheHomeOfAFactWrittenAgainIsThatOfTheNewest) {
 
 // The tail is written again out of the reserve (D5), and deleting works as ever.
 TEST_F(PoolOnSimulatedDisk, AFullPoolSurvivesAFailureToo) {
-  const Abandons abandons;
   const auto device = wait(pool_->create("vm1", 64 * mib, {}));
   uint64_t end = 0;
   for (;; end += 256 * kib) {

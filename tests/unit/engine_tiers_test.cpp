@@ -326,7 +326,6 @@ TEST_P(TieredPool, APinHoldsWhatIsReadOftenWhereItIs) {
 }
 
 TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
-  const Abandons abandons;
   for (uint64_t block = 0; block < 1500; ++block) put(block, 1);
   ASSERT_TRUE(wait(pool_->flush(device_)));
   for (const uint64_t steps : {20, 60, 150, 300, 600}) {
