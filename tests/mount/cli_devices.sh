@@ -32,7 +32,7 @@ dd if=/dev/urandom of="$mnt/vm1" bs=1M count=3 conv=notrunc status=none
 "$lamina" sync "$mnt"
 "$lamina" ls "$mnt" | grep -qE '^vm1 +1G +3M' || fail "ls: $("$lamina" ls "$mnt")"
 "$lamina" ls "$mnt" --json | json 'set(it[0]) == set("name id size mapped exclusive shared reserved '\
-'stored ratio extents origin created read_only attached exclusive_age_s".split())' | grep -qx True || fail "keys of ls"
+'stored ratio extents origin origin_files created read_only attached exclusive_age_s".split())' | grep -qx True || fail "keys of ls"
 "$lamina" ls "$mnt" --json | json '[d["size"] for d in it]' | grep -qx '\[1536, 1073741824\]'
 
 step "status, blob ls"
