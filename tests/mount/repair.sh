@@ -30,8 +30,8 @@ kill_daemon  # so that there is a log to roll forward
 destroy() { python3 "$(dirname "$0")/destroy_metadata.py" "$@"; }
 grep -aq LAMINAND "$image" || fail "nodes have another magic"
 cp --sparse=always "$image" "$work/whole.img"
-nodes=$(destroy "$image")
-step "destroyed: all superblocks and slots, $nodes nodes"
+destroyed=$(destroy "$image")
+step "destroyed: $destroyed"
 refuses "superblock|holds no lamina pool" "$lamina" mount "$image" "$mnt"
 
 step "a repair of a copy leaves the original alone"
