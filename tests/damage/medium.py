@@ -153,6 +153,16 @@ class Medium:
                     (u64(block, 16), u32(block, 32), block[48:48 + u32(block, 40)],
                      segment.block(number)))
 
+    def frames(self, segment):
+        """(begin, end, blocks) of each frame of a segment of that class, in bytes of the blob."""
+        with open(self.path, "rb") as file:
+            data = os.pread(file.fileno(), segment.blocks * BLOCK, segment.at)
+        words = struct.unpack_from(f"<{segment.blocks // 2}I", data, BLOCK)
+        places = [word * 8 for word in words if word]
+        for begin, end in zip(places, places[1:]):
+            if data[begin:begin + 4] == b"LFRM":
+                yield segment.at + begin, segment.at + end, data[begin + 12]
+
     # --- of nodes and pages only what a mount can still want
 
     def _keep_the_newest(self):
