@@ -143,6 +143,7 @@ class Kind:
     name: str
     damage: object
     curve: bool = False  # a point of the plot
+    blocks: int = 0      # of metadata, where it is so many of them
 
     def hits(self, target, seed):
         return self.damage(target, random.Random(f"{self.name}/{seed}"))
@@ -150,7 +151,8 @@ class Kind:
 
 def curves():
     """What every system is damaged by."""
-    yield from (Kind("metadata", f"{1 << i} random blocks of metadata", random_blocks(1 << i), True)
+    yield from (Kind("metadata", f"{1 << i} random blocks of metadata", random_blocks(1 << i), True,
+                     1 << i)
                 for i in range(13))
     yield from (Kind("contiguous", f"{human(BLOCK << i)} contiguous", contiguous(BLOCK << i), True)
                 for i in range(15))

@@ -14,9 +14,11 @@ from bench.lamina import TOP
 from bench.machine import Folder, Missing
 
 from . import damages, plot, report
+from .dm_thin import DmThin
+from .file_systems import Btrfs, Ext4, Xfs
 from .lamina import Lamina
 
-SYSTEMS = {"lamina": Lamina}
+SYSTEMS = {"lamina": Lamina, "dm-thin": DmThin, "ext4": Ext4, "xfs": Xfs, "btrfs": Btrfs}
 # Of --quick: what must never cost more than itself, in half a minute.
 QUICK = ("1 random blocks of metadata", "16 random blocks of metadata", "4 KiB contiguous",
          "256 KiB contiguous")
@@ -34,7 +36,8 @@ def arguments():
     parser.add_argument("--systems", metavar="NAME[,NAME]", help=", ".join(SYSTEMS))
     parser.add_argument("--only", metavar="TEXT", action="append",
                         help="only damages whose name is TEXT or whose group is; again for more")
-    parser.add_argument("--seeds", type=int, default=30, metavar="N")
+    parser.add_argument("--seeds", type=range_of_seeds, default=range(1, 31), metavar="N|A..B",
+                        help="default 30")
     parser.add_argument("--seed", type=int, metavar="N", help="only this one, with all that is known of it")
     parser.add_argument("--keep", metavar="FOLDER", help="the damaged images, with --seed and --only")
     parser.add_argument("--prepared", metavar="FOLDER",
@@ -57,8 +60,16 @@ def arguments():
     return options
 
 
+def range_of_seeds(text):
+    """N: 1 to N; A..B."""
+    first, _, last = text.rpartition("..")
+    return range(int(first or 1), int(last) + 1)
+
+
 def kinds_of(system, options):
     kinds = [*damages.curves(), *(damages.targeted(system.target) if system.name == "lamina" else [])]
+    # More blocks than there are is all of them, which is damaged once.
+    kinds = [k for k in kinds if k.blocks // 2 < len(system.target.metadata)]
     if options.only:
         return [k for k in kinds if k.name in options.only or k.group in options.only]
     if options.quick:
@@ -69,7 +80,7 @@ def kinds_of(system, options):
 def run_system(system, options):
     """All its damages, by all seeds."""
     seeds = ([options.seed] if options.seed is not None
-             else range(1, 2 if options.quick else options.seeds + 1))
+             else range(1, 2) if options.quick else options.seeds)
     done = []
     for kind in kinds_of(system, options):
         trials = [system.try_damage(kind, seed, options.keep) for seed in seeds]
@@ -120,7 +131,7 @@ def main():
         sys.exit("tools/damage: mounts and loops need root")
     subprocess.run([TOP / "tools/packages", "install", "run", "damage"], check=True)
     out = sys.stderr if options.json == "-" else sys.stdout
-    found, missing = run_all(options, out) if options.seeds or options.seed is not None else ({}, {})
+    found, missing = run_all(options, out) if options.seeds else ({}, {})
     results = merged(found, options.merge)
     bad = False
     for name, (about, kinds) in results.items():

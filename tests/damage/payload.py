@@ -64,7 +64,8 @@ def tokens_in(path):
 
 @dataclass
 class Outcome:
-    """Of one reading of everything. Tokens of what is lost, and blocks of the rest."""
+    """Of one reading of everything: the tokens that did not come back, with an error or with none, and
+    how many blocks came back as something else."""
     lost: set = field(default_factory=set)
     counts: Counter = field(default_factory=Counter)  # vanished, stale, resurrected, wrong, unreadable
     notes: list = field(default_factory=list)         # the first of each kind, for the report
@@ -116,9 +117,10 @@ class Expected:
             return
         if data == self.bytes[number * BLOCK:(number + 1) * BLOCK]:
             return
+        if want:
+            outcome.lost.add(want)
         if data == ZERO or not data:
             outcome.add("vanished", f"{name} block {number}: zeroes instead of {want}")
-            outcome.lost.add(want)
             return
         token = token_of(data)
         if token and token in self.past.get(number, ()):

@@ -6,7 +6,7 @@ from statistics import median
 from .trial import SINS
 
 COLUMNS = (("damage", 34), ("damaged", 9), ("lost: median", 13), ("worst", 9), ("beyond", 9),
-           ("before repair", 14), ("wrong", 6), ("false clean", 12), ("repairs", 8))
+           ("before repair", 15), ("wrong", 10), ("false clean", 13), ("repairs", 8))
 
 
 def size(count):
