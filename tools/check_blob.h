@@ -12,6 +12,7 @@
 #include "blobs/segment.h"
 #include "blobs/slot.h"
 #include "tools/check.h"
+#include "tools/check_checkpoint.h"
 
 namespace lamina {
 
@@ -29,8 +30,8 @@ Task<void> check_superblocks(Blob& blob, CheckReport& report);
 // The newest checkpoint that the blob has a good slot of; none: it has none, and that is reported.
 Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report);
 
-// `newest` as all blobs together say. Adds to `index` what it finds.
-Task<void> check_segments(Blob& blob, const Slot& newest, const CheckOptions& options,
+// `known`: as the newest checkpoint says. Adds to `index` what it finds.
+Task<void> check_segments(Blob& blob, const KnownSegments& known, const CheckOptions& options,
                           SegmentIndex& index, CheckReport& report);
 
 }  // namespace lamina
