@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways to damage: what is written over which bytes of which disks.
 
-A `Target` is what is damaged: the images of one pool or file system as they were prepared, and what lies
-where in them. A damage is a function of a target and a generator of random numbers; it returns a list of
-`Hit`. One seed and one name are one damage.
+A `Target` is what is damaged: the images of one pool or file system as they were prepared, and what
+lies where in them. A damage is a function of a target and a generator of random numbers; it returns
+a list of `Hit`. One seed and one name are one damage.
 """
 
 import os
@@ -28,6 +28,7 @@ class Target:
     metadata: list = field(default_factory=list)   # (image, offset)
     classes: dict = field(default_factory=dict)    # name -> [(image, offset)]
     whole: dict = field(default_factory=dict)      # name of a structure -> [(image, offset)]
+    unsettled: set = field(default_factory=set)    # of the metadata what a crash may take
     frames: list = field(default_factory=list)     # (image, begin, end, blocks) of compressed payload
     older: list = field(default_factory=list)      # the images at an earlier time, for lost writes
     payload: list = field(default_factory=list)    # of each image: offset -> token
@@ -46,9 +47,15 @@ class Target:
             file.seek(at)
             return file.read(length).ljust(length, b"\0")
 
+    def hits_metadata(self, hits):
+        """Such that a checker must notice."""
+        known = set(self.metadata) - self.unsettled
+        return any((hit.image, at) in known for hit in hits
+                   for at in range(hit.at, hit.at + len(hit.data), BLOCK))
+
     def destroyed(self, hits):
-        """What of the payload the hits lie on: its tokens, and blocks of frames, of which nobody says
-        which they are. Copies that are no longer in use count too: it is an upper bound."""
+        """What of the payload the hits lie on: its tokens, and blocks of frames, of which nobody
+        says which they are. Copies that are no longer in use count too: it is an upper bound."""
         tokens, framed = set(), 0
         for hit in hits:
             end = hit.at + len(hit.data)
@@ -155,7 +162,7 @@ def curves():
                      1 << i)
                 for i in range(13))
     yield from (Kind("contiguous", f"{human(BLOCK << i)} contiguous", contiguous(BLOCK << i), True)
-                for i in range(15))
+                for i in range(0, 15, 2))
 
 
 def targeted(target):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """dm-thin: its metadata by its own tools, its data by a file; no device mapper is needed.
 
-thin_restore makes the metadata that the same devices would have, in blocks of 64 KiB, what is shared being
-shared; thin_check judges the damage, thin_repair repairs, thin_dump says which mappings are left, and each
-device is read through those. The first image is the metadata, the second the data.
+thin_restore makes the metadata that the same devices would have, in blocks of 64 KiB, what is
+shared being shared; thin_check judges the damage, thin_repair repairs, thin_dump says which
+mappings are left, and each device is read through those. The first image is the metadata, the
+second the data.
 """
 
 import subprocess

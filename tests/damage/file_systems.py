@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ext4, XFS and btrfs: the same history in files, each with its own checker and repair.
 
-An image on a loop device, unmounted before the damage. Afterwards it is repaired as its manual says,
-mounted read-only, and read; what a repair put under lost+found counts as found. None of them is asked to
-serve without a repair but btrfs, which has two copies of its metadata.
+An image on a loop device, unmounted before the damage. Afterwards it is repaired as its manual
+says, mounted read-only, and read; what a repair put under lost+found counts as found. None of them
+is asked to serve without a repair but btrfs, which has two copies of its metadata.
 """
 
 import os
@@ -49,7 +49,8 @@ def run(*command, seconds=120):
 
 
 class FileSystem:
-    """`check` and `repair` take the image; `options`: of the mounts that are tried, in this order."""
+    """`check` and `repair` take the image; `options`: of the mounts that are tried, in this order.
+    """
     reflink = "always"
     mounts_first = False
     options = ["ro"]
@@ -207,7 +208,8 @@ class Btrfs(FileSystem):
 
     @staticmethod
     def in_use(image):
-        """Tree blocks that the newest trees name, by the chunks that say where they lie; superblocks."""
+        """Tree blocks that the newest trees name, by the chunks that say where they lie;
+        superblocks."""
         said = sh("btrfs", "inspect-internal", "dump-tree", image)
         chunks = re.findall(r"CHUNK_ITEM (\d+)\).*?length (\d+) owner(.*?)(?=\n\titem|\Z)", said, re.S)
         stripes = [(int(begin), int(length), [int(at) for at in re.findall(r"offset (\d+)", rest)])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done before anything is damaged, to lamina and to its peers alike.
 
-A family of devices: written in order and at random, by single blocks that are flushed each, discarded,
-snapshot, cloned, copied from, removed; old data, which lamina lets age, and new data, the last of which
-no checkpoint has seen.
+A family of devices: written in order and at random, by single blocks that are flushed each,
+discarded, snapshot, cloned, copied from, removed; old data, which lamina lets age, and new data,
+the last of which no checkpoint has seen.
 """
 
 import ctypes
@@ -17,8 +17,8 @@ PUNCH_HOLE, KEEP_SIZE = 2, 1
 
 
 class World:
-    """Does to the devices of `place` what it is told, and keeps what they then should be. `place` has
-    `path(name)`, and `snapshot(name, new)`, which makes `new` a device of the same content."""
+    """Does to the devices of `place` what it is told, and keeps what they then should be. `place`
+    has `path(name)`, and `snapshot(name, new)`, which makes `new` a device of the same content."""
 
     def __init__(self, place, seed):
         self.place = place

@@ -14,10 +14,11 @@ from bench.machine import sh, wait_for
 
 from . import history
 from .damages import Target, apply
-from .medium import FRAMES, Medium
-from .payload import Outcome, tokens_in
+from .medium import FRAMES, Medium, keep_what_is_in_use
+from .payload import BLOCK, Outcome, tokens_in
 from .trial import Trial
 
+FLUSH_AFTER = 1  # seconds, the default
 DISKS = {"fast": ("journal", 128), "mid": ("transparent", 96), "deep": ("compression", 96)}
 
 
@@ -125,6 +126,9 @@ class Lamina:
             history.newer(world)
             pool.do("sync", pool.mount)
             history.last(world)
+            # The record of a flush that no other follows is witnessed by one that the timer writes
+            # (B5); until then damage to it is a torn tail, which nobody can tell apart.
+            time.sleep(2 * FLUSH_AFTER)
         finally:
             pool.kill()
         self.expected, self.removed = world.expected(), world.removed
@@ -143,17 +147,15 @@ class Lamina:
         if keep:
             copy_images(pool.images, Path(keep))
             shutil.copy(pool.config, keep)
-        tokens, framed = self.target.destroyed(hits)
-        trial.destroyed = (len(tokens) + framed) * 4096
         begin = time.monotonic()
         try:
-            self._check_mount_read(pool, trial, tokens, framed)
+            self._check_mount_read(pool, trial, hits)
         finally:
             pool.stop()
         trial.seconds = time.monotonic() - begin
         return trial
 
-    def _check_mount_read(self, pool, trial, tokens, framed):
+    def _check_mount_read(self, pool, trial, hits):
         code, said = pool.lamina("check", pool.config, "--data", "--json")
         trial.verdict = {0: "clean", 1: "damaged"}.get(code, "refused")
         if code not in (0, 1):
@@ -169,22 +171,30 @@ class Lamina:
             trial.lost_before_repair = trial.lost
         if code or not outcome.all_right():
             pool.stop()
-            outcome = self._repair_and_read(pool, trial)
-        trial.beyond = max(0, len(outcome.lost - tokens) - framed) * 4096
+            outcome = self._repair_and_read(pool, trial, outcome)
+        tokens, framed = self.target.destroyed(hits)
+        trial.destroyed = (len(tokens) + framed) * BLOCK
+        trial.beyond = max(0, len(outcome.lost - tokens) - framed) * BLOCK
         if trial.verdict == "clean":
             any_harm = trial.lost_before_repair or outcome.lost or outcome.counts
             trial.false_clean = int(bool(any_harm))
-            trial.unnoticed = int(not any_harm and trial.damaged > 0 and trial.destroyed == 0)
+            trial.unnoticed = int(not any_harm and self.target.hits_metadata(hits))
 
-    def _repair_and_read(self, pool, trial):
-        trial.repair = "repair"
+    def _repair_and_read(self, pool, trial, before):
+        """`before`: what was read without a repair. Where that refuses, since something may have
+        been newer than all it finds, a person accepts that of a pool which does not even mount, and
+        of no other."""
         code, said = pool.lamina("repair", pool.config, "--data", "--json")
-        if code not in (0, 1) and "--accept-suspect" in said:
-            trial.notes.append(f"repair: {said.strip()[-300:]}")
-            trial.repair = "accepted"
-            code, said = pool.lamina("repair", pool.config, "--accept-suspect", "--data", "--json")
         if code not in (0, 1):
             trial.notes.append(f"repair: code {code}: {said.strip()[-300:]}")
+            if trial.mounted:
+                return before
+        trial.repair = "repair"
+        if code not in (0, 1) and "--accept-suspect" in said:
+            trial.repair = "accepted"
+            code, said = pool.lamina("repair", pool.config, "--accept-suspect", "--data", "--json")
+            if code not in (0, 1):
+                trial.notes.append(f"repair: code {code}: {said.strip()[-300:]}")
         mounted, why = pool.start()
         outcome = Outcome()
         if mounted:
@@ -226,24 +236,24 @@ class Lamina:
 
 def target_of(images, older):
     target = Target(images, older=older)
-    whole = {"all metadata": [], "the node table": [], "all checkpoints": []}
-    for i, image in enumerate(images):
-        medium = Medium(image)
+    media = [Medium(image) for image in images]
+    node_table = keep_what_is_in_use(media)
+    nodes = ["leaf", "inner node"]
+    for i, medium in enumerate(media):
+        target.unsettled |= {(i, at) for at in medium.unsettled}
         target.metadata += [(i, at) for at in medium.metadata()]
         for name, places in medium.classes.items():
-            target.classes.setdefault(name, []).extend((i, at) for at in places)
+            if places:
+                target.classes.setdefault(name, []).extend((i, at) for at in places)
         target.frames += [(i, *frame) for segment in medium.segments if segment.kind == FRAMES
                           for frame in medium.frames(segment)]
-        known = set(medium.metadata())
-        payload, _ = tokens_in(image)
-        target.payload.append({at: t for at, t in payload.items() if at not in known})
+        payload, _ = tokens_in(images[i])
+        target.payload.append(payload)
 
-        def at(names):
-            return [(i, place) for name in names for place in medium.classes.get(name, [])]
-        nodes = ["leaf", "inner node"]
-        whole["all metadata"] += at(["superblock", "slot", *nodes])
-        whole["the node table"] += [(i, place) for place in medium.node_table]
-        whole["all checkpoints"] += at(["slot", "table page"])
-    target.classes = {name: places for name, places in target.classes.items() if places}
-    target.whole = whole
+    def all_of(*names):
+        return [place for name in names for place in target.classes.get(name, [])]
+    target.whole = {
+        "all metadata": all_of("superblock", "slot", *nodes),
+        "the node table": [(media.index(p.medium), p.at) for p in node_table],
+        "all checkpoints": all_of("slot", "table page")}
     return target

@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="everything, `-` for the output")
     parser.add_argument("--merge", metavar="FILE", action="append", default=[],
                         help="JSON of earlier runs, to be in table and plot too")
-    parser.add_argument("--plot", metavar="FOLDER", help="damage.svg and damage.png there")
+    parser.add_argument("--plot", metavar="FOLDER", help="damage.svg, damage.png and a table, damage.md, there")
     options = parser.parse_args()
     chosen = options.systems.split(",") if options.systems else list(SYSTEMS)
     unknown = [name for name in chosen if name not in SYSTEMS]
@@ -129,6 +130,7 @@ def main():
     options = arguments()
     if os.geteuid() != 0:
         sys.exit("tools/damage: mounts and loops need root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("tools/damage: stopped"))  # and cleans up
     subprocess.run([TOP / "tools/packages", "install", "run", "damage"], check=True)
     out = sys.stderr if options.json == "-" else sys.stdout
     found, missing = run_all(options, out) if options.seeds else ({}, {})
@@ -149,5 +151,7 @@ def main():
         print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")
     if options.plot:
         files = plot.draw({n: kinds for n, (_, kinds) in results.items()}, Path(options.plot))
+        files.append(Path(options.plot) / "damage.md")
+        files[-1].write_text("\n".join(report.markdown(results)) + "\n")
         print(f"drawn: {', '.join(map(str, files))}", file=out)
     sys.exit(1 if bad else 0)

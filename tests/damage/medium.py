@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where metadata lies on a blob of lamina: the places of blobs/FORMAT.md and engine/FORMAT.md.
 
-Read from a pool that is whole and that nobody serves. Offsets are bytes of the blob. A block is found
-by its magic where its kind may lie, in segments that have a valid header and are not retired; nothing
-is checked beyond that.
+Read from a pool that is whole and that nobody serves. Offsets are bytes of the blob. A block is
+found by its magic where its kind may lie, in segments that have a valid header and are not retired;
+nothing is checked beyond that. `keep_what_is_in_use` leaves, of a whole pool, what a mount can
+still want.
 """
 
 import os
@@ -48,6 +49,7 @@ class Medium:
     size: int = 0
     segments: list = field(default_factory=list)
     classes: dict = field(default_factory=dict)
+    pages: list = field(default_factory=list)  # of tables: Page
 
     def __post_init__(self):
         with open(self.path, "rb") as file:
@@ -59,7 +61,6 @@ class Medium:
                     self.segments.append(segment)
                     self._look_into(segment)
         del self._file
-        self._keep_the_newest()
 
     def metadata(self):
         """Offsets of all blocks, in order."""
@@ -83,8 +84,12 @@ class Medium:
         self._erase = u32(block, 120)
         rings = [SLOT_RING, self.size - EDGE + SLOT_RING]
         self.classes["superblock"] = [0, 32 << 10, self._middle, self.size - BLOCK]
-        self.classes["slot"] = [ring + i * BLOCK for ring in rings for i in range(SLOTS)
-                                if self._read(ring + i * BLOCK)[:8] == b"LAMINASL"]
+        self.slots = {}  # offset -> number of its checkpoint
+        for at in (ring + i * BLOCK for ring in rings for i in range(SLOTS)):
+            block = self._read(at)
+            if block[:8] == b"LAMINASL":
+                self.slots[at] = u64(block, 16)
+        self.classes["slot"] = list(self.slots)
 
     def _rounded(self, at):
         return -(-at // self._erase) * self._erase
@@ -145,13 +150,11 @@ class Medium:
         for number in range(1, segment.blocks - segment.back):
             block = self._read(segment.block(number))
             if block[:8] == b"LAMINAND" and u32(block, 132) == segment.generation:
-                name = "leaf" if block[12] == 0 else "inner node"
-                self.classes.setdefault(name, []).append(
-                    (u64(block, 16), u64(block, 32), segment.block(number)))
+                self._add("leaf" if block[12] == 0 else "inner node", segment, number, 1)
             elif block[:8] == b"LAMINATB":
-                self.classes.setdefault("table page", []).append(
-                    (u64(block, 16), u32(block, 32), block[48:48 + u32(block, 40)],
-                     segment.block(number)))
+                self._add("table page", segment, number, 1)
+                self.pages.append(Page(u64(block, 16), u32(block, 32), block[48:48 + u32(block, 40)],
+                                       self, segment.block(number)))
 
     def frames(self, segment):
         """(begin, end, blocks) of each frame of a segment of that class, in bytes of the blob."""
@@ -163,33 +166,106 @@ class Medium:
             if data[begin:begin + 4] == b"LFRM":
                 yield segment.at + begin, segment.at + end, data[begin + 12]
 
-    # --- of nodes and pages only what a mount can still want
 
-    def _keep_the_newest(self):
-        self.old_nodes = []
+@dataclass
+class Page:
+    """A copy of a page of a checkpoint's tables."""
+    checkpoint: int
+    index: int
+    data: bytes
+    medium: Medium
+    at: int
+
+
+def keep_what_is_in_use(media):
+    """Of all blobs of a pool: of segments, nodes, slots and pages those that the two newest
+    checkpoints name, and what the log has taken since. Returns the pages that hold a part of a node
+    table. `medium.unsettled`: of headers and summaries those of segments that were sealed since; a
+    crash may take them, so that nobody can call their loss damage."""
+    pages = [page for medium in media for page in medium.pages]
+    kept = sorted({page.checkpoint for page in pages})[-2:]
+    tables = {checkpoint: Tables([p for p in pages if p.checkpoint == checkpoint])
+              for checkpoint in kept}
+    nodes = set().union(*(t.nodes for t in tables.values()))
+    newest = tables[kept[-1]]
+    for medium in media:
+        bounds = {s.generation: (s.at, s.block(s.blocks)) for s in medium.segments}
+        unused = [bounds[g] for g in bounds
+                  if g in newest.dead or g < newest.next_generation and g not in newest.segments]
+
+        def in_use(at):
+            return not any(begin <= at < end for begin, end in unused)
+        named = {bounds[g][0] + block * BLOCK for g, block in nodes if g in bounds}
+        for name, places in medium.classes.items():
+            medium.classes[name] = [at for at in places if in_use(at)]
         for name in ("leaf", "inner node"):
-            found = self.classes.get(name, [])
-            newest = {}
-            for node, version, _ in found:
-                newest[node] = max(newest.get(node, 0), version)
-            self.classes[name] = [at for node, version, at in found if newest[node] == version]
-            self.old_nodes += [at for node, version, at in found if newest[node] != version]
-        pages = self.classes.pop("table page", [])
-        kept = sorted({checkpoint for checkpoint, *_ in pages})[-2:]
-        self.classes["table page"] = [p[-1] for p in pages if p[0] in kept]
-        self.node_table = [at for checkpoint in kept
-                           for at in node_table_places([p for p in pages if p[0] == checkpoint])]
+            medium.classes[name] = [at for at in medium.classes.get(name, []) if at in named]
+        settled = [bounds[g] for g in bounds if g in newest.sealed]
+        medium.unsettled = {
+            at for name in ("segment header", "front summary", "back summary", "payload checksums")
+            for at in medium.classes.get(name, [])
+            if not any(begin <= at < end for begin, end in settled)}
+        medium.classes["table page"] = [p.at for p in pages
+                                        if p.medium is medium and p.checkpoint in kept]
+        medium.classes["slot"] = [at for at, number in medium.slots.items() if number in kept]
+    return [p for p in pages if p.checkpoint in kept
+            and (p.index + 1) * (BLOCK - 56) > tables[p.checkpoint].nodes_begin]
 
 
-def node_table_places(pages):
-    """Where the pages of one checkpoint lie that hold a part of its node table."""
-    stream = {index: data for _, index, data, _ in pages}
-    begin = node_table_begin(b"".join(stream[i] for i in sorted(stream)))
-    page_bytes = BLOCK - 56
-    return [at for _, index, _, at in pages if (index + 1) * page_bytes > begin]
+class Tables:
+    """What the stream of a checkpoint's tables says of segments and nodes (engine/FORMAT.md)."""
+
+    def __init__(self, pages):
+        stream = {page.index: page.data for page in pages}
+        s = Stream(b"".join(stream[i] for i in sorted(stream)))
+        s.numbers(7)                    # version .. next node
+        self.next_generation = s.number()
+        s.number()                      # next origin
+        s.rows(lambda: (s.number(), s.text()))
+        s.text()                        # root attributes
+        s.rows(s.pair_of_texts)
+        s.rows(lambda: s.numbers(2))    # epochs
+        s.rows(lambda: self._device(s))
+        s.number()                      # used blocks
+        s.rows(lambda: s.numbers(4))    # lineage
+        s.rows(lambda: s.numbers(3))    # lost ranges
+        self.segments, self.sealed, self.dead = set(), set(), set()
+        s.rows(lambda: self._segment(s))
+        self.nodes_begin = s.at
+        self.nodes = set()              # (generation, block) of every copy
+        s.rows(lambda: self._node(s))
+
+    @staticmethod
+    def _device(s):
+        s.number()
+        s.text()                        # name
+        s.number()
+        s.text()                        # attributes
+        s.rows(s.pair_of_texts)         # xattrs
+        s.numbers(7)                    # created .. last copy
+        s.rows(s.number)                # external origins
+        s.numbers(4)                    # map .. extents
+
+    def _segment(self, s):
+        s.numbers(2)                    # blob, index
+        generation = s.number()
+        use, kind, _, dead_in = (s.number() for _ in range(4))
+        s.numbers(5)                    # live blocks .. addressed
+        self.segments.add(generation)
+        if use == SEALED and kind != NODES:
+            self.sealed.add(generation)
+        if dead_in or use >= RETIRED:
+            self.dead.add(generation)
+
+    def _node(self, s):
+        s.numbers(2)                    # id, level
+        self.nodes.update([(s.number(), s.number()), (s.number(), s.number())])
+        s.numbers(2)                    # checkpoint, mapped blocks
 
 
 class Stream:
+    """Varints and texts, read one behind the other."""
+
     def __init__(self, data):
         self.data, self.at = data, 0
 
@@ -218,34 +294,3 @@ class Stream:
     def pair_of_texts(self):
         self.text()
         self.text()
-
-
-def node_table_begin(data):
-    """The byte of a stream of tables (engine/FORMAT.md, "The stream") at which its nodes begin."""
-    s = Stream(data)
-
-    def origin():
-        s.number()
-        s.text()
-
-    def device():
-        s.number()
-        s.text()                    # name
-        s.number()
-        s.text()                    # attributes
-        s.rows(s.pair_of_texts)     # xattrs
-        s.numbers(7)                # created .. last copy
-        s.rows(s.number)            # external origins
-        s.numbers(4)                # map .. extents
-
-    s.numbers(9)                    # version .. next origin
-    s.rows(origin)
-    s.text()
-    s.rows(s.pair_of_texts)
-    s.rows(lambda: s.numbers(2))    # epochs
-    s.rows(device)
-    s.number()                      # used blocks
-    s.rows(lambda: s.numbers(4))    # lineage
-    s.rows(lambda: s.numbers(3))    # lost ranges
-    s.rows(lambda: s.numbers(12))   # segments
-    return s.at

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks that say what they are, and what became of them.
 
-A block of payload names its **token**: the device that it was written to, the block there, and how many
-writes there were before it in the whole history. So what is read can be told apart: it is what belongs
-there, or lost (an error), vanished (zeroes instead), stale (what was there once), resurrected (data where
-it was discarded or removed), or wrong (anything else).
+A block of payload names its **token**: the device that it was written to, the block there, and how
+many writes there were before it in the whole history. So what is read can be told apart: it is what
+belongs there, or lost (an error), vanished (zeroes instead), stale (what was there once),
+resurrected (data where it was discarded or removed), or wrong (anything else).
 """
 
 import os
@@ -38,8 +38,8 @@ def token_of(data):
 
 
 def tokens_in(path):
-    """Offset -> token, of every block of payload that lies in a file as it is; and the offsets of all
-    blocks that are neither that nor zero."""
+    """Offset -> token, of every block of payload that lies in a file as it is; and the offsets of
+    all blocks that are neither that nor zero."""
     payload, rest = {}, []
     with open(path, "rb") as file:
         fd, size, at = file.fileno(), os.fstat(file.fileno()).st_size, 0
@@ -64,8 +64,8 @@ def tokens_in(path):
 
 @dataclass
 class Outcome:
-    """Of one reading of everything: the tokens that did not come back, with an error or with none, and
-    how many blocks came back as something else."""
+    """Of one reading of everything: the tokens that did not come back, with an error or with none,
+    and how many blocks came back as something else."""
     lost: set = field(default_factory=set)
     counts: Counter = field(default_factory=Counter)  # vanished, stale, resurrected, wrong, unreadable
     notes: list = field(default_factory=list)         # the first of each kind, for the report
@@ -83,7 +83,8 @@ class Outcome:
 
 
 class Expected:
-    """A device as it should be: a token, or None for a hole, for each block; and what was there once."""
+    """A device as it should be: a token, or None for a hole, for each block; and what was there
+    once."""
 
     def __init__(self, blocks, past):
         self.blocks, self.past = blocks, past

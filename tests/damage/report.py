@@ -65,6 +65,27 @@ def table(system, about, kinds):
                              for i, cell in enumerate(kind.row()))
 
 
+def markdown(results):
+    """What the README shows: of each system the median and the worst loss, and its false bytes."""
+    curve = {k.name: k for _, kinds in results.values() for k in kinds if k.curve}
+    yield "| damage | " + " | ".join(results) + " |"
+    yield "|---" * (len(results) + 1) + "|"
+    for name in curve:
+        cells = []
+        for _, kinds in results.values():
+            kind = next((k for k in kinds if k.name == name), None)
+            cells.append(f"{size(kind.median('lost'))} / {size(kind.worst('lost'))}" if kind else "")
+        yield f"| {name} | " + " | ".join(cells) + " |"
+    yield "| blocks of metadata | " + " | ".join(about.split(" blocks of")[0].split(", ")[-1]
+                                               for about, _ in results.values()) + " |"
+    false = []
+    for _, kinds in results.values():
+        trials = [t for k in kinds if k.curve for t in k.trials]
+        bad = sum(1 for t in trials if t.wrong or t.stale or t.resurrected or t.vanished)
+        false.append(f"{bad} of {len(trials)}")
+    yield "| trials in which something false was read | " + " | ".join(false) + " |"
+
+
 def failure(kind, t):
     """What must never be, and what one block of metadata must never cost."""
     what = [name if value == 1 else f"{name} {size(value)}" for name, value in t.sins().items()]
@@ -73,6 +94,8 @@ def failure(kind, t):
             what.append("it did not mount")
         elif t.lost or t.lost_before_repair:
             what.append(f"{size(max(t.lost, t.lost_before_repair))} lost")
+        if t.unnoticed:
+            what.append("not noticed by check")
     return what
 
 

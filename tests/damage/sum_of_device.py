@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# sum_of_device.py FILE...: for each a SHA-256 over its size, owner, mode, times, extended attributes and
-# every byte that is not zero with its place; then its name. Holes cost nothing.
+# sum_of_device.py FILE...: for each a SHA-256 over its size, owner, mode, times, extended
+# attributes and every byte that is not zero with its place; then its name. Holes cost nothing.
 import hashlib
 import os
 import sys

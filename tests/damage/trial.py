@@ -33,7 +33,8 @@ class Trial:
     notes: list = field(default_factory=list)
 
     def judge(self, outcome: Outcome, accepted):
-        """Takes over what was read; called for each reading, the last one counts for what is lost."""
+        """Takes over what was read; called for each reading, the last one counts for what is lost.
+        """
         self.lost = outcome.lost_bytes()
         for kind in ("wrong", "stale", "resurrected", "vanished"):
             bytes_of = outcome.counts[kind] * BLOCK

@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib.sh"
 needs python3
 
 step "tools/damage --quick"
-LAMINA=$lamina "$top/tools/damage" --quick --dir "$work" --json "$work/damage.json" >"$work/table" 2>&1 || {
+LAMINA=$lamina "$top/tools/damage" --quick --json "$work/damage.json" >"$work/table" 2>&1 || {
   cat "$work/table"
   fail "something false was said or read, or one block of metadata cost something"
 }

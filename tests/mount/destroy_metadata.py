@@ -14,7 +14,7 @@ from damage.medium import BLOCK, EDGE, LOG, SEALED, Medium  # noqa: E402
 
 medium = Medium(Path(sys.argv[1]))
 doomed = {name: medium.classes[name] for name in ("superblock", "slot")}
-doomed["node"] = medium.classes["leaf"] + medium.classes["inner node"] + medium.old_nodes
+doomed["node"] = [at for name in ("leaf", "inner node") for at in medium.classes.get(name, [])]
 log = next(s for s in medium.segments if (s.kind, s.state) == (LOG, SEALED)) if sys.argv[2:] else None
 
 with open(sys.argv[1], "r+b") as image:
