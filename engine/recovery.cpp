@@ -13,6 +13,7 @@
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
 #include "engine/slots.h"
+#include "engine/unreached_log.h"
 
 namespace lamina {
 namespace {
@@ -128,12 +129,19 @@ class Recovery {
   Task<Result<>> write_again(const RollForward& forward);
   Task<Result<>> confirm_growth();
   Task<Result<>> find_orphans();
+  Task<Result<>> retire_orphans();
   Task<Result<>> seal_left_open();
   Task<Result<>> drop_unlinked();
+
+  struct Orphan {
+    SegmentName name;
+    SegmentClass kind;
+  };
 
   PoolState& pool_;
   Chosen chosen_;
   Checkpointer::Resume resume_;
+  std::vector<Orphan> orphans_;
   RollForward::End end_;
   std::map<Generation, Sequence> shared_;               // what aliases name, and the newest of each
   std::vector<std::shared_ptr<TailSegment>> segments_;  // of the chain, with accepted records
@@ -187,8 +195,7 @@ Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wal
     newest = std::max(newest, entry.sequence);
   }
   // D2: what a merge is to count.
-  if (shares || entry.kind == EntryKind::write)
-    pool_.unmerged_blocks += entry.length.value;
+  if (shares || entry.kind == EntryKind::write) pool_.unmerged_blocks += entry.length.value;
   return pool_.devices.apply(entry, generation, wall_ns, payload);
 }
 
@@ -369,17 +376,35 @@ Task<Result<>> Recovery::write_again(const RollForward& forward) {
 
 // Segments that are free by the checkpoint, but were taken and written to since, by nodes, moved
 // data or log that came to nothing: their headers tell by a generation that the checkpoint had not
-// given out. They are stamped like all that is retired (C4). And a device that wants whole erase
-// units written in order is told that whatever else lies in free segments is gone.
+// given out. None of the log may know of more that was durable than was reached.
 Task<Result<>> Recovery::find_orphans() {
   const Generation known = chosen_.tables.next_generation;
+  for (const SegmentName& name : end_.next)
+    if (name.generation != Generation::none)
+      LAMINA_CO_TRY(co_await check_unreached(pool_.space.blob(name.blob), name,
+                                             pool_.identity.secret, end_.last));
   for (const auto& blob : pool_.blobs()) {
     std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
     for (const SegmentHeader& header : co_await read_headers(*blob, std::move(free))) {
       if (header.generation < known || header.state == SegmentState::retired) continue;
-      count(RecoveryBranch::orphan_retired);
-      pool_.space.adopt_retired({blob->id(), header.index, header.generation}, header.kind);
+      orphans_.push_back({{blob->id(), header.index, header.generation}, header.kind});
+      if (header.kind == SegmentClass::log)
+        LAMINA_CO_TRY(co_await check_unreached(*blob, orphans_.back().name, pool_.identity.secret,
+                                               end_.last));
     }
+  }
+  co_return Result<>{};
+}
+
+// They are stamped like all that is retired (C4). And a device that wants whole erase units written
+// in order is told that whatever else lies in free segments is gone.
+Task<Result<>> Recovery::retire_orphans() {
+  for (const Orphan& orphan : orphans_) {
+    if (pool_.space.segment(orphan.name.generation)) continue;  // which was shared from since
+    count(RecoveryBranch::orphan_retired);
+    pool_.space.adopt_retired(orphan.name, orphan.kind);
+  }
+  for (const auto& blob : pool_.blobs()) {
     if (!blob->disk().traits().block_device) continue;
     IoBatch discards;
     const std::vector<uint32_t> still = pool_.space.free_segments(blob->id());
@@ -452,6 +477,8 @@ Task<Result<>> Recovery::run() {
   pool_.recovered_entries = forward.entries();
   segments_ = std::move(forward).segments();
   LAMINA_CO_TRY(claim_chain());
+  const bool unclean = !chosen_.slot.clean || !end_.nothing_follows;
+  if (unclean) LAMINA_CO_TRY(co_await find_orphans());
   LAMINA_CO_TRY(co_await settle_shared());
   co_await pool_.open_origins();
   if (pool_.settings.read_only) {
@@ -465,7 +492,7 @@ Task<Result<>> Recovery::run() {
   LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(pool_.identity.epoch));
   // D10: what came to nothing is free before the new epoch takes anything, what only the cut makes
   // void right behind it; so that crashes in a row, on a pool that is full, never run out.
-  if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
+  if (unclean) LAMINA_CO_TRY(co_await retire_orphans());
   LAMINA_CO_TRY(co_await pool_.reclaimer.free_dead());
   LAMINA_CO_TRY(co_await begin_epoch(forward));
   LAMINA_CO_TRY(co_await seal_left_open());

@@ -328,11 +328,12 @@ Task<Result<>> RollForward::run(Apply apply) {
     if (!*next) break;
   }
   if (unreached_cut_ > 0) co_return cannot_reach(unreached_cut_, end_.last);
-  if (more_was_durable_ || (current_ && knows_more(*current_, block_)))
+  if (more_was_durable_ || slot_.durable_through >= expected_ ||
+      (current_ && knows_more(*current_, block_)))
     co_return fail(Code::corrupt,
                    "the log was durable past entry " + std::to_string(expected_ - 1) +
-                       ", but two of its records in a row cannot be read; `lamina repair` looks "
-                       "for what is left (B1)");
+                       ", but what follows cannot be read; `lamina repair` looks for what is "
+                       "left (B1)");
   const bool anything = !pending_.empty() || !end_.nothing_follows;
   LAMINA_CO_TRY(settle(true));
   if (slot_.clean && end_.nothing_follows)
