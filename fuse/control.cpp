@@ -274,18 +274,29 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
     co_return pool_.ask_defrag(device);
   }
   if (key.starts_with("rollback")) {
-    LAMINA_CO_TRY(check_device_name(value));
-    const Result<DeviceInfo> source = pool_.find(value);
-    if (!source) co_return fail(Code::not_found);
-    Task<Result<>> rolling = pool_.roll_back(device, source->id, key == "rollback_force");
-    LAMINA_CO_TRY(co_await rolling);
-    Task<Result<>> flushing = pool_.flush(device);
-    co_return co_await flushing;
+    Task<Result<>> rolling = roll_back(device, std::move(value), key == "rollback_force");
+    co_return co_await rolling;
   }
   std::vector<Pool::Fork> forks;
   forks.push_back({device, std::move(value)});
   Task<Result<>> forking = fork(std::move(forks), key == "snapshot_read_only");
   co_return co_await forking;
+}
+
+Task<Result<>> FileSystem::roll_back(DeviceId device, std::string name, bool force) {
+  LAMINA_CO_TRY(check_device_name(name));
+  const Result<DeviceInfo> source = pool_.find(name);
+  if (!source) co_return fail(Code::not_found);
+  if (force) {
+    // Pages that somebody has mapped and changed belong to the old content: they may not be written
+    // after the rollback. What is not open has none.
+    Task<void> writing = options_.write_back(device);
+    co_await writing;
+  }
+  Task<Result<>> rolling = pool_.roll_back(device, source->id, force);
+  LAMINA_CO_TRY(co_await rolling);
+  Task<Result<>> flushing = pool_.flush(device);
+  co_return co_await flushing;
 }
 
 Task<Result<>> FileSystem::change_origin(DeviceId device, std::string key, std::string value) {
