@@ -158,9 +158,9 @@ class Kind:
 
 def curves():
     """What every system is damaged by."""
-    yield from (Kind("metadata", f"{1 << i} random blocks of metadata", random_blocks(1 << i), True,
-                     1 << i)
-                for i in range(13))
+    for count in (1 << i for i in range(13)):
+        name = f"{count} random block{'s' if count > 1 else ''} of metadata"
+        yield Kind("metadata", name, random_blocks(count), True, count)
     yield from (Kind("contiguous", f"{human(BLOCK << i)} contiguous", contiguous(BLOCK << i), True)
                 for i in range(0, 15, 2))
 

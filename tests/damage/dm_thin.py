@@ -95,12 +95,14 @@ class DmThin:
         self._read(self._surviving(images[0], trial), images[1], outcome)
         trial.judge(outcome, accepted=False)
         trial.beyond = len(outcome.lost - tokens) * BLOCK
-        trial.false_clean = int(trial.verdict == "clean" and trial.beyond > 0)
+        clean = trial.verdict == "clean" or self.clean_when_repaired
+        trial.false_clean = int(clean and trial.beyond > 0)
         trial.seconds = time.monotonic() - begin
         return trial
 
     def _surviving(self, metadata, trial):
         """The mappings after what an administrator can do."""
+        self.clean_when_repaired = False
         trial.verdict = "clean" if run("thin_check", metadata) == 0 else "damaged"
         if trial.verdict == "clean":
             trial.mounted = True
@@ -112,7 +114,7 @@ class DmThin:
         found = {}
         if run("thin_repair", "-i", metadata, "-o", repaired) == 0:
             found = self._dump(repaired)
-            trial.false_clean = int(run("thin_check", repaired) == 0)
+            self.clean_when_repaired = run("thin_check", repaired) == 0
         if not found:
             trial.repair = "failed"
         return found

@@ -21,7 +21,7 @@ from .lamina import Lamina
 
 SYSTEMS = {"lamina": Lamina, "dm-thin": DmThin, "ext4": Ext4, "xfs": Xfs, "btrfs": Btrfs}
 # Of --quick: what must never cost more than itself, in half a minute.
-QUICK = ("1 random blocks of metadata", "16 random blocks of metadata", "4 KiB contiguous",
+QUICK = ("1 random block of metadata", "16 random blocks of metadata", "4 KiB contiguous",
          "256 KiB contiguous")
 
 
