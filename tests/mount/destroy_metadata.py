@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# destroy_metadata.py IMAGE [header|segment]: noise over every superblock, slot and node of a blob, and
+# destroy_metadata.py IMAGE [header|segment|homes]: noise over every superblock, slot and node of a blob, and
 # with them all else in its first and last MiB; and over the header of a segment of the log, or all of
-# it. Prints how many blocks of what.
+# it. With `homes` over nothing but the headers of all segments of nodes. Prints how many blocks of what.
 import os
 import sys
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from damage.medium import BLOCK, EDGE, LOG, SEALED, Medium  # noqa: E402
+from damage.medium import BLOCK, EDGE, LOG, NODES, SEALED, Medium  # noqa: E402
 
 medium = Medium(Path(sys.argv[1]))
 doomed = {name: medium.classes[name] for name in ("superblock", "slot")}
 doomed["node"] = [at for name in ("leaf", "inner node") for at in medium.classes.get(name, [])]
+if "homes" in sys.argv:
+    doomed = {"header": [s.at for s in medium.segments if s.kind == NODES]}
 log = next(s for s in medium.segments if (s.kind, s.state) == (LOG, SEALED)) if sys.argv[2:] else None
 
 with open(sys.argv[1], "r+b") as image:
@@ -26,8 +28,9 @@ with open(sys.argv[1], "r+b") as image:
     for places in doomed.values():
         for place in places:
             spoil(place)
-    spoil(0, EDGE)
-    spoil(medium.size - EDGE, EDGE)
+    if "homes" not in sys.argv:
+        spoil(0, EDGE)
+        spoil(medium.size - EDGE, EDGE)
     if "header" in sys.argv:
         spoil(log.at)
     if "segment" in sys.argv:

@@ -57,6 +57,14 @@ answers 0 "nothing is damaged" "$lamina" repair "$image"
 [ "$before" = "$(sha256sum <"$image")" ] || fail "a repair of a whole pool changed it"
 answers 0 "rebuilt" "$lamina" repair "$image" --rebuild
 
+step "the headers gone of all segments that tables and nodes lie in"
+cp --sparse=always "$work/whole.img" "$image"
+destroy "$image" homes | grep -qE '^[1-9][0-9]* header' || fail "no header was destroyed"
+answers 0 "rebuilt from .* 3 devices" "$lamina" repair "$image" --rebuild --data
+mount_pool
+sums | diff "$work/sums" - || fail "something is different"
+umount_pool
+
 step "a segment's header gone as well; killed in the midst, and begun again"
 cp --sparse=always "$work/whole.img" "$image"
 destroy "$image" header >/dev/null
