@@ -16,14 +16,6 @@ std::string at(const Blob& blob, uint64_t offset) {
   return blob.disk().name() + "@" + std::to_string(offset);
 }
 
-// Whole blocks at an offset; nothing where the disk fails, which is then reported.
-Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> into) {
-  IoBatch batch;
-  batch.read(blob.disk(), offset, into);
-  co_await batch;
-  co_return batch.result();
-}
-
 // What a place for a slot holds.
 struct SlotCopy {
   uint64_t offset = 0;
@@ -61,6 +53,13 @@ bool is_ours(const SegmentHeader& header, const Blob& blob, uint32_t index) {
 }
 
 }  // namespace
+
+Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> into) {
+  IoBatch batch;
+  batch.read(blob.disk(), offset, into);
+  co_await batch;
+  co_return batch.result();
+}
 
 Task<void> check_superblocks(Blob& blob, CheckReport& report) {
   Task<Result<Blob::Found>> finding = Blob::find(blob.disk());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct SegmentPlace {
   SegmentState state = SegmentState::open;
 };
 using SegmentIndex = std::unordered_map<uint32_t, SegmentPlace>;
+
+// Whole blocks at an offset of its disk. Error io.
+Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> into);
 
 Task<void> check_superblocks(Blob& blob, CheckReport& report);
 

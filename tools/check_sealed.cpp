@@ -8,16 +8,10 @@
 #include "base/buffer.h"
 #include "blobs/record.h"
 #include "blobs/summary.h"
+#include "tools/check_blob.h"
 
 namespace lamina {
 namespace {
-
-Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> into) {
-  IoBatch batch;
-  batch.read(blob.disk(), offset, into);
-  co_await batch;
-  co_return batch.result();
-}
 
 class SegmentCheck {
  public:

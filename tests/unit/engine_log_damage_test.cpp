@@ -11,7 +11,7 @@ namespace lamina {
 namespace {
 
 template <class Le>
-auto load(const Buffer& block, size_t offset) {
+auto little_endian(const Buffer& block, size_t offset) {
   Le value;
   std::memcpy(value.bytes.data(), block.data() + offset, sizeof value);
   return value.load();
@@ -48,8 +48,8 @@ class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
     for (uint64_t at = 0; at < pool_bytes; at += block_size) {
       medium_.read(at, block.span());
       if (std::memcmp(block.data(), "LAMINARC", 8) != 0) continue;
-      records_.push_back(
-          {at, load<le32>(block, 20), load<le32>(block, 24), load<le64>(block, 128)});
+      records_.push_back({at, little_endian<le32>(block, 20), little_endian<le32>(block, 24),
+                          little_endian<le64>(block, 128)});
     }
     std::ranges::sort(records_, {}, &Record::first);
     ASSERT_GE(records_.size(), writes);
