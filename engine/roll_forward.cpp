@@ -61,6 +61,8 @@ Task<Result<>> RollForward::enter(const SegmentName& name, uint32_t from_block) 
   if (from_block > block_) {
     skip_to(from_block);
     block_ = from_block;
+    cut_segment_gone_ =
+        current_->first == 0 && !unpack_segment_header(current_->memory.blocks(0, 1));
   }
   co_return Result<>{};
 }
@@ -335,6 +337,10 @@ Task<Result<>> RollForward::run(Apply apply) {
                        ", but what follows cannot be read; `lamina repair` looks for what is "
                        "left (B1)");
   const bool anything = !pending_.empty() || !end_.nothing_follows;
+  if (cut_segment_gone_ && !anything && !slot_.clean)
+    co_return fail(Code::corrupt,
+                   "the segment in which the log went on is destroyed, header and records: nobody "
+                   "can tell where it ended; `lamina repair` looks for what is left (A2)");
   LAMINA_CO_TRY(settle(true));
   if (slot_.clean && end_.nothing_follows)
     count(RecoveryBranch::clean_open);

@@ -110,5 +110,21 @@ TEST_F(ALogOfFlushedWrites, AStretchOfSegmentsIsNotTakenForTheEndOfTheLog) {
   }
 }
 
+// Nothing is left that knows more; but what the checkpoint knows to be there is gone as well.
+TEST_F(ALogOfFlushedWrites, AnEmptyLogIsNotBelievedWhereItsSegmentIsGone) {
+  const auto medium = medium_.clone();
+  Buffer header(block_size);
+  for (const Record& record : records_) {
+    const uint64_t begin = record.at - uint64_t{record.block} * block_size;
+    medium->read(begin, header.span());
+    const uint32_t blocks = little_endian<le32>(header, 56);
+    const std::vector<std::byte> nothing(uint64_t{blocks} * block_size);
+    if (blocks > 0) medium->damage(begin, nothing);
+  }
+  const auto opened = open_without(*medium, {});
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
+}
+
 }  // namespace
 }  // namespace lamina
