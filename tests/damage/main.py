@@ -105,6 +105,10 @@ def run_all(options, out):
             missing[name] = str(reason)
         finally:
             folder.close()
+    if options.only and results and not any(kinds for _, kinds in results.values()):
+        print(f"tools/damage: no damage and no group of them is called {options.only}; a run "
+              "without --only names all", file=sys.stderr)
+        sys.exit(2)
     for name, reason in missing.items():
         print(f"could not run {name}: {reason}", file=out)
     return results, missing
@@ -131,7 +135,8 @@ def main():
     if os.geteuid() != 0:
         sys.exit("tools/damage: mounts and loops need root")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("tools/damage: stopped"))  # and cleans up
-    subprocess.run([TOP / "tools/packages", "install", "run", "damage"], check=True)
+    packages = ["run"] if options.quick else ["run", "damage"]
+    subprocess.run([TOP / "tools/packages", "install", *packages], check=True)
     out = sys.stderr if options.json == "-" else sys.stdout
     found, missing = run_all(options, out) if options.seeds else ({}, {})
     results = merged(found, options.merge)
