@@ -113,8 +113,9 @@ class FileSystem:
         try:
             self._read(outcome)
         finally:
-            if os.path.ismount(self.mount_point):
-                sh("umount", self.mount_point)
+            # Whatever it says of itself: the root of a broken one cannot even be looked at.
+            while run("umount", self.mount_point) == 0:
+                pass
         return outcome
 
     def _mount(self, image):
