@@ -291,7 +291,7 @@ Task<Result<bool>> RollForward::follow_past_a_lost_record() {
     count(RecoveryBranch::next_segment_followed);
     co_return true;
   }
-  more_was_durable_ = knows_more(*current_, block_);
+  more_was_durable_ = knows_more(*current_, block_) || sealed_past(*current_, block_);
   current_ = before;
   block_ = block;
   co_return false;
@@ -307,6 +307,14 @@ bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block) co
       return true;
   }
   return false;
+}
+
+// Whether its header says that it has been sealed, which it is when all of it is durable, and that
+// its records go on at `block`.
+bool RollForward::sealed_past(const TailSegment& segment, uint32_t block) const {
+  const auto header = unpack_segment_header(segment.memory.blocks(0, 1));
+  return header && header->generation == segment.name.generation && header->epoch == epoch_ &&
+         header->state == SegmentState::sealed && header->used_end > block;
 }
 
 Task<Result<>> RollForward::run(Apply apply) {
@@ -331,7 +339,7 @@ Task<Result<>> RollForward::run(Apply apply) {
   }
   if (unreached_cut_ > 0) co_return cannot_reach(unreached_cut_, end_.last);
   if (more_was_durable_ || slot_.durable_through >= expected_ ||
-      (current_ && knows_more(*current_, block_)))
+      (current_ && (knows_more(*current_, block_) || sealed_past(*current_, block_))))
     co_return fail(Code::corrupt,
                    "the log was durable past entry " + std::to_string(expected_ - 1) +
                        ", but what follows cannot be read; `lamina repair` looks for what is "

@@ -66,6 +66,7 @@ class RollForward {
   Task<Result<bool>> follow_past_a_lost_record();
   bool says_durable(uint32_t at, Sequence entry) const;
   bool knows_more(const TailSegment& segment, uint32_t from_block) const;
+  bool sealed_past(const TailSegment& segment, uint32_t block) const;
   bool salvage();
   void take_repeated(const RecordHeader& later);
   Result<> settle(bool at_end);

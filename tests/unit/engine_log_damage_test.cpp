@@ -126,5 +126,25 @@ TEST_F(ALogOfFlushedWrites, AnEmptyLogIsNotBelievedWhereItsSegmentIsGone) {
   EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
 }
 
+// A segment is sealed when all of it is durable, so its header is a witness of its records.
+TEST_F(ALogOfFlushedWrites, ASealedSegmentWhoseLastRecordsAreGoneIsNoEnd) {
+  const uint32_t sealed = records_[writes / 3].generation;
+  const std::vector<std::byte> nothing(block_size);
+  for (uint32_t from : {8U, 30U}) {
+    const auto medium = medium_.clone();
+    for (const Record& record : records_) {
+      if (record.generation < sealed || (record.generation == sealed && record.block < from))
+        continue;
+      medium->damage(record.at, nothing);
+      if (record.generation > sealed)
+        medium->damage(record.at - uint64_t{record.block} * block_size, nothing);
+    }
+    const auto opened = open_without(*medium, {});
+    ASSERT_FALSE(opened) << from;
+    EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+  }
+}
+
 }  // namespace
 }  // namespace lamina
