@@ -218,7 +218,8 @@ class Tables:
     def __init__(self, pages):
         stream = {page.index: page.data for page in pages}
         s = Stream(b"".join(stream[i] for i in sorted(stream)))
-        s.numbers(7)                    # version .. next node
+        version = s.number()
+        s.numbers(6)                    # checkpoint .. next node
         self.next_generation = s.number()
         s.number()                      # next origin
         s.rows(lambda: (s.number(), s.text()))
@@ -229,6 +230,7 @@ class Tables:
         s.number()                      # used blocks
         s.rows(lambda: s.numbers(4))    # lineage
         s.rows(lambda: s.numbers(3))    # lost ranges
+        s.numbers(7 if version > 2 else 0)  # scrub
         self.segments, self.sealed, self.dead = set(), set(), set()
         s.rows(lambda: self._segment(s))
         self.nodes_begin = s.at
