@@ -345,8 +345,8 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
     for (uint32_t i = 0; i < found.payload_blocks(); ++i) {
       const uint32_t block = found.at.block + 1 + i;
       if (block >= header.blocks) break;
-      record.whole = record.whole && payload_checksum(tail.memory.blocks(block, 1)) ==
-                                         found.body.checksums[i];
+      record.whole =
+          record.whole && payload_checksum(tail.memory.blocks(block, 1)) == found.body.checksums[i];
       if (!entries) continue;
       out_.segments[index].sums[block] = found.body.checksums[i];
       out_.segments[index].summed[block] = true;
@@ -355,6 +355,10 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
     return true;
   };
   note_records(tail, header.secret, header.blocks, counts);
+  // A segment is sealed when all of it is durable: what its header says was there has been lost.
+  const bool sealed = header.state == SegmentState::sealed && !out_.segments[index].header_lost;
+  if (entries && sealed && tail.next_block < header.used_end)
+    out_.untold.push_back({header.blob, header.index, header.generation});
   if (entries)
     for (const Entry& entry : tail.entries) take(entry, index);
   co_return Result<>{};
