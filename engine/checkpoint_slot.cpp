@@ -16,7 +16,7 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   const uint32_t quota = generation_quota(segments);
   t.next_node = NodeId{made.next_node};
   t.nodes = made.nodes;
-  t.segments = pool_.space.segments();
+  t.segments = pool_.space.tell_tables(made.number);
   made.counts.add_to(t.segments);
   for (Segment& s : t.segments)
     for (const Generation target : cut.moves.targets)

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <tuple>
 
@@ -42,6 +43,7 @@ class Scanner {
   Task<Result<>> records(size_t index, bool entries);
   Task<Result<>> tables_pages(ScannedSegment& segment);
   Task<Result<>> slots(Blob& blob);
+  Task<Result<>> tables_as_slot_says(ScannedSegment& segment);
   void take(const Entry& entry, size_t segment) {
     out_.entries.push_back({entry, out_.segments[segment].header.epoch, segment});
   }
@@ -55,6 +57,7 @@ class Scanner {
 
   Scan& out_;
   std::map<CheckpointNumber, TablesStream> streams_;
+  std::optional<Slot> newest_slot_;
 };
 
 Task<Result<>> Scanner::read(ScannedSegment& segment, uint32_t block, std::span<std::byte> into) {
@@ -79,7 +82,8 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     if (!header) {
       auto telling = header_from_contents(blob, index);
       header = co_await telling;
-      const bool blank = std::ranges::all_of(block.span(), [](std::byte b) { return b == std::byte{}; });
+      const bool blank =
+          std::ranges::all_of(block.span(), [](std::byte b) { return b == std::byte{}; });
       if (!header && !blank) out_.headerless.push_back({blob.id(), index, Generation::none});
     }
     if (!header || header->pool != blob.superblock().pool || header->blob != blob.id() ||
@@ -122,8 +126,9 @@ Task<Result<SegmentHeader>> Scanner::header_from_contents(Blob& blob, uint32_t i
   if (head) {
     header.generation = Generation{head->place.generation};
     header.epoch = head->summary.epoch;
-    const bool good = back_summary_blocks(block.span(), header.secret,
-                                          place(segment, header.blocks - 1)).has_value();
+    const bool good =
+        back_summary_blocks(block.span(), header.secret, place(segment, header.blocks - 1))
+            .has_value();
     if (!good) header.generation = Generation::none;
     const auto& entries = head->summary.entries;
     header.kind = blob.kind() == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
@@ -149,12 +154,39 @@ Task<Result<SegmentHeader>> Scanner::header_from_contents(Blob& blob, uint32_t i
       header.generation = claimed.generation;
     }
   }
+  if (header.generation == Generation::none) {
+    auto task = tables_as_slot_says(segment);
+    LAMINA_CO_TRY(co_await task);
+  }
   if (header.generation == Generation::none)
     co_return fail(Code::not_found, "nothing says what the segment is");
   co_return header;
 }
 
-// Only for the cuts that they repeat; whether a slot is the newest does not matter for that.
+// A segment of nodes has its header alone to say so; but the newest slot names those that its
+// tables went into, and nobody can have used them for anything since.
+Task<Result<>> Scanner::tables_as_slot_says(ScannedSegment& segment) {
+  SegmentHeader& header = segment.header;
+  if (!newest_slot_) co_return Result<>{};
+  for (const auto& copy : newest_slot_->tables) {
+    for (const SlotExtent& run : copy) {
+      if (run.segment.blob != header.blob || run.segment.index != header.index) continue;
+      header.kind = SegmentClass::nodes;
+      header.state = SegmentState::open;
+      header.generation = run.segment.generation;
+      header.epoch = newest_slot_->epoch;
+      Buffer block(block_size);
+      auto task = read(segment, run.block, block.span());
+      LAMINA_CO_TRY(co_await task);
+      if (unpack_tables_page(block.span(), header.secret, place(segment, run.block)))
+        co_return Result<>{};
+      header.generation = Generation::none;
+    }
+  }
+  co_return Result<>{};
+}
+
+// For the cuts that they repeat: whether a slot is the newest does not matter for that.
 Task<Result<>> Scanner::slots(Blob& blob) {
   for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
     const std::array<uint64_t, 2> offsets = blob.slot_offsets(number);
@@ -167,6 +199,7 @@ Task<Result<>> Scanner::slots(Blob& blob) {
       const auto slot = unpack_slot(block.span(), blob.superblock().secret, blob.id(),
                                     static_cast<uint32_t>(offset / block_size));
       if (!slot) continue;
+      if (!newest_slot_ || slot->number > newest_slot_->number) newest_slot_ = *slot;
       out_.epoch = std::max(out_.epoch, slot->epoch);
       out_.durable = std::max({out_.durable, slot->cut, slot->durable_through});
       out_.checkpoint = std::max(out_.checkpoint, slot->number);
@@ -221,8 +254,7 @@ void Scanner::complete_header(size_t index) {
   uint32_t end = 0;  // of addresses
   for (const ScannedEntry& scanned : out_.entries)
     if (scanned.segment == index && has_payload(scanned.entry))
-      end = std::max(end,
-                     scanned.entry.offset + static_cast<uint32_t>(scanned.entry.length.value));
+      end = std::max(end, scanned.entry.offset + static_cast<uint32_t>(scanned.entry.length.value));
   header.used_end = end;
   if (header.kind != SegmentClass::frames) return;
   header.addressed = end;
@@ -313,8 +345,8 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
     for (uint32_t i = 0; i < found.payload_blocks(); ++i) {
       const uint32_t block = found.at.block + 1 + i;
       if (block >= header.blocks) break;
-      record.whole = record.whole && payload_checksum(tail.memory.blocks(block, 1)) ==
-                                         found.body.checksums[i];
+      record.whole =
+          record.whole && payload_checksum(tail.memory.blocks(block, 1)) == found.body.checksums[i];
       if (!entries) continue;
       out_.segments[index].sums[block] = found.body.checksums[i];
       out_.segments[index].summed[block] = true;
@@ -323,6 +355,10 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
     return true;
   };
   note_records(tail, header.secret, header.blocks, counts);
+  // A segment is sealed when all of it is durable: what its header says was there has been lost.
+  const bool sealed = header.state == SegmentState::sealed && !out_.segments[index].header_lost;
+  if (entries && sealed && tail.next_block < header.used_end)
+    out_.untold.push_back({header.blob, header.index, header.generation});
   if (entries)
     for (const Entry& entry : tail.entries) take(entry, index);
   co_return Result<>{};
@@ -395,8 +431,7 @@ auto rank(const Scan& scan, const ScannedEntry& scanned) {
   const SegmentHeader& header = scan.segments[scanned.segment].header;
   const bool there = entry.kind != EntryKind::alias || is_origin(entry.address) ||
                      scan.by_generation.contains(entry.address.generation);
-  const bool finished =
-      header.kind == SegmentClass::log || header.state == SegmentState::sealed;
+  const bool finished = header.kind == SegmentClass::log || header.state == SegmentState::sealed;
   return std::tuple(entry.sequence, there, finished, header.generation);
 }
 

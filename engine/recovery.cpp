@@ -10,14 +10,13 @@
 #include "base/check.h"
 #include "blobs/segment.h"
 #include "engine/log/chain.h"
+#include "engine/orphans.h"
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
 #include "engine/slots.h"
 
 namespace lamina {
 namespace {
-
-constexpr size_t headers_at_once = 256;  // read in one submission
 
 // Each epoch begins its numbers a ring's length further, so that they go on with the next place of
 // the ring, which is neither the loaded slot's nor K_old's, and past all that the dead epochs can
@@ -122,19 +121,19 @@ class Recovery {
                  std::span<const std::byte> payload);
   Task<Result<>> settle_shared();
   Task<Result<>> adopt_shared(const std::set<Generation>& wanted);
-  Task<std::vector<SegmentHeader>> read_headers(Blob& blob, std::vector<uint32_t> indexes);
   Result<> claim_chain();
   Task<Result<>> begin_epoch(RollForward& forward);
   std::optional<SegmentName> where_to_begin() const;
   Task<Result<>> write_again(const RollForward& forward);
   Task<Result<>> confirm_growth();
-  Task<Result<>> find_orphans();
+  Task<Result<>> retire_orphans();
   Task<Result<>> seal_left_open();
   Task<Result<>> drop_unlinked();
 
   PoolState& pool_;
   Chosen chosen_;
   Checkpointer::Resume resume_;
+  std::vector<Orphan> orphans_;
   RollForward::End end_;
   std::map<Generation, Sequence> shared_;               // what aliases name, and the newest of each
   std::vector<std::shared_ptr<TailSegment>> segments_;  // of the chain, with accepted records
@@ -188,8 +187,7 @@ Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wal
     newest = std::max(newest, entry.sequence);
   }
   // D2: what a merge is to count.
-  if (shares || entry.kind == EntryKind::write)
-    pool_.unmerged_blocks += entry.length.value;
+  if (shares || entry.kind == EntryKind::write) pool_.unmerged_blocks += entry.length.value;
   return pool_.devices.apply(entry, generation, wall_ns, payload);
 }
 
@@ -219,7 +217,8 @@ Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
   for (const auto& blob : pool_.blobs()) {
     std::vector<uint32_t> all(blob->segment_count());
     std::iota(all.begin(), all.end(), 0);
-    for (const SegmentHeader& header : co_await read_headers(*blob, std::move(all))) {
+    for (const SegmentHeader& header :
+         co_await read_headers(*blob, pool_.identity.pool, std::move(all))) {
       const bool whole =
           (header.kind == SegmentClass::moved || header.kind == SegmentClass::frames) &&
           header.state == SegmentState::sealed;
@@ -232,26 +231,6 @@ Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
     }
   }
   co_return Result<>{};
-}
-
-// The headers that segments have of this pool, in the order of `indexes`; what has none, or cannot
-// be read, is passed over.
-Task<std::vector<SegmentHeader>> Recovery::read_headers(Blob& blob, std::vector<uint32_t> indexes) {
-  std::vector<SegmentHeader> out;
-  for (size_t first = 0; first < indexes.size(); first += headers_at_once) {
-    const size_t count = std::min(headers_at_once, indexes.size() - first);
-    Buffer headers(count * block_size);
-    IoBatch batch;
-    for (size_t i = 0; i < count; ++i)
-      batch.read(blob.disk(), blob.offset(indexes[first + i], 0), headers.blocks(i, 1));
-    co_await batch;
-    for (size_t i = 0; i < count; ++i) {
-      auto header = unpack_segment_header(headers.blocks(i, 1));
-      if (header && header->pool == pool_.identity.pool && header->index == indexes[first + i])
-        out.push_back(*header);
-    }
-  }
-  co_return out;
 }
 
 Result<> Recovery::claim_chain() {
@@ -368,19 +347,15 @@ Task<Result<>> Recovery::write_again(const RollForward& forward) {
   co_return batch.result();
 }
 
-// Segments that are free by the checkpoint, but were taken and written to since, by nodes, moved
-// data or log that came to nothing: their headers tell by a generation that the checkpoint had not
-// given out. They are stamped like all that is retired (C4). And a device that wants whole erase
-// units written in order is told that whatever else lies in free segments is gone.
-Task<Result<>> Recovery::find_orphans() {
-  const Generation known = chosen_.tables.next_generation;
+// Orphans are stamped like all that is retired (C4). And a device that wants whole erase units
+// written in order is told that whatever else lies in free segments is gone.
+Task<Result<>> Recovery::retire_orphans() {
+  for (const Orphan& orphan : orphans_) {
+    if (pool_.space.segment(orphan.name.generation)) continue;  // which was shared from since
+    count(RecoveryBranch::orphan_retired);
+    pool_.space.adopt_retired(orphan.name, orphan.kind);
+  }
   for (const auto& blob : pool_.blobs()) {
-    std::vector<uint32_t> free = pool_.space.free_segments(blob->id());
-    for (const SegmentHeader& header : co_await read_headers(*blob, std::move(free))) {
-      if (header.generation < known || header.state == SegmentState::retired) continue;
-      count(RecoveryBranch::orphan_retired);
-      pool_.space.adopt_retired({blob->id(), header.index, header.generation}, header.kind);
-    }
     if (!blob->disk().traits().block_device) continue;
     IoBatch discards;
     const std::vector<uint32_t> still = pool_.space.free_segments(blob->id());
@@ -453,6 +428,12 @@ Task<Result<>> Recovery::run() {
   pool_.recovered_entries = forward.entries();
   segments_ = std::move(forward).segments();
   LAMINA_CO_TRY(claim_chain());
+  const bool unclean = !chosen_.slot.clean || !end_.nothing_follows;
+  if (unclean) {
+    auto found = co_await find_orphans(pool_, chosen_.tables.next_generation, end_.last, end_.next);
+    if (!found) co_return forward_error(found);
+    orphans_ = std::move(*found);
+  }
   LAMINA_CO_TRY(co_await settle_shared());
   co_await pool_.open_origins();
   if (pool_.settings.read_only) {
@@ -466,7 +447,7 @@ Task<Result<>> Recovery::run() {
   LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(pool_.identity.epoch));
   // D10: what came to nothing is free before the new epoch takes anything, what only the cut makes
   // void right behind it; so that crashes in a row, on a pool that is full, never run out.
-  if (!chosen_.slot.clean || !end_.nothing_follows) LAMINA_CO_TRY(co_await find_orphans());
+  if (unclean) LAMINA_CO_TRY(co_await retire_orphans());
   LAMINA_CO_TRY(co_await pool_.reclaimer.free_dead());
   LAMINA_CO_TRY(co_await begin_epoch(forward));
   LAMINA_CO_TRY(co_await seal_left_open());

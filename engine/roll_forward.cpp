@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/check.h"
 #include "blobs/fork_list.h"
@@ -60,6 +61,8 @@ Task<Result<>> RollForward::enter(const SegmentName& name, uint32_t from_block) 
   if (from_block > block_) {
     skip_to(from_block);
     block_ = from_block;
+    cut_segment_gone_ =
+        current_->first == 0 && !unpack_segment_header(current_->memory.blocks(0, 1));
   }
   co_return Result<>{};
 }
@@ -261,18 +264,57 @@ Task<Result<bool>> RollForward::follow_next() {
   co_await batch;
   LAMINA_CO_TRY(batch.result());
   auto first = unpack_record(block.span(), secret_, next_.front(), begin);
-  if (!first || first->header.epoch != epoch_) co_return false;
-  // The last record of a segment is repeated by the first of the next (B1).
+  if (!first) co_return co_await follow_past_a_lost_record();
   const RecordHeader& header = first->header;
+  if (header.epoch != epoch_) co_return false;
+  // The last record of a segment is repeated by the first of the next (B1).
   if (current_ && header.previous.first == expected_ && !header.previous.entries.empty() &&
       header.previous_at == Address{current_->name.generation, block_} &&
       header.durable_through >= expected_)
     take_repeated(header);
-  if (header.body.first != expected_) co_return false;
+  if (header.body.first != expected_) co_return co_await follow_past_a_lost_record();
   count(RecoveryBranch::next_segment_followed);
   const SegmentName name = next_.front();
   LAMINA_CO_TRY(co_await enter(name, 0));
   co_return true;
+}
+
+// The next segment does not begin with the record that follows: the log has ended, or that one is
+// gone, and the one behind it repeats it as anywhere (B1).
+Task<Result<bool>> RollForward::follow_past_a_lost_record() {
+  auto segment = co_await load(next_.front());
+  if (!segment) co_return forward_error(segment);
+  const auto before = std::exchange(current_, *segment);
+  const uint32_t block = std::exchange(block_, current_->next_block);
+  if (salvage()) {
+    segments_.push_back(current_);
+    count(RecoveryBranch::next_segment_followed);
+    co_return true;
+  }
+  more_was_durable_ = knows_more(*current_, block_) || sealed_past(*current_, block_);
+  current_ = before;
+  block_ = block;
+  co_return false;
+}
+
+// Whether a record there says that what cannot be found was durable: then something is damaged, and
+// what was read is no end of the log that there ever was.
+bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block) const {
+  const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
+  for (uint32_t at = from_block; at < blocks; ++at) {
+    const auto record = record_at(segment, secret_, at);
+    if (record && record->header.epoch == epoch_ && record->header.durable_through >= expected_)
+      return true;
+  }
+  return false;
+}
+
+// Whether its header says that it has been sealed, which it is when all of it is durable, and that
+// its records go on at `block`.
+bool RollForward::sealed_past(const TailSegment& segment, uint32_t block) const {
+  const auto header = unpack_segment_header(segment.memory.blocks(0, 1));
+  return header && header->generation == segment.name.generation && header->epoch == epoch_ &&
+         header->state == SegmentState::sealed && header->used_end > block;
 }
 
 Task<Result<>> RollForward::run(Apply apply) {
@@ -296,7 +338,17 @@ Task<Result<>> RollForward::run(Apply apply) {
     if (!*next) break;
   }
   if (unreached_cut_ > 0) co_return cannot_reach(unreached_cut_, end_.last);
+  if (more_was_durable_ || slot_.durable_through >= expected_ ||
+      (current_ && (knows_more(*current_, block_) || sealed_past(*current_, block_))))
+    co_return fail(Code::corrupt,
+                   "the log was durable past entry " + std::to_string(expected_ - 1) +
+                       ", but what follows cannot be read; `lamina repair` looks for what is "
+                       "left (B1)");
   const bool anything = !pending_.empty() || !end_.nothing_follows;
+  if (cut_segment_gone_ && !anything && !slot_.clean)
+    co_return fail(Code::corrupt,
+                   "the segment in which the log went on is destroyed, header and records: nobody "
+                   "can tell where it ended; `lamina repair` looks for what is left (A2)");
   LAMINA_CO_TRY(settle(true));
   if (slot_.clean && end_.nothing_follows)
     count(RecoveryBranch::clean_open);

@@ -63,7 +63,10 @@ class RollForward {
   void collect();
   Task<Result<bool>> follow_cut();
   Task<Result<bool>> follow_next();
+  Task<Result<bool>> follow_past_a_lost_record();
   bool says_durable(uint32_t at, Sequence entry) const;
+  bool knows_more(const TailSegment& segment, uint32_t from_block) const;
+  bool sealed_past(const TailSegment& segment, uint32_t block) const;
   bool salvage();
   void take_repeated(const RecordHeader& later);
   Result<> settle(bool at_end);
@@ -83,6 +86,10 @@ class RollForward {
   uint64_t checksum_ = 0;  // of the header before it
   Epoch epoch_ = 0;
   SegmentChain next_{};
+  // Neither the header of the cut's segment can be read nor any record before the cut, which were
+  // durable: it is no torn tail, nor one damaged block.
+  bool cut_segment_gone_ = false;
+  bool more_was_durable_ = false;  // than what can be read, says the segment behind it
   Sequence unreached_cut_ = 0;   // that a segment says, but what was read does not come to; 0: none
   Sequence durable_ = 0;         // the highest durable-through seen
   std::deque<Pending> pending_;  // read, not accepted yet

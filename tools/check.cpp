@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "engine/pool.h"
+#include "engine/recovery_counters.h"
 #include "tools/check_blob.h"
 #include "tools/open_pool.h"
 
@@ -181,11 +182,22 @@ class MapCheck {
   Buffer buffer_{read_bytes};
 };
 
+// Durable, and missing where roll-forward looked for them, since the process began.
+uint64_t salvaged_records() {
+  return recovery_branches_taken[static_cast<size_t>(RecoveryBranch::lost_below_durable)].load();
+}
+
 Task<void> check_maps(OpenedBlobs opened, Settings settings, const SegmentIndex& segments,
                       Generation log_began, const CheckOptions& options, CheckReport& report) {
+  const uint64_t salvaged_before = salvaged_records();
   Task<Result<std::unique_ptr<Pool>>> opening =
       Pool::open(std::move(opened.blobs), std::move(settings));
   auto pool = co_await opening;
+  if (const uint64_t salvaged = salvaged_records() - salvaged_before)
+    report.findings.push_back({"B1", "pool " + report.pool,
+                               std::to_string(salvaged) + (salvaged == 1 ? " record" : " records") +
+                                   " at the end of the log, which were durable, are damaged; what "
+                                   "they said is known from those behind them"});
   if (!pool) {
     report.findings.push_back({"A13", "pool " + report.pool, pool.error().message, true});
     co_return;
@@ -217,14 +229,17 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
     if (slot && (!newest || slot->number > newest->number)) newest = std::move(slot);
   }
   if (!newest) {
-    report.findings.push_back(
-        {"A13", "pool " + report.pool, "no checkpoint can be read; `lamina repair` rebuilds it",
-         true});
+    report.findings.push_back({"A13", "pool " + report.pool,
+                               "no checkpoint can be read; `lamina repair` rebuilds it", true});
     co_return report;
   }
+  KnownSegments known;
+  Task<void> checkpoints = check_checkpoints(
+      opened->blobs, opened->blobs.front()->superblock().secret, options, known, report);
+  co_await checkpoints;
   SegmentIndex segments;
   for (const auto& blob : opened->blobs) {
-    Task<void> checking = check_segments(*blob, *newest, options, segments, report);
+    Task<void> checking = check_segments(*blob, known, options, segments, report);
     co_await checking;
   }
   Settings settings = engine_settings(config);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "blobs/segment.h"
 #include "blobs/slot.h"
 #include "tools/check.h"
+#include "tools/check_checkpoint.h"
 
 namespace lamina {
 
@@ -24,13 +26,16 @@ struct SegmentPlace {
 };
 using SegmentIndex = std::unordered_map<uint32_t, SegmentPlace>;
 
+// Whole blocks at an offset of its disk. Error io.
+Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> into);
+
 Task<void> check_superblocks(Blob& blob, CheckReport& report);
 
 // The newest checkpoint that the blob has a good slot of; none: it has none, and that is reported.
 Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report);
 
-// `newest` as all blobs together say. Adds to `index` what it finds.
-Task<void> check_segments(Blob& blob, const Slot& newest, const CheckOptions& options,
+// `known`: as the newest checkpoint says. Adds to `index` what it finds.
+Task<void> check_segments(Blob& blob, const KnownSegments& known, const CheckOptions& options,
                           SegmentIndex& index, CheckReport& report);
 
 }  // namespace lamina

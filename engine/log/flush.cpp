@@ -182,6 +182,7 @@ void Log::made_durable(Sequence goal, const std::vector<Generation>& seals) {
       durable_ordinal_ = std::max(durable_ordinal_, segment->ordinal);
     if (std::find(seals.begin(), seals.end(), segment->name.generation) != seals.end())
       segment->seal_durable = true;
+    maybe_seal(segment);
   }
   std::erase_if(sealed_, [&](const auto& segment) {
     return std::find(seals.begin(), seals.end(), segment->name.generation) != seals.end();

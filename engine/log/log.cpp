@@ -346,9 +346,12 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
   changed_.wake_all();
 }
 
+// Not before all of it is durable: a header that says sealed is a witness of its records (A2).
 void Log::maybe_seal(const std::shared_ptr<TailSegment>& segment) {
-  if (!segment->full || segment->in_flight > 0 || segment->sealed) return;
+  if (!segment->full || segment->in_flight > 0 || segment->sealing || segment->sealed) return;
+  if (segment->last > durable_) return;
   if (phase_ == Phase::ends || phase_ == Phase::failed) return;
+  segment->sealing = true;
   ++sealing_;
   ++background_;
   spawn(seal(segment));
@@ -361,6 +364,7 @@ Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
   auto result = co_await seal_log_segment(identity_, blob, *segment,
                                           settings_.background->wall_ns(), counters_);
   Lock lock(order_);
+  segment->sealing = false;
   if (result) {
     unflushed_.insert(segment->name.blob);
     space_.seal(segment->name.generation, segment->next_block);

@@ -32,7 +32,8 @@ struct TailSegment {
   std::vector<uint32_t> steps;   // where each begins in `entries`: what one record must hold
   uint32_t in_flight = 0;        // records that are being written
   bool full = false;             // no record will be added
-  bool sealed = false;           // its summary and checksums have been written
+  bool sealing = false;          // its summary and checksums are being written
+  bool sealed = false;           // they have been
   bool seal_durable = false;     // and flushed
 };
 

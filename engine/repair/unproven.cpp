@@ -138,8 +138,13 @@ Task<Result<>> drop_unproven(Scan& scan) {
 std::vector<SegmentName> untold(const Scan& scan) {
   const std::set<Generation> known = proven(scan.tables);
   std::vector<SegmentName> out = vanished(scan);
-  for (const SegmentName& name : scan.untold)
-    if (known.contains(name.generation)) out.push_back(name);
+  for (const SegmentName& name : scan.untold) {
+    const auto at = scan.by_generation.find(name.generation);
+    // Of the log that it is sealed is proof: all of it was durable.
+    const bool log = at != scan.by_generation.end() &&
+                     scan.segments[at->second].header.kind == SegmentClass::log;
+    if (log || known.contains(name.generation)) out.push_back(name);
+  }
   return out;
 }
 

@@ -504,7 +504,7 @@ bool Space::is_shared_since(Generation generation, Sequence cut) const {
 void Space::mark_dead(Generation generation, CheckpointNumber in, uint64_t cut) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))
-    if (segment->dead_in == 0 && segment->settled_before(cut)) segment->dead_in = in;
+    if (segment->dead_in == 0 && segment->settled_before(cut)) segment->dead_in = std::max(in, told_);
 }
 
 void Space::mark_stuck(Generation generation) {
@@ -641,11 +641,21 @@ SpaceCounts Space::counts() const {
 
 std::vector<Segment> Space::segments() const {
   Lock lock(mutex_);
+  return all();
+}
+
+std::vector<Segment> Space::all() const {
   std::vector<Segment> used;
   for (const auto& rows : rows_)
     for (const Segment& s : rows)
       if (s.use != SegmentUse::free) used.push_back(s);
   return used;
+}
+
+std::vector<Segment> Space::tell_tables(CheckpointNumber number) {
+  Lock lock(mutex_);
+  told_ = number;
+  return all();
 }
 
 void Space::load(const std::vector<Segment>& rows) {

@@ -194,7 +194,9 @@ class Space final : public LiveCounts {
   // False: no segment has that generation.
   bool share(Generation generation, Sequence copy);
   bool is_shared_since(Generation generation, Sequence cut) const;
-  // Unless something in it has been shared past `cut`, the image's, meanwhile.
+  // Unless something in it has been shared past `cut`, the image's, meanwhile. Dead in that
+  // checkpoint, or in one whose tables have been told meanwhile: it is freed only when tables on the
+  // medium know (A4), or a repair could not tell it from one that has vanished (B2).
   void mark_dead(Generation generation, CheckpointNumber in, uint64_t cut);
   void mark_stuck(Generation generation);
   // What is stuck in it may be emptied again.
@@ -225,6 +227,7 @@ class Space final : public LiveCounts {
 
   SpaceCounts counts() const;
   std::vector<Segment> segments() const;  // all that are not free
+  std::vector<Segment> tell_tables(CheckpointNumber number);  // the same, for its tables
   // Of recovery: what the checkpoint says, and what the log took since.
   void load(const std::vector<Segment>& rows);
   // Recovery: the log names this segment; it becomes open if it was free. Error corrupt: it is
@@ -272,6 +275,7 @@ class Space final : public LiveCounts {
   const Segment* row(Generation generation) const REQUIRES(mutex_);
   bool serves(size_t position) const REQUIRES(mutex_) { return uses_[position] == BlobUse::serves; }
   void count_capacity() REQUIRES(mutex_);
+  std::vector<Segment> all() const REQUIRES(mutex_);
   // That may be taken.
   uint64_t free_on(size_t position) const REQUIRES(mutex_);
   uint64_t free_in(size_t tier) const REQUIRES(mutex_);
@@ -302,6 +306,7 @@ class Space final : public LiveCounts {
   std::vector<std::set<uint32_t>> free_prepared_ GUARDED_BY(mutex_);
   std::vector<std::set<uint32_t>> free_fresh_ GUARDED_BY(mutex_);
   uint32_t next_generation_ GUARDED_BY(mutex_) = 1;
+  CheckpointNumber told_ GUARDED_BY(mutex_) = 0;
   uint32_t generation_mark_ GUARDED_BY(mutex_) = UINT32_MAX;
   uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t released_ GUARDED_BY(mutex_) = 0;

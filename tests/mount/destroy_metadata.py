@@ -1,41 +1,39 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# destroy_metadata.py IMAGE [header|segment]: noise over every superblock, slot and node of a blob,
-# and over the header of a segment of the log, or all of it. Prints how many nodes. blobs/FORMAT.md has
-# the places.
+# destroy_metadata.py IMAGE [header|segment|homes]: noise over every superblock, slot and node of a blob, and
+# with them all else in its first and last MiB; and over the header of a segment of the log, or all of
+# it. With `homes` over nothing but the headers of all segments of nodes. Prints how many blocks of what.
 import os
-import struct
 import sys
+from pathlib import Path
 
-BLOCK, EDGE = 4096, 1 << 20
-image = open(sys.argv[1], "r+b")
-size = image.seek(0, os.SEEK_END)
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from damage.medium import BLOCK, EDGE, LOG, NODES, SEALED, Medium  # noqa: E402
 
-def read(at, length):
-    image.seek(at)
-    return image.read(length)
+medium = Medium(Path(sys.argv[1]))
+doomed = {name: medium.classes[name] for name in ("superblock", "slot")}
+doomed["node"] = [at for name in ("leaf", "inner node") for at in medium.classes.get(name, [])]
+if "homes" in sys.argv:
+    doomed = {"header": [s.at for s in medium.segments if s.kind == NODES]}
+log = next(s for s in medium.segments if (s.kind, s.state) == (LOG, SEALED)) if sys.argv[2:] else None
 
+with open(sys.argv[1], "r+b") as image:
 
-def spoil(at, length=BLOCK):
-    image.seek(at)
-    image.write(os.urandom(length))
+    def spoil(at, length=BLOCK):
+        image.seek(at)
+        image.write(os.urandom(length))
 
-
-(middle,) = struct.unpack_from("<Q", read(0, BLOCK), 96)
-nodes, header = 0, None
-for at in range(EDGE, size - EDGE, BLOCK):
-    begin = read(at, 84)
-    if begin[:8] == b"LAMINAND":
-        spoil(at)
-        nodes += 1
-    if begin[:8] == b"LAMINASG" and begin[70] == 1 and begin[71] == 2:  # of the log, sealed
-        header = header or (at, struct.unpack_from("<I", begin, 56)[0] * BLOCK)
-if "header" in sys.argv:
-    spoil(header[0])
-if "segment" in sys.argv:
-    spoil(*header)
-spoil(0, EDGE)
-spoil(size - EDGE, EDGE)
-spoil(middle)
-print(nodes)
+    for places in doomed.values():
+        for place in places:
+            spoil(place)
+    if "homes" not in sys.argv:
+        spoil(0, EDGE)
+        spoil(medium.size - EDGE, EDGE)
+    if "header" in sys.argv:
+        spoil(log.at)
+    if "segment" in sys.argv:
+        spoil(log.at, log.blocks * BLOCK)
+print(", ".join(f"{len(places)} {name}{'' if len(places) == 1 else 's'}"
+                for name, places in doomed.items()))

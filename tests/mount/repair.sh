@@ -30,8 +30,8 @@ kill_daemon  # so that there is a log to roll forward
 destroy() { python3 "$(dirname "$0")/destroy_metadata.py" "$@"; }
 grep -aq LAMINAND "$image" || fail "nodes have another magic"
 cp --sparse=always "$image" "$work/whole.img"
-nodes=$(destroy "$image")
-step "destroyed: all superblocks and slots, $nodes nodes"
+destroyed=$(destroy "$image")
+step "destroyed: $destroyed"
 refuses "superblock|holds no lamina pool" "$lamina" mount "$image" "$mnt"
 
 step "a repair of a copy leaves the original alone"
@@ -56,6 +56,14 @@ before=$(sha256sum <"$image")
 answers 0 "nothing is damaged" "$lamina" repair "$image"
 [ "$before" = "$(sha256sum <"$image")" ] || fail "a repair of a whole pool changed it"
 answers 0 "rebuilt" "$lamina" repair "$image" --rebuild
+
+step "the headers gone of all segments that tables and nodes lie in"
+cp --sparse=always "$work/whole.img" "$image"
+destroy "$image" homes | grep -qE '^[1-9][0-9]* header' || fail "no header was destroyed"
+answers 0 "rebuilt from .* 3 devices" "$lamina" repair "$image" --rebuild --data
+mount_pool
+sums | diff "$work/sums" - || fail "something is different"
+umount_pool
 
 step "a segment's header gone as well; killed in the midst, and begun again"
 cp --sparse=always "$work/whole.img" "$image"

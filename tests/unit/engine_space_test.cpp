@@ -89,5 +89,24 @@ TEST_F(SpaceTest, TheLogHasTheSegmentThatItFoundRoomIn) {
   }
 }
 
+// A4, B2: a segment that tables say nothing of is not freed, or a repair could not tell it from one
+// that has vanished. Its tables had been written when a walk of the checkpoint before ended.
+TEST_F(SpaceTest, WhatIsFoundDeadWhileTablesAreWrittenIsDeadInTheirCheckpoint) {
+  const auto before = space_.take(SegmentClass::log, Claim::user),
+             after = space_.take(SegmentClass::log, Claim::user);
+  ASSERT_TRUE(before && after);
+  for (const auto& name : {before, after}) {
+    space_.seal(name->generation, 10);
+    space_.settle(name->generation, 100);
+  }
+  space_.mark_dead(before->generation, 38, 100);
+  const std::vector<Segment> told = space_.tell_tables(39);
+  space_.mark_dead(after->generation, 38, 100);
+  EXPECT_EQ(space_.segment(before->generation)->dead_in, 38u);
+  EXPECT_EQ(space_.segment(after->generation)->dead_in, 39u);
+  for (const Segment& s : told)
+    EXPECT_EQ(s.dead_in, s.name.generation == before->generation ? 38u : 0u);
+}
+
 }  // namespace
 }  // namespace lamina

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records of the log's tail that are gone although they were durable (A2, B1).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/endian.h"
+#include "engine_pool_fixture.h"
+
+namespace lamina {
+namespace {
+
+template <class Le>
+auto little_endian(const Buffer& block, size_t offset) {
+  Le value;
+  std::memcpy(value.bytes.data(), block.data() + offset, sizeof value);
+  return value.load();
+}
+
+class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
+ protected:
+  static constexpr size_t writes = 260;
+
+  struct Record {
+    uint64_t at = 0;  // on the disk
+    uint32_t generation = 0, block = 0;
+    uint64_t first = 0;
+  };
+
+  void SetUp() override {
+    PoolOnSimulatedDisk::SetUp();
+    device_ = wait(pool_->create("vm1", writes * block_size, {}))->id;
+    ASSERT_TRUE(wait(pool_->sync()));
+    for (size_t i = 0; i < writes; ++i) {
+      ASSERT_TRUE(wait(pool_->write(device_, i * block_size, content(i))));
+      ASSERT_TRUE(wait(pool_->flush(device_)));
+    }
+    find_records();
+    pool_.reset();
+    medium_.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+  }
+  std::vector<std::byte> content(size_t i) { return pattern(block_size, static_cast<uint8_t>(i)); }
+
+  // Those of the writes, in order.
+  void find_records() {
+    Buffer block(block_size);
+    for (uint64_t at = 0; at < pool_bytes; at += block_size) {
+      medium_.read(at, block.span());
+      if (std::memcmp(block.data(), "LAMINARC", 8) != 0) continue;
+      records_.push_back({at, little_endian<le32>(block, 20), little_endian<le32>(block, 24),
+                          little_endian<le64>(block, 128)});
+    }
+    std::ranges::sort(records_, {}, &Record::first);
+    ASSERT_GE(records_.size(), writes);
+    records_.erase(records_.begin(), records_.end() - writes);
+    ASSERT_GE(records_.back().generation, records_.front().generation + 7);
+  }
+
+  // Whether the pool opens without these records.
+  Result<std::unique_ptr<Pool>> open_without(SimMedium& medium, std::span<const Record> lost) {
+    const std::vector<std::byte> nothing(block_size);
+    for (const Record& record : lost) medium.damage(record.at, nothing);
+    return wait(Pool::open(blobs_on(medium, *executor_, false), {}));
+  }
+
+  DeviceId device_ = DeviceId::none;
+  std::vector<Record> records_;
+};
+
+TEST_F(ALogOfFlushedWrites, AnyOneOfTheirRecordsIsKnownFromTheNext) {
+  for (size_t lost = 0; lost + 1 < records_.size(); ++lost) {
+    const auto medium = medium_.clone();
+    auto opened = open_without(*medium, std::span(records_).subspan(lost, 1));
+    ASSERT_TRUE(opened) << lost << ": " << opened.error().message;
+    pool_ = std::move(*opened);
+    for (size_t i = 0; i < writes; ++i) {
+      SCOPED_TRACE("record " + std::to_string(lost) + ", write " + std::to_string(i));
+      expect_content(device_, i * block_size, content(i));
+    }
+    pool_.reset();
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    if (HasFailure()) return;
+  }
+}
+
+// Nobody can tell what they covered, and what follows is not a prefix without them.
+TEST_F(ALogOfFlushedWrites, TwoInARowAreNotTakenForTheEndOfTheLog) {
+  for (size_t lost = 0; lost + 3 < records_.size(); ++lost) {
+    const auto medium = medium_.clone();
+    const auto opened = open_without(*medium, std::span(records_).subspan(lost, 2));
+    ASSERT_FALSE(opened) << lost;
+    EXPECT_EQ(opened.error().code, Code::corrupt) << lost << ": " << opened.error().message;
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+  }
+}
+
+// What the chain does not reach any more says itself that it follows something that was durable.
+TEST_F(ALogOfFlushedWrites, AStretchOfSegmentsIsNotTakenForTheEndOfTheLog) {
+  const uint32_t last = records_.back().generation;
+  for (uint32_t first_lost = records_.front().generation; first_lost < last; ++first_lost) {
+    std::vector<Record> lost;
+    for (const Record& record : records_)
+      if (record.generation >= first_lost && record.generation < last) lost.push_back(record);
+    const auto medium = medium_.clone();
+    const auto opened = open_without(*medium, lost);
+    ASSERT_FALSE(opened) << first_lost;
+    EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+  }
+}
+
+// Nothing is left that knows more; but what the checkpoint knows to be there is gone as well.
+TEST_F(ALogOfFlushedWrites, AnEmptyLogIsNotBelievedWhereItsSegmentIsGone) {
+  const auto medium = medium_.clone();
+  Buffer header(block_size);
+  for (const Record& record : records_) {
+    const uint64_t begin = record.at - uint64_t{record.block} * block_size;
+    medium->read(begin, header.span());
+    const uint32_t blocks = little_endian<le32>(header, 56);
+    const std::vector<std::byte> nothing(uint64_t{blocks} * block_size);
+    if (blocks > 0) medium->damage(begin, nothing);
+  }
+  const auto opened = open_without(*medium, {});
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
+}
+
+// A segment is sealed when all of it is durable, so its header is a witness of its records.
+TEST_F(ALogOfFlushedWrites, ASealedSegmentWhoseLastRecordsAreGoneIsNoEnd) {
+  const uint32_t sealed = records_[writes / 3].generation;
+  const std::vector<std::byte> nothing(block_size);
+  for (uint32_t from : {8U, 30U}) {
+    const auto medium = medium_.clone();
+    for (const Record& record : records_) {
+      if (record.generation < sealed || (record.generation == sealed && record.block < from))
+        continue;
+      medium->damage(record.at, nothing);
+      if (record.generation > sealed)
+        medium->damage(record.at - uint64_t{record.block} * block_size, nothing);
+    }
+    const auto opened = open_without(*medium, {});
+    ASSERT_FALSE(opened) << from;
+    EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+  }
+}
+
+}  // namespace
+}  // namespace lamina
