@@ -12,7 +12,8 @@ COLUMNS = (("damage", 34), ("damaged", 9), ("lost: median", 13), ("worst", 9), (
 def size(count):
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
-            return f"{count / unit:.3g} {name}"
+            value = count / unit
+            return f"{value:.0f} {name}" if value >= 100 else f"{value:.3g} {name}"
     return str(int(count))
 
 
@@ -84,12 +85,14 @@ def markdown(results):
         yield f"| {name} | " + " | ".join(cells) + " |"
     yield "| blocks of metadata | " + " | ".join(about.split(" blocks of")[0].split(", ")[-1]
                                                for about, _ in results.values()) + " |"
-    false = []
+    false, accepted = [], []
     for _, kinds in results.values():
         trials = [t for k in kinds if k.curve for t in k.trials]
         bad = sum(1 for t in trials if t.wrong or t.stale or t.resurrected or t.vanished)
         false.append(f"{bad} of {len(trials)}")
+        accepted.append(str(sum(1 for t in trials if t.repair == "accepted") or ""))
     yield "| trials in which something false was read | " + " | ".join(false) + " |"
+    yield "| trials in which a person had to accept what may be old | " + " | ".join(accepted) + " |"
 
 
 def failure(kind, t):
