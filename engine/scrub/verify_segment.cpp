@@ -16,7 +16,7 @@
 namespace lamina {
 namespace {
 
-constexpr size_t frames_at_once = 128;
+constexpr size_t frames_compared_at_once = 128;
 
 struct Run {
   uint32_t begin = 0, end = 0;  // blocks of the segment
@@ -117,9 +117,9 @@ class Verifier {
       for (uint32_t frame = run.begin / frame_blocks; frame * frame_blocks < run.end; ++frame)
         numbers.insert(frame);
     const std::vector<uint32_t> frames(numbers.begin(), numbers.end());
-    for (size_t begin = 0; begin < frames.size(); begin += frames_at_once) {
+    for (size_t begin = 0; begin < frames.size(); begin += frames_compared_at_once) {
       const auto now =
-          std::span(frames).subspan(begin, std::min(frames_at_once, frames.size() - begin));
+          std::span(frames).subspan(begin, std::min(frames_compared_at_once, frames.size() - begin));
       std::vector<uint32_t> bad;
       Task<void> verifying = verify_some(now, bad);
       co_await verifying;
