@@ -29,7 +29,7 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
     result = co_await plan.run_again(*this);
     if (result) co_return result;
     result = co_await plan.run_by_records(*this);
-    if (!result) report_unreadable(map, plan.bad());
+    if (!result) report_unreadable(map.device(), plan.bad());
     co_return result;
   }
 }
@@ -55,14 +55,14 @@ Result<> PoolState::plan_read(const ThinMap::Resolved& resolved, BlockRange rang
   return {};
 }
 
-void PoolState::report_unreadable(const ThinMap& map, BlockRange range) {
+void PoolState::report_unreadable(DeviceId id, BlockRange range) {
   bool known = false;
   std::string device_name;
   {
     Lock order(log.order());
-    const DevicePtr device = devices.find(map.device());
+    const DevicePtr device = devices.find(id);
     if (device) device_name = device->name;
-    LostRange lost{map.device(), device_name, range};
+    LostRange lost{id, device_name, range};
     for (const LostRange& l : devices.lost)
       known = known || (l.device == lost.device && l.range == lost.range);
     if (!known && devices.lost.size() < lost_limit) devices.lost.push_back(lost);

@@ -7,7 +7,7 @@
 //   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
 //      Reclaimer::mutex_
 //   4. Walker::mutex_, Defragmenter::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
-//   shards
+//   shards, Healer::mutex_
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,7 @@
 #include "engine/counters.h"
 #include "engine/devices.h"
 #include "engine/frame_cache.h"
+#include "engine/heal/healer.h"
 #include "engine/image.h"
 #include "engine/log/log.h"
 #include "engine/maps/node_store.h"
@@ -52,6 +53,10 @@ class PoolState final : public BlockSource {
   // BlockSource: how NodeStore reaches the medium.
   Task<Result<MetadataPlace>> read_block(Address address, std::span<std::byte> into) override;
   const Secret& secret() const override { return identity.secret; }
+  void note_bad_copy(NodeId id, const NodeEntry& entry) override { healer.note_node(id, entry); }
+  Task<Result<NodeBlock>> mend(NodeId id, NodeEntry entry, Error why) override {
+    return healer.mend(id, entry, std::move(why));
+  }
 
   // What a committed checkpoint made; K_old and K_new are the last two.
   void add_image(ImagePtr image);
@@ -90,7 +95,7 @@ class PoolState final : public BlockSource {
   Task<bool> all_zero_before(const Device& device, uint64_t size_bytes);
   std::shared_ptr<ThinMap> map_of(const Device& device);
   Log::Pace pace_of(const Device& device) REQUIRES(log.order());
-  void report_unreadable(const ThinMap& map, BlockRange range);
+  void report_unreadable(DeviceId device, BlockRange range);
   struct Write {
     DevicePtr device;
     DeviceBlock begin{};
@@ -189,6 +194,10 @@ class PoolState final : public BlockSource {
   void start_defragmenting(std::vector<DeviceId> wanted);
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
+  // What the healer has been told of is written anew.
+  void start_healing() {
+    start_in_background(&PoolState::heal, &PoolState::healing_started_);
+  }
   // Looks at external origins now and then, where somebody who wants to write to one waits for it.
   void start_watching_origins() {
     if (origins.any())
@@ -232,6 +241,7 @@ class PoolState final : public BlockSource {
   Promoter promoter;
   FullnessWatch fullness;
   SummaryCache summaries;
+  Healer healer;
   Origins origins{settings};
   WrittenTimes written_times;    // of cuts
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
@@ -267,6 +277,7 @@ class PoolState final : public BlockSource {
   Task<void> watch_idle();
   Task<void> watch_origins();
   Task<void> empty_leaving();
+  Task<void> heal();
   Task<void> sleep_unless_closing(uint64_t duration_ns);
 
   std::atomic<uint64_t> segment_in_ns_{UINT64_MAX};  // how long the log was in the segment before
@@ -281,6 +292,7 @@ class PoolState final : public BlockSource {
   bool watching_origins_started_ GUARDED_BY(background_mutex_) = false;
   bool emptying_started_ GUARDED_BY(background_mutex_) = false;
   bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
+  bool healing_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex policies_mutex_;

@@ -231,6 +231,8 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"epoch", status.epoch},
       {"recovered_entries", status.recovered_entries},
       {"survived_failures", status.survived_failures},
+      {"healed", status.healed},
+      {"rebuilt_nodes", status.rebuilt_nodes},
       {"snapshots",
        {{"taken", status.forks},
         {"last_us", status.last_fork_ns / 1000},
@@ -306,6 +308,12 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("snapshots_total", "counter", "Steps that made snapshots or clones", status.forks);
   m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
         status.survived_failures);
+  m.one("healed_total", "counter",
+        "Damaged blocks of metadata that have been written anew, from another copy or made again",
+        status.healed);
+  m.one("rebuilt_nodes_total", "counter",
+        "Nodes of maps of which no copy was left, made again from summaries and records",
+        status.rebuilt_nodes);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
   // An image that has changed and one that is the origin of others since may have one path.
   std::map<std::string, uint64_t> origins;

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# destroy_metadata.py IMAGE [header|segment]: noise over every superblock, slot and node of a blob,
-# and over the header of a segment of the log, or all of it. Prints how many nodes. blobs/FORMAT.md has
+# destroy_metadata.py IMAGE [header|segment|leaves]: noise over every superblock, slot and node of a
+# blob, and over the header of a segment of the log, or all of it; or over the leaves of all maps, both
+# copies, and nothing else. Prints how many nodes. blobs/FORMAT.md has
 # the places.
 import os
 import struct
@@ -26,11 +27,14 @@ def spoil(at, length=BLOCK):
 nodes, header = 0, None
 for at in range(EDGE, size - EDGE, BLOCK):
     begin = read(at, 84)
-    if begin[:8] == b"LAMINAND":
+    if begin[:8] == b"LAMINAND" and (begin[12] == 0 or "leaves" not in sys.argv):
         spoil(at)
         nodes += 1
     if begin[:8] == b"LAMINASG" and begin[70] == 1 and begin[71] == 2:  # of the log, sealed
         header = header or (at, struct.unpack_from("<I", begin, 56)[0] * BLOCK)
+if "leaves" in sys.argv:
+    print(nodes)
+    sys.exit()
 if "header" in sys.argv:
     spoil(header[0])
 if "segment" in sys.argv:
