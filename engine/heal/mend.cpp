@@ -94,17 +94,18 @@ Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why
 
 // For every device that has the node.
 void Healer::list_lost(const std::vector<MapId>& maps, BlockRange range) {
-  std::vector<std::pair<DeviceId, BlockRange>> lost;
+  std::vector<std::pair<MapId, BlockRange>> lost;
   {
     Lock order(pool_.log.order());
     pool_.devices.for_each([&](const DevicePtr& device) {
       const DeviceBlock end{div_up(device->size_bytes, block_size)};
       const BlockRange inside{range.begin, std::min(range.end, end)};
-      if (std::ranges::find(maps, device->map->id()) != maps.end() && inside.begin < inside.end)
-        lost.emplace_back(device->id, inside);
+      const MapId map = device->map->id();
+      if (std::ranges::find(maps, map) != maps.end() && inside.begin < inside.end)
+        lost.emplace_back(map, inside);
     });
   }
-  for (const auto& [device, where] : lost) pool_.report_unreadable(device, where);
+  for (const auto& [map, where] : lost) pool_.report_unreadable(map, where);
 }
 
 NodeBlock Healer::lost_leaf(NodeId id, const Failed& failed) {
