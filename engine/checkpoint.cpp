@@ -267,9 +267,16 @@ Task<Result<>> Checkpointer::once(bool clean) {
   }
   Made made(pool_, cut.log.last, cut.tables.epoch, number, next_node);
   auto result = co_await make(cut, made, clean);
+  if (result) pool_.healer.end_declaring();
   if (result) co_return result;
   give_back(cut, made);
-  pool_.log.fail_with(result.error(), cut.tables.epoch);
+  Error why = result.error();
+  // A node that cannot be read: the next attempt does not fail by that one, and there are few.
+  if (why.code == Code::corrupt) {
+    pool_.healer.declare_lost();
+    why.code = Code::io;
+  }
+  pool_.log.fail_with(why, cut.tables.epoch);
   co_return result;
 }
 
@@ -283,6 +290,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
       made.nodes.erase(id);
   LAMINA_CO_TRY(co_await pool_.writer.leave_blobs());
   LAMINA_CO_TRY(co_await merge_all(cut, made));
+  LAMINA_CO_TRY(co_await rewrite_damaged_nodes(made));
   LAMINA_CO_TRY(co_await rewrite_leaving_nodes(made));
   LAMINA_CO_TRY(co_await rewrite_sparse_nodes(made));
 

@@ -132,6 +132,7 @@ class Checkpointer {
   void postpone(const Cut& cut, const Made& made);
   Task<Result<>> rewrite_sparse_nodes(Made& made);
   Task<Result<>> rewrite_leaving_nodes(Made& made);
+  Task<Result<>> rewrite_damaged_nodes(Made& made);
   Task<Result<>> rewrite_nodes(const std::vector<NodeId>& moving, Made& made);
   Task<Result<>> write_tables(Cut& cut, Made& made, Slot& slot);
   Task<Result<>> write_slot(const Slot& slot);

@@ -148,11 +148,20 @@ Task<Result<>> Checkpointer::rewrite_leaving_nodes(Made& made) {
   co_return co_await rewrite_nodes(moving, made);
 }
 
+// Nodes of which a copy has failed, or all copies, and which were made again: both are written anew,
+// in other places, as if they had changed.
+Task<Result<>> Checkpointer::rewrite_damaged_nodes(Made& made) {
+  const std::vector<NodeId> moving = pool_.healer.nodes_to_write(made.nodes);
+  co_return co_await rewrite_nodes(moving, made);
+}
+
+// What cannot be read stays where it is: that is for whoever looks into it to hear.
 Task<Result<>> Checkpointer::rewrite_nodes(const std::vector<NodeId>& moving, Made& made) {
   for (const NodeId id : moving) {
     const NodeEntry entry = made.nodes.at(id);
+    if (entry.checkpoint == made.number) continue;
     auto block = co_await pool_.nodes.get(id, entry, false);
-    if (!block) co_return forward_error(block);
+    if (!block) continue;
     auto node = unpack_node((*block)->span());
     if (!node) co_return forward_error(node);
     node->header.checkpoint = made.number;

@@ -23,12 +23,13 @@ enum class Cause : uint8_t {
   superblocks,     // and what moves with the end of a blob that grows
   stamps,          // of retired segments
   recovery,        // what a crash may have left in a cache, once more
+  healing,         // of metadata in place, what was damaged
   zeroes,          // over holes of files, ahead of use
 };
-inline constexpr size_t cause_count = 11;
+inline constexpr size_t cause_count = 12;
 inline constexpr std::array<std::string_view, cause_count> cause_names{
     "payload", "record_headers", "nodes",  "tables",   "moved", "summaries",
-    "slots",   "superblocks",    "stamps", "recovery", "zeroes"};
+    "slots",   "superblocks",    "stamps", "recovery", "healing", "zeroes"};
 
 struct Counters {
   std::atomic<uint64_t> written_user{0}, read_user{0};

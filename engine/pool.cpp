@@ -24,6 +24,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Blobs blobs, Settings settings) {
     if (pool->state_->may_come_back()) pool->state_->start_showing_space();
     pool->state_->start_watching_idle();
     pool->state_->start_emptying();
+    pool->state_->healer.begin();
     pool->state_->go_on_scrubbing();
   }
   pool->state_->start_watching_origins();
@@ -64,6 +65,9 @@ Task<Result<>> Pool::close() {
   if (!finished) co_return finished;
   auto sealed = co_await s.writer.seal_all();
   if (!sealed) co_return sealed;
+  // What lies in places that nobody looks at while it serves.
+  Task<Result<>> healing = s.healer.heal_fixed_places();
+  LAMINA_CO_TRY(co_await healing);
   // Twice: what the first one makes free is free in the second, which the next life begins from.
   auto merged = co_await s.checkpointer.run(true);
   if (!merged) co_return merged;

@@ -169,6 +169,9 @@ struct PoolStatus {
   Epoch epoch = 0;
   uint64_t recovered_entries = 0;                  // rolled forward when it was opened
   uint64_t survived_failures = 0;                  // of writes and flushes, since open (A19)
+  // Blocks of metadata that were damaged and have been written anew; nodes of maps of which no copy
+  // was left, and which were made again from summaries and records. Since open.
+  uint64_t healed = 0, rebuilt_nodes = 0;
   uint64_t forks = 0;                              // steps that forked, since open
   uint64_t last_fork_ns = 0, longest_fork_ns = 0;  // from the request to its place in the log
   uint64_t devices = 0;
@@ -394,6 +397,10 @@ class Pool {
   // An empty blob is no member any more, and its disk is wiped and let go. Errors: not_found; busy,
   // it is not empty; invalid, it is the only journal; io, it is removed, but not wiped.
   Task<Result<>> remove_blob(std::string blob);
+
+  // Looks at all metadata, every copy of it, and has what is damaged written anew; what data it is of
+  // is not looked at. Durable when it returns. How many blocks were bad. Errors: read_only; io.
+  Task<Result<uint64_t>> heal_metadata();
 
   PoolStatus status();
   std::vector<LostRange> lost();

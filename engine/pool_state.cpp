@@ -32,7 +32,8 @@ PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity&
       defragmenter(*this),
       scrubber(*this),
       pin_mover(*this),
-      promoter(*this) {
+      promoter(*this),
+      healer(*this) {
   log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };
   log.merge = [this] { return checkpointer.run(); };
   log.on_record = [this](uint64_t bytes, uint64_t entries) {

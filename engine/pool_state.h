@@ -7,7 +7,7 @@
 //   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
 //      Reclaimer::mutex_
 //   4. Walker::mutex_, Defragmenter::mutex_, Scrubber::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
-//   shards
+//   shards, Healer::mutex_
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,7 @@
 #include "engine/counters.h"
 #include "engine/devices.h"
 #include "engine/frame_cache.h"
+#include "engine/heal/healer.h"
 #include "engine/image.h"
 #include "engine/log/log.h"
 #include "engine/maps/node_store.h"
@@ -53,6 +54,10 @@ class PoolState final : public BlockSource {
   // BlockSource: how NodeStore reaches the medium.
   Task<Result<MetadataPlace>> read_block(Address address, std::span<std::byte> into) override;
   const Secret& secret() const override { return identity.secret; }
+  void note_bad_copy(NodeId id, const NodeEntry& entry) override { healer.note_node(id, entry); }
+  Task<Result<NodeBlock>> mend(NodeId id, NodeEntry entry, Error why) override {
+    return healer.mend(id, entry, std::move(why));
+  }
 
   // What a committed checkpoint made; K_old and K_new are the last two.
   void add_image(ImagePtr image);
@@ -195,6 +200,10 @@ class PoolState final : public BlockSource {
   void go_on_scrubbing();
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
+  // What the healer has been told of is written anew.
+  void start_healing() {
+    start_in_background(&PoolState::heal, &PoolState::healing_started_);
+  }
   // Looks at external origins now and then, where somebody who wants to write to one waits for it.
   void start_watching_origins() {
     if (origins.any())
@@ -239,6 +248,7 @@ class PoolState final : public BlockSource {
   Promoter promoter;
   FullnessWatch fullness;
   SummaryCache summaries;
+  Healer healer;
   Origins origins{settings};
   WrittenTimes written_times;    // of cuts
   std::vector<EpochCut> epochs;  // that have ended; guarded by log.order() once it serves
@@ -275,6 +285,7 @@ class PoolState final : public BlockSource {
   Task<void> watch_idle();
   Task<void> watch_origins();
   Task<void> empty_leaving();
+  Task<void> heal();
   Task<void> sleep_unless_closing(uint64_t duration_ns);
 
   std::atomic<uint64_t> segment_in_ns_{UINT64_MAX};  // how long the log was in the segment before
@@ -289,6 +300,7 @@ class PoolState final : public BlockSource {
   bool watching_origins_started_ GUARDED_BY(background_mutex_) = false;
   bool emptying_started_ GUARDED_BY(background_mutex_) = false;
   bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
+  bool healing_started_ GUARDED_BY(background_mutex_) = false;
   bool scrubbing_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);

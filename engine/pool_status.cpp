@@ -96,6 +96,8 @@ PoolStatus Pool::status() {
   status.epoch = s.identity.epoch;
   status.recovered_entries = s.recovered_entries;
   status.survived_failures = c.survived_failures;
+  status.healed = s.healer.healed();
+  status.rebuilt_nodes = s.healer.rebuilt();
   status.forks = c.forks;
   status.last_fork_ns = c.last_fork_ns;
   status.longest_fork_ns = c.longest_fork_ns;

@@ -76,12 +76,20 @@ Task<Result<>> ReadPlan::run_by_records(PoolState& pool) {
     any = any || known;
   }
   for (const Generation generation : generations) {
-    auto known = co_await read_log_sums(pool, generation);
-    any = any || known;
+    auto array = co_await read_sums_again(pool, generation);
+    any = any || array;
+    for (uint32_t page = 0; array && page < array->size() / block_size; ++page) {
+      pages_.push_back({generation, page, Buffer(block_size)});
+      std::memcpy(pages_.back().block.data(), array->blocks(page, 1).data(), block_size);
+    }
   }
   if (!any) co_return fail(Code::io, "a block does not match its checksum");
   const BlockRange bad = bad_;
   auto result = co_await fetch(pool, true);
+  // It was not the data.
+  if (result)
+    for (const std::set<Generation>* all : {&generations, &of_frames})
+      for (const Generation generation : *all) pool.healer.note_segment(generation);
   if (!result && bad_.empty()) bad_ = bad;
   co_return result;
 }

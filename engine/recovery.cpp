@@ -74,6 +74,7 @@ struct Chosen {
   Slot slot;
   Tables tables;
   bool fell_back = false;
+  uint32_t damaged_pages = 0;       // of the tables, in one copy
   Blobs blobs;                      // the members, which the newest slot decides,
   std::vector<SlotMember> members;  // as it names them
 };
@@ -93,7 +94,7 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
   if (auto all = check_members(slots->front(), chosen.blobs); !all && !settings.force)
     co_return forward_error(all);
   for (Slot& slot : *slots) {
-    auto tables = co_await read_tables(slot, chosen.blobs, secret);
+    auto tables = co_await read_tables(slot, chosen.blobs, secret, &chosen.damaged_pages);
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
@@ -157,6 +158,7 @@ Result<> Recovery::load() {
       resume_.tables.push_back(run.segment.generation);
     }
   }
+  pool_.healer.note_tables(chosen_.damaged_pages);
   pool_.epochs = tables.epochs;
   resume_.number = slot.number;
   resume_.oldest_backed = slot.oldest_backed;

@@ -115,23 +115,25 @@ Result<> check_members(const Slot& slot, const Blobs& blobs) {
   return {};
 }
 
-Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret) {
+Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret,
+                                 uint32_t* damaged) {
   const auto pages = static_cast<uint32_t>(div_up(slot.tables_bytes, tables_page_bytes));
   auto first = co_await read_copy(slot, 0, pages, blobs, secret);
   auto second = co_await read_copy(slot, 1, pages, blobs, secret);
   std::vector<std::byte> bytes;
   bytes.reserve(slot.tables_bytes);
-  bool damaged = false;
+  uint32_t bad = 0;
   for (uint32_t i = 0; i < pages; ++i) {
     const bool a = first && first->good[i], b = second && second->good[i];
     if (!a && !b)
       co_return fail(Code::corrupt, "page " + std::to_string(i) + " of checkpoint " +
                                         std::to_string(slot.number) + "'s tables is bad twice");
-    damaged = damaged || !a || !b;
+    bad += !a || !b;
     const auto& page = a ? first->pages[i] : second->pages[i];
     bytes.insert(bytes.end(), page.begin(), page.end());
   }
-  if (damaged) count(RecoveryBranch::tables_copy_damaged);
+  if (bad > 0) count(RecoveryBranch::tables_copy_damaged);
+  if (damaged) *damaged = bad;
   if (bytes.size() != slot.tables_bytes || plain_checksum(bytes) != slot.tables_checksum)
     co_return fail(Code::corrupt, "the tables of checkpoint " + std::to_string(slot.number) +
                                       " do not match its slot");

@@ -24,6 +24,8 @@ Result<> check_members(const Slot& slot, const Blobs& blobs);
 
 // The slot's tables, page by page from whichever copy is good. Error corrupt: a page is bad in
 // both, or the whole does not match the slot.
-Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret);
+// `damaged`, if not null: how many pages are bad in one.
+Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret,
+                                 uint32_t* damaged = nullptr);
 
 }  // namespace lamina

@@ -55,14 +55,21 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@", reverse_prefix = "reverse@";
 
-constexpr std::array<std::string_view, 15> root_actions{"checkpoint",    "sync",
-                                                        "age",           "defrag",
-                                                        "scrub",         "walk",
+constexpr std::array<std::string_view, 15> root_actions{"checkpoint",
+                                                        "sync",
+                                                        "age",
+                                                        "defrag",
+                                                        "scrub",
+                                                        "walk",
                                                         "grow",
-                                                        "blob_add",      "blob_evacuate",
-                                                        "blob_keep",     "blob_remove",
-                                                        "snapshot_all",  "snapshot_all_read_only",
-                                                        "snapshot_some", "snapshot_some_read_only"};
+                                                        "blob_add",
+                                                        "blob_evacuate",
+                                                        "blob_keep",
+                                                        "blob_remove",
+                                                        "snapshot_all",
+                                                        "snapshot_all_read_only",
+                                                        "snapshot_some",
+                                                        "snapshot_some_read_only"};
 constexpr std::array<std::string_view, 10> device_actions{
     "tier",     "read_only",      "snapshot", "snapshot_read_only", "clone",
     "rollback", "rollback_force", "defrag",   "origin_file",        "origin_accept"};

@@ -126,7 +126,9 @@ Json walk_json(const WalkStatus& walk) {
 
 Json scrub_json(const ScrubStatus& scrub) {
   const auto seconds = [](uint64_t ns) { return ns == 0 ? Json() : Json(ns / 1'000'000'000); };
-  return {{"state", scrub.running ? "running" : scrub.under_way ? "stopped" : "idle"},
+  return {{"state", scrub.running     ? "running"
+                    : scrub.under_way ? "stopped"
+                                      : "idle"},
           {"asked", scrub.asked},
           {"answered", scrub.answered},
           {"done_bytes", scrub.done_bytes},
@@ -245,6 +247,8 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"epoch", status.epoch},
       {"recovered_entries", status.recovered_entries},
       {"survived_failures", status.survived_failures},
+      {"healed", status.healed},
+      {"rebuilt_nodes", status.rebuilt_nodes},
       {"snapshots",
        {{"taken", status.forks},
         {"last_us", status.last_fork_ns / 1000},
@@ -314,8 +318,8 @@ std::string metrics_text(const PoolStatus& status) {
         "Of what was moved, what went out of blobs that are leaving", status.evacuated_bytes);
   m.one("defragmented_bytes_total", "counter", "Of what was moved, what was brought into order",
         status.defrag.moved_bytes);
-  m.one("scrubbed_bytes_total", "counter", "Payload that was compared with its checksums by scrubbing",
-        status.scrub.verified_bytes);
+  m.one("scrubbed_bytes_total", "counter",
+        "Payload that was compared with its checksums by scrubbing", status.scrub.verified_bytes);
   m.one("scrub_bad_bytes", "gauge",
         "Data that devices have lost, as the scrub under way or the newest one found",
         status.scrub.bad_bytes);
@@ -328,6 +332,12 @@ std::string metrics_text(const PoolStatus& status) {
   m.one("snapshots_total", "counter", "Steps that made snapshots or clones", status.forks);
   m.one("survived_failures_total", "counter", "Failed writes and flushes that were survived",
         status.survived_failures);
+  m.one("healed_total", "counter",
+        "Damaged blocks of metadata that have been written anew, from another copy or made again",
+        status.healed);
+  m.one("rebuilt_nodes_total", "counter",
+        "Nodes of maps of which no copy was left, made again from summaries and records",
+        status.rebuilt_nodes);
   m.one("lost_ranges", "gauge", "Ranges that cannot be read", status.lost_ranges);
   // An image that has changed and one that is the origin of others since may have one path.
   std::map<std::string, uint64_t> origins;
@@ -335,7 +345,8 @@ std::string metrics_text(const PoolStatus& status) {
     uint64_t& healthy = origins.try_emplace(origin.path, 1).first->second;
     if (origin.health != "ok") healthy = 0;
   }
-  if (!origins.empty()) m.head("origin_healthy", "gauge", "1 while an external origin is as it was");
+  if (!origins.empty())
+    m.head("origin_healthy", "gauge", "1 while an external origin is as it was");
   for (const auto& [path, healthy] : origins) m.labelled("origin_healthy", "path", path, healthy);
   m.head("blob_size_bytes", "gauge", "Size of a blob");
   for (const BlobStatus& blob : status.blobs) m.blob("blob_size_bytes", blob.name, blob.size);

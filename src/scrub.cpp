@@ -43,15 +43,15 @@ ExitCode report(const std::string& mount, const Json& before, const Json& now, b
   const uint64_t done = number(now, "done_bytes"), bad = number(now, "bad_bytes");
   const uint64_t healed = number(now, "healed") - number(before, "healed");
   if (json)
-    std::printf("%s\n", Json{{"done_bytes", done}, {"bad_bytes", bad}, {"healed", healed}}
-                            .dump(2)
-                            .c_str());
+    std::printf("%s\n",
+                Json{{"done_bytes", done}, {"bad_bytes", bad}, {"healed", healed}}.dump(2).c_str());
   else if (bad == 0)
     std::printf("%s compared, all data is good; %llu damaged blocks of metadata written anew\n",
                 format_size(done).c_str(), static_cast<unsigned long long>(healed));
   else
     std::printf(
-        "%s compared; %s of data are lost: %s/.lamina/lost says what of which devices; %llu damaged "
+        "%s compared; %s of data are lost: %s/.lamina/lost says what of which devices; %llu "
+        "damaged "
         "blocks of metadata written anew\n",
         format_size(done).c_str(), format_size(bad).c_str(), mount.c_str(),
         static_cast<unsigned long long>(healed));

@@ -77,6 +77,11 @@ void print_for_people(const Json& status) {
               size_at(status, "written_user").c_str(), size_at(status, "written_medium").c_str(),
               by_cause(status).c_str());
   std::printf("lost      %s ranges\n", text_at(status, "lost_ranges").c_str());
+  if (status.value("healed", uint64_t{0}) > 0)
+    std::printf("healed    %s damaged blocks of metadata\n", text_at(status, "healed").c_str());
+  if (status.value("rebuilt_nodes", uint64_t{0}) > 0)
+    std::printf("rebuilt   %s nodes of maps that were lost\n",
+                text_at(status, "rebuilt_nodes").c_str());
   if (status.value("survived_failures", uint64_t{0}) > 0)
     std::printf("survived  %s failed writes or flushes of disks\n",
                 text_at(status, "survived_failures").c_str());

@@ -10,8 +10,6 @@
 #include "engine/log/log.h"
 
 namespace lamina {
-namespace {
-
 void store_sums(const std::vector<uint32_t>& sums, std::span<std::byte> blocks) {
   std::memset(blocks.data(), 0, blocks.size());
   for (size_t i = 0; i < sums.size(); ++i) {
@@ -20,8 +18,6 @@ void store_sums(const std::vector<uint32_t>& sums, std::span<std::byte> blocks) 
     std::memcpy(blocks.data() + i * 4, value.bytes.data(), 4);
   }
 }
-
-}  // namespace
 
 Task<Result<>> seal_log_segment(const PoolIdentity& identity, Blob& blob, TailSegment& segment,
                                 uint64_t wall_ns, Counters& counters) {

@@ -20,4 +20,7 @@ Task<Result<>> seal_log_segment(const PoolIdentity& identity, Blob& blob, TailSe
 // Hands the segment's checksums to the cache, page by page.
 void put_sums(Sums& sums, const TailSegment& segment);
 
+// As they lie behind a segment's header: `blocks`, which hold more, ends in zeroes.
+void store_sums(const std::vector<uint32_t>& sums, std::span<std::byte> blocks);
+
 }  // namespace lamina

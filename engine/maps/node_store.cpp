@@ -32,14 +32,14 @@ struct KeyHash {
   size_t operator()(uint64_t key) const { return mix(key); }
 };
 
+}  // namespace
+
 NodeBlock make_page(std::span<const std::byte> block) {
   auto page = std::make_shared<NodePage>();
   LAMINA_CHECK(block.size() == page->bytes.size());
   std::memcpy(page->bytes.data(), block.data(), block.size());
   return page;
 }
-
-}  // namespace
 
 // A read under way, and who else wants it. Owners: the reader and the shard's list.
 struct NodeStore::Pending {
@@ -164,8 +164,20 @@ Task<Result<NodeBlock>> NodeStore::get(NodeId id, const NodeEntry& entry, bool k
   co_return result;
 }
 
-// From the medium: the first copy, and where that is bad the second.
 Task<Result<NodeBlock>> NodeStore::read(NodeId id, const NodeEntry& entry) {
+  Task<Result<NodeBlock>> reading = get_as_it_is(id, entry);
+  Result<NodeBlock> read = co_await reading;
+  if (read || read.error().code != Code::corrupt) co_return read;
+  Error why = read.error();
+  Task<Result<NodeBlock>> mending = source_.mend(id, entry, std::move(why));
+  Result<NodeBlock> mended = co_await mending;
+  if (mended) keep_mended(entry, *mended);
+  co_return mended;
+}
+
+// From the medium: the first copy, and where that is bad the second.
+Task<Result<NodeBlock>> NodeStore::get_as_it_is(NodeId id, const NodeEntry& entry) {
+  if (NodeBlock mended = find_mended(entry)) co_return mended;
   Task<Result<NodeBlock>> reading = read_copy(id, entry, entry.copies[0]);
   Result<NodeBlock> first = co_await reading;
   if (first || entry.copies[1].generation == Generation::none) co_return first;
@@ -173,6 +185,7 @@ Task<Result<NodeBlock>> NodeStore::read(NodeId id, const NodeEntry& entry) {
   Result<NodeBlock> second = co_await again;
   if (second) {
     second_copies_.fetch_add(1, std::memory_order_relaxed);
+    source_.note_bad_copy(id, entry);
     co_return second;
   }
   // One copy that may come back makes the node's loss temporary.
@@ -194,6 +207,39 @@ Task<Result<NodeBlock>> NodeStore::read_copy(NodeId id, const NodeEntry& entry, 
   if (header.id != id || header.checkpoint != entry.checkpoint || header.level != entry.level)
     co_return fail(Code::corrupt, "another node or another version of it");
   co_return make_page(into);
+}
+
+Task<std::array<Result<>, 2>> NodeStore::check_copies(NodeId id, NodeEntry entry) {
+  std::array<Result<>, 2> results;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (entry.copies[i].generation == Generation::none) continue;
+    Task<Result<NodeBlock>> reading = read_copy(id, entry, entry.copies[i]);
+    const Result<NodeBlock> block = co_await reading;
+    if (!block) results[i] = std::unexpected<Error>(block.error());
+  }
+  co_return results;
+}
+
+NodeBlock NodeStore::find_mended(const NodeEntry& entry) const {
+  if (!any_mended_.load(std::memory_order_acquire)) return nullptr;
+  Lock lock(mended_mutex_);
+  const auto found = mended_.find(key_of(entry));
+  return found == mended_.end() ? nullptr : found->second.second;
+}
+
+void NodeStore::keep_mended(const NodeEntry& entry, NodeBlock block) {
+  Lock lock(mended_mutex_);
+  mended_.insert_or_assign(key_of(entry), std::pair(entry, std::move(block)));
+  any_mended_.store(true, std::memory_order_release);
+}
+
+void NodeStore::forget_mended(const std::function<bool(NodeId, const NodeEntry&)>& still) {
+  Lock lock(mended_mutex_);
+  std::erase_if(mended_, [&](const auto& item) {
+    const auto& [entry, block] = item.second;
+    return !still(NodeView(block->span()).header().id, entry);
+  });
+  any_mended_.store(!mended_.empty(), std::memory_order_release);
 }
 
 NodeStore::Counters NodeStore::counters() const {

@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
+
 namespace lamina {
-namespace {
 
 bool states_a_range(const Entry& entry) {
   if (entry.length.value == 0) return false;  // a counter alone (D8)
@@ -13,6 +14,8 @@ bool states_a_range(const Entry& entry) {
          entry.kind == EntryKind::alias || entry.kind == EntryKind::lost ||
          entry.kind == EntryKind::reserve;
 }
+
+namespace {
 
 Extent extent_of(const Scan& scan, const Entry& entry, Generation generation) {
   Extent extent;
@@ -119,6 +122,33 @@ std::unordered_map<MapId, std::shared_ptr<ThinMap>> replay_maps(
     const Scan& scan, const Lineage& lineage, const std::vector<ReplayedMap>& wanted,
     const ImagePtr& image) {
   return Replay(scan, lineage, image).run(wanted);
+}
+
+std::vector<Extent> replay_range(const Scan& scan, const Lineage& lineage, MapId map,
+                                 BlockRange range, NodeStore& nodes) {
+  const std::vector<ReplayedMap> wanted{{map, DeviceId::none}};
+  const auto maps = replay_maps(scan, lineage, wanted, std::make_shared<Image>());
+  ThinMap::Resolved found;
+  LAMINA_CHECK(maps.at(map)->try_resolve(nodes, range, found));  // there is no tree to wait for
+  const auto hides = [&](const Extent& zero) {
+    return std::ranges::any_of(scan.entries, [&](const ScannedEntry& one) {
+      const Entry& entry = one.entry;
+      return entry.kind != EntryKind::zero && entry.kind != EntryKind::reserve &&
+             entry.begin < zero.end && zero.begin < entry.begin + entry.length;
+    });
+  };
+  std::erase_if(found.extents, [&](const Extent& extent) {
+    return extent.kind == ExtentKind::zero && !extent.reserved && !hides(extent);
+  });
+  std::vector<Extent> out;
+  for (Extent& extent : found.extents) {
+    extent.certain = false;
+    if (!out.empty() && continues(out.back(), extent))
+      out.back().end = extent.end;
+    else
+      out.push_back(extent);
+  }
+  return out;
 }
 
 }  // namespace lamina

@@ -27,4 +27,12 @@ std::unordered_map<MapId, std::shared_ptr<ThinMap>> replay_maps(
     const Scan& scan, const Lineage& lineage, const std::vector<ReplayedMap>& wanted,
     const ImagePtr& image);
 
+// Whether an entry says what a range of a map is.
+bool states_a_range(const Entry& entry);
+
+// What the scan's entries say of one range of a map: its extents, in order. A zero that hides
+// nothing that any of them states is left out (F9). `nodes` is not looked into.
+std::vector<Extent> replay_range(const Scan& scan, const Lineage& lineage, MapId map,
+                                 BlockRange range, NodeStore& nodes);
+
 }  // namespace lamina

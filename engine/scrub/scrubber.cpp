@@ -19,7 +19,8 @@ constexpr uint64_t pause_ns = 100'000'000;
 constexpr uint64_t read_again_blocks = 256;  // at once
 
 bool is_in(const ScrubPosition& position, const Segment& segment) {
-  return segment.holds_data() && is_written(segment) && segment.name.generation >= position.next && segment.name.generation < position.end;
+  return segment.holds_data() && is_written(segment) && segment.name.generation >= position.next &&
+         segment.name.generation < position.end;
 }
 
 uint64_t payload_bytes(const Segment& segment) {
@@ -129,6 +130,9 @@ Task<Result<>> Scrubber::pass() {
     LAMINA_CO_TRY(co_await forgetting);
     begin();
   }
+  Task<Result<uint64_t>> healing = pool_.healer.heal_all();
+  const Result<uint64_t> healed = co_await healing;
+  if (!healed) co_return std::unexpected<Error>(healed.error());
   pace_.begin(0);
   for (const Segment& segment : segments_left()) {
     LAMINA_CO_TRY(go_on());

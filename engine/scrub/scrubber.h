@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scrubbing: everything that the pool has on its disks is read and compared with its checksums, in
-// the background, beside users. Metadata of which a copy is bad is written anew; data that is bad
-// has no other copy, so whoever has it is listed as having lost it, and reads EIO as before.
+// the background, beside users. Metadata of which a copy is bad is written anew, first of all
+// (engine/heal/healer.h); data that is bad has no other copy, so whoever has it is listed as having
+// lost it, and reads EIO as before.
 //
 // A pass goes over the segments that there were when it began, in the order in which they were
 // written; what is written or moved meanwhile is younger than the pass. How far it is is part of
-// each checkpoint, so after a restart it goes on from there. When it begins, what was listed as lost
-// and can be read again, since it was overwritten or its disk is back, is listed no more.
+// each checkpoint, so after a restart it goes on from there. When it begins, what was listed as
+// lost and can be read again, since it was overwritten or its disk is back, is listed no more.
 // Thread-safety: all methods from any thread; run() in the background, one at a time. Durability:
 // what it finds, with the next checkpoint.
 #pragma once

@@ -118,8 +118,8 @@ class Verifier {
         numbers.insert(frame);
     const std::vector<uint32_t> frames(numbers.begin(), numbers.end());
     for (size_t begin = 0; begin < frames.size(); begin += frames_compared_at_once) {
-      const auto now =
-          std::span(frames).subspan(begin, std::min(frames_compared_at_once, frames.size() - begin));
+      const auto now = std::span(frames).subspan(
+          begin, std::min(frames_compared_at_once, frames.size() - begin));
       std::vector<uint32_t> bad;
       Task<void> verifying = verify_some(now, bad);
       co_await verifying;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads all payload of a segment and compares it with its checksums; of frames with the one of what
-// is stored, without decompressing them. What does not match is read a second time: it is the medium
-// that is asked, not the way to it (B6). Of a segment of the log that is still being filled it is
-// what the newest checkpoint made durable, though users are served that from memory.
+// is stored, without decompressing them. What does not match is read a second time: it is the
+// medium that is asked, not the way to it (B6). Of a segment of the log that is still being filled
+// it is what the newest checkpoint made durable, though users are served that from memory.
 // Thread-safety: one coroutine each. Memory: MovePace::window(), or 128 frames.
 #pragma once
 

@@ -13,15 +13,16 @@
 #include "engine/log/seal.h"
 #include "engine/pool_state.h"
 #include "engine/rebuild_scan.h"
+#include "engine/space/array_from_payload.h"
 
 namespace lamina {
 
-namespace {
-
-// The copy at that end. `edge`: where its header is.
-Task<Result<Summary>> read_copy(PoolState& pool, SegmentName name, uint32_t edge, bool back) {
+Task<Result<SummaryCopy>> read_summary_copy(PoolState& pool, const Segment& row, bool back) {
+  const SegmentName name = row.name;
   Blob& blob = pool.space.blob(name.blob);
   const Secret& secret = pool.identity.secret;
+  const uint32_t edge =
+      back ? blob.segment_blocks() - 1 : 1 + array_blocks(row.kind, blob.segment_blocks());
   Buffer header(block_size);
   IoBatch first;
   first.read(blob.disk(), blob.offset(name.index, edge), header.span());
@@ -39,20 +40,14 @@ Task<Result<Summary>> read_copy(PoolState& pool, SegmentName name, uint32_t edge
   rest.read(blob.disk(), blob.offset(name.index, place.block), all.span());
   co_await rest;
   LAMINA_CO_TRY(rest.result());
-  co_return unpack_summary(all.span(), secret, place, back);
-}
-
-// B4: the one at the back, or, where there are two, the one at the front.
-Task<Result<Summary>> read_copies(PoolState& pool, const Segment& row) {
-  const uint32_t blocks = pool.space.blob(row.name.blob).segment_blocks();
-  auto summary = co_await read_copy(pool, row.name, blocks - 1, true);
-  if (summary || row.kind == SegmentClass::log) co_return summary;
-  const uint32_t front = 1 + array_blocks(row.kind, blocks);
-  co_return co_await read_copy(pool, row.name, front, false);
+  auto summary = unpack_summary(all.span(), secret, place, back);
+  if (!summary) co_return forward_error(summary);
+  co_return SummaryCopy{std::move(*summary), *length};
 }
 
 // A log segment's own records say all that its summary says (B4).
-Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row) {
+Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row,
+                                                           uint32_t until) {
   auto segment = co_await load_segment(pool.space.blob(row.name.blob), row.name);
   if (!segment) co_return segment;
   std::vector<EpochCut> cuts;
@@ -61,11 +56,36 @@ Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, cons
     cuts = pool.epochs;
   }
   note_records(
-      **segment, pool.identity.secret, row.used_blocks,
+      **segment, pool.identity.secret, until,
       [&cuts](const RecordHeader& header) { return !is_void(cuts, header.epoch, header.last()); });
   if ((*segment)->entries.empty())
     co_return fail(Code::corrupt, "a log segment has no record left");
   co_return segment;
+}
+
+Task<Result<Buffer>> read_array_from_payload(PoolState& pool, const Segment& row,
+                                             uint64_t expected) {
+  Blob& blob = pool.space.blob(row.name.blob);
+  Buffer segment(blob.segment_bytes());
+  LAMINA_CO_TRY(co_await blob.read_segment(row.name.index, segment.span()));
+  auto array = array_from_payload(row.kind, segment.span(), pool.identity.secret,
+                                  {row.name.blob, row.name.index, row.name.generation, 0},
+                                  row.used_blocks, expected);
+  if (!array) co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
+  co_return std::move(*array);
+}
+
+namespace {
+
+// B4: the one at the back, or, where there are two, the one at the front.
+Task<Result<Summary>> read_copies(PoolState& pool, const Segment& row) {
+  auto copy = co_await read_summary_copy(pool, row, true);
+  if (copy) co_return std::move(copy->summary);
+  pool.healer.note_segment(row.name.generation);
+  if (row.kind == SegmentClass::log) co_return forward_error(copy);
+  auto front = co_await read_summary_copy(pool, row, false);
+  if (!front) co_return forward_error(front);
+  co_return std::move(front->summary);
 }
 
 Contents contents_of(const TailSegment& segment) {
@@ -89,8 +109,14 @@ Task<Result<Contents>> read_arrays(PoolState& pool, const Segment& row) {
   LAMINA_CO_TRY(batch.result());
   auto summary = co_await read_copies(pool, row);
   if (!summary) co_return forward_error(summary);
-  if (plain_checksum(sums.span()) != summary->checksums_sum)
-    co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
+  if (plain_checksum(sums.span()) != summary->checksums_sum) {
+    pool.healer.note_segment(row.name.generation);
+    if (row.kind == SegmentClass::log)
+      co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
+    auto array = co_await read_array_from_payload(pool, row, summary->checksums_sum);
+    if (!array) co_return forward_error(array);
+    sums = std::move(*array);
+  }
   Contents contents;
   contents.summary = std::move(*summary);
   const bool frames = row.kind == SegmentClass::frames;
@@ -110,7 +136,7 @@ Task<Result<Summary>> read_summary(PoolState& pool, Generation generation) {
   if (!row) co_return fail(Code::not_found, "the segment is gone");
   auto summary = co_await read_copies(pool, *row);
   if (summary || row->kind != SegmentClass::log) co_return summary;
-  auto segment = co_await read_by_records(pool, *row);
+  auto segment = co_await read_by_records(pool, *row, row->used_blocks);
   if (!segment) co_return summary;  // what is wrong with it says more
   co_return contents_of(**segment).summary;
 }
@@ -120,20 +146,27 @@ Task<Result<Contents>> read_contents(PoolState& pool, Generation generation) {
   if (!row) co_return fail(Code::not_found, "the segment is gone");
   auto contents = co_await read_arrays(pool, *row);
   if (contents || row->kind != SegmentClass::log) co_return contents;
-  auto segment = co_await read_by_records(pool, *row);
+  auto segment = co_await read_by_records(pool, *row, row->used_blocks);
   if (!segment) co_return contents;
   co_return contents_of(**segment);
 }
 
-Task<Result<>> read_log_sums(PoolState& pool, Generation generation) {
+Task<Result<Buffer>> read_sums_again(PoolState& pool, Generation generation) {
   const auto row = pool.space.segment(generation);
-  if (!row || row->kind != SegmentClass::log)
-    co_return fail(Code::not_found, "no segment of the log");
-  auto segment = co_await read_by_records(pool, *row);
-  if (!segment) co_return forward_error(segment);
+  if (!row || (row->kind != SegmentClass::log && row->kind != SegmentClass::moved))
+    co_return fail(Code::not_found, "no segment has that generation");
   pool.sums.forget(generation, pool.space.blob(row->name.blob).segment_blocks());
-  put_sums(pool.sums, **segment);
-  co_return Result<>{};
+  if (row->kind == SegmentClass::moved) {
+    auto summary = co_await read_copies(pool, *row);
+    if (!summary) co_return forward_error(summary);
+    co_return co_await read_array_from_payload(pool, *row, summary->checksums_sum);
+  }
+  auto segment = co_await read_by_records(pool, *row, row->used_blocks);
+  if (!segment) co_return forward_error(segment);
+  Buffer array(uint64_t{array_blocks(row->kind, pool.space.blob(row->name.blob).segment_blocks())} *
+               block_size);
+  store_sums(*(*segment)->sums, array.span());
+  co_return array;
 }
 
 }  // namespace lamina

@@ -6,10 +6,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/task.h"
 #include "blobs/summary.h"
+#include "engine/log/tail.h"
+#include "engine/space/space.h"
 
 namespace lamina {
 
@@ -17,13 +21,31 @@ class PoolState;
 
 Task<Result<Summary>> read_summary(PoolState& pool, Generation generation);
 
+// The copy at that end, and how many blocks it has. Of the log there is the one at the back alone.
+struct SummaryCopy {
+  Summary summary;
+  uint32_t blocks = 0;
+};
+Task<Result<SummaryCopy>> read_summary_copy(PoolState& pool, const Segment& row, bool back);
+
+// A segment of the log by its records alone: those that are not void, up to that block, or to the
+// first that is none.
+Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row,
+                                                           uint32_t until);
+
+// The array behind the header of a sealed segment of moved data, compressed or not, as the payload
+// has it, if the summary vouches for that: for one of which a block is damaged.
+Task<Result<Buffer>> read_array_from_payload(PoolState& pool, const Segment& row,
+                                             uint64_t expected);
+
 struct Contents {
   Summary summary;
   std::vector<uint32_t> sums;  // one a block of the segment; of frames: none
 };
 Task<Result<Contents>> read_contents(PoolState& pool, Generation generation);
 
-// Puts what the records of a log segment say of its checksums in the place of what is cached.
-Task<Result<>> read_log_sums(PoolState& pool, Generation generation);
+// What else tells of the checksums of a segment, as the array lies there: the records of one of the
+// log, the payload of one that was moved, if the summary vouches for it.
+Task<Result<Buffer>> read_sums_again(PoolState& pool, Generation generation);
 
 }  // namespace lamina

@@ -193,6 +193,9 @@ class Space final : public LiveCounts {
   // it any more. Whoever logs the copy holds an image in which, or in whose layers, it is alive.
   // False: no segment has that generation.
   bool share(Generation generation, Sequence copy);
+  // The same for one of whom it is not known that it is alive. False, and nothing has changed: it is
+  // gone, or on its way out.
+  bool share_if_alive(Generation generation, Sequence at);
   bool is_shared_since(Generation generation, Sequence cut) const;
   // Unless something in it has been shared past `cut`, the image's, meanwhile. Dead in that
   // checkpoint, or in one whose tables have been told meanwhile: it is freed only when tables on the

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# destroy_metadata.py IMAGE [header|segment|homes]: noise over every superblock, slot and node of a blob, and
-# with them all else in its first and last MiB; and over the header of a segment of the log, or all of
-# it. With `homes` over nothing but the headers of all segments of nodes. Prints how many blocks of what.
+# destroy_metadata.py IMAGE [header|segment|homes|leaves]: noise over every superblock, slot and node of a
+# blob, and with them all else in its first and last MiB; and over the header of a segment of the log, or
+# all of it. With `homes` over nothing but the headers of all segments of nodes, with `leaves` over both
+# copies of all leaves alone. Prints how many blocks of what.
 import os
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ doomed = {name: medium.classes[name] for name in ("superblock", "slot")}
 doomed["node"] = [at for name in ("leaf", "inner node") for at in medium.classes.get(name, [])]
 if "homes" in sys.argv:
     doomed = {"header": [s.at for s in medium.segments if s.kind == NODES]}
-log = next(s for s in medium.segments if (s.kind, s.state) == (LOG, SEALED)) if sys.argv[2:] else None
+if "leaves" in sys.argv:
+    doomed = {"node": medium.classes["leaf"]}
+log = next((s for s in medium.segments if (s.kind, s.state) == (LOG, SEALED)), None)
 
 with open(sys.argv[1], "r+b") as image:
 
@@ -28,7 +31,7 @@ with open(sys.argv[1], "r+b") as image:
     for places in doomed.values():
         for place in places:
             spoil(place)
-    if "homes" not in sys.argv:
+    if not {"homes", "leaves"} & set(sys.argv):
         spoil(0, EDGE)
         spoil(medium.size - EDGE, EDGE)
     if "header" in sys.argv:

@@ -119,6 +119,8 @@ void Life::work() {
   statistics_.full_answers += workload->full_answers();
   if (!running_) statistics_.operations_before_crash.push_back(workload->begun());
   if (running_) statistics_.survived_failures += machine_.store().status().survived_failures;
+  if (running_) statistics_.healed += machine_.store().status().healed;
+  if (running_) statistics_.rebuilt_nodes += machine_.store().status().rebuilt_nodes;
   if (running_) statistics_.aged_bytes += machine_.store().status().aged_bytes;
   if (running_) statistics_.promoted_bytes += machine_.store().status().promoted_bytes;
   if (!running_) return;

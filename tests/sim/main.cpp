@@ -2,7 +2,7 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|forks|nearly_full|tiers|members|full|damage|faults   what a
+//   sim --kind random|exhaustive|steady|forks|nearly_full|tiers|members|full|damage|heal|faults   what a
 //   run is (runs.h) sim --jobs 2                  so many at once sim --at-least 10000 fails if
 //   fewer crashes than that were made sim --seed 17 --trace yes     every operation as it begins
 //   and ends sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
@@ -44,7 +44,7 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 12> kinds{{{"random", random_run},
+constexpr std::array<Kind, 13> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
@@ -52,6 +52,7 @@ constexpr std::array<Kind, 12> kinds{{{"random", random_run},
                                       {"members", members_run},
                                       {"full", full_run},
                                       {"damage", damage_run},
+                                      {"heal", heal_run},
                                       {"faults", faults_run},
                                       {"lost_disk", lost_disk_run},
                                       {"repair", repair_run},
@@ -89,7 +90,7 @@ constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
 struct Totals {
   std::atomic<uint64_t> next, runs, failures;
   std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers,
-      survived, aged, promoted, evacuated, removed;
+      survived, healed, rebuilt, aged, promoted, evacuated, removed;
   std::array<std::atomic<uint64_t>, histogram_length> before_crash;
   std::array<std::atomic<uint64_t>, recovery_branch_count> branches;
 };
@@ -113,6 +114,8 @@ bool run_seed(const Options& options, uint64_t seed, Totals& totals) {
   totals.operations += statistics.operations;
   totals.full_answers += statistics.full_answers;
   totals.survived += statistics.survived_failures;
+  totals.healed += statistics.healed;
+  totals.rebuilt += statistics.rebuilt_nodes;
   totals.aged += statistics.aged_bytes;
   totals.promoted += statistics.promoted_bytes;
   totals.evacuated += statistics.evacuated_bytes;
@@ -193,11 +196,11 @@ void print(const Options& options, const Totals& totals) {
   std::printf(
       "%s: %llu runs, %llu failed; %llu crashes (%llu while opening), %llu clean closes, "
       "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived, "
-      "%llu MiB aged, %llu KiB promoted, %llu MiB evacuated, %llu blobs removed\n",
+      "%llu blocks healed, %llu nodes rebuilt, %llu MiB aged, %llu KiB promoted, %llu MiB evacuated, %llu blobs removed\n",
       options.kind.name, number(totals.runs), number(totals.failures), number(totals.crashes),
       number(totals.crashes_while_opening), number(totals.clean_closes), number(totals.operations),
       static_cast<unsigned long long>(median(totals)), number(totals.full_answers),
-      number(totals.survived), number(totals.aged) >> 20, number(totals.promoted) >> 10,
+      number(totals.survived), number(totals.healed), number(totals.rebuilt), number(totals.aged) >> 20, number(totals.promoted) >> 10,
       number(totals.evacuated) >> 20, number(totals.removed));
   std::printf("recovery:");
   for (size_t i = 0; i < recovery_branch_count; ++i)

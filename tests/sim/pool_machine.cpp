@@ -177,7 +177,8 @@ void PoolMachine::adopt(size_t disk, const Superblock& superblock) {
                     Buffer first(block_size);
                     medium.read(offset, first.span());
                     const auto header = unpack_segment_header(first.span());
-                    if (!header) return block <= 1;
+                    // One whose header a crash tore is healed: sealed again, in another life.
+                    if (!header) return block <= 1 || block + blocks / 4 >= blocks;
                     if (block < payload_begin(header->kind, header->blocks, header->front_blocks))
                       return true;
                     return header->state != SegmentState::open && block >= header->used_end;

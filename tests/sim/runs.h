@@ -31,6 +31,9 @@ LifeStatistics full_run(uint64_t seed, Report& report);
 // A block of payload, or a record's header, that was durable goes bad while the power is off: that
 // range alone may be lost, and nothing is ever wrong (A2, B1).
 LifeStatistics damage_run(uint64_t seed, Report& report);
+// A block of metadata of any class, or all copies of a node, goes bad while the pool works or is
+// closed: nothing is lost, nothing is wrong, and it needs no repair (B1-B8).
+LifeStatistics heal_run(uint64_t seed, Report& report);
 // Disks fail reads, writes and flushes: what is answered stays true, and where a write or a flush
 // fails once nobody notices, now or after a crash at any later moment (A19).
 LifeStatistics faults_run(uint64_t seed, Report& report);

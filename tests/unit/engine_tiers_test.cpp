@@ -334,6 +334,7 @@ TEST_P(TieredPool, ACrashInTheMidstOfAgingLosesNothing) {
     const bool survived =
         executor_->run_until([]() -> Task<void> { co_await Sleep{10'000'000'000}; }());
     if (survived) {
+      executor_->crash_after(1'000'000);  // it was for the aging
       ASSERT_TRUE(wait(pool_->close()));
     }
     pool_.reset();

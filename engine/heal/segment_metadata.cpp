@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a sealed segment says of itself, written again in its place where it is damaged.
+#include <algorithm>
+#include <cstring>
+
+#include "base/checksum.h"
+#include "blobs/segment.h"
+#include "blobs/summary.h"
+#include "engine/heal/healer.h"
+#include "engine/log/seal.h"
+#include "engine/pool_state.h"
+#include "engine/space/read_summary.h"
+
+namespace lamina {
+namespace {
+
+// What is good of one segment.
+struct Parts {
+  bool header = false, array = false;
+  SegmentHeader says;  // the header, where it is good
+  Result<SummaryCopy> back = fail(Code::corrupt), front = fail(Code::corrupt);
+  Buffer bytes;  // header and array as they lie there
+  bool good(SegmentClass kind) const {
+    return header && array && back && (kind == SegmentClass::log || front);
+  }
+};
+
+Task<Result<Parts>> look_at(PoolState& pool, const Segment& row) {
+  Parts parts;
+  Blob& blob = pool.space.blob(row.name.blob);
+  const uint32_t count = array_blocks(row.kind, blob.segment_blocks());
+  parts.bytes = Buffer(uint64_t{1 + count} * block_size);
+  for (uint32_t i = 0; i < 1 + count;
+       ++i) {  // one by one: a block that cannot be read is a bad one
+    IoBatch batch;
+    batch.read(blob.disk(), blob.offset(row.name.index, i), parts.bytes.blocks(i, 1));
+    co_await batch;
+    if (!batch.ok()) std::memset(parts.bytes.blocks(i, 1).data(), 0xff, block_size);
+  }
+  const auto header = unpack_segment_header(parts.bytes.blocks(0, 1));
+  parts.header = header && header->generation == row.name.generation &&
+                 header->index == row.name.index && header->pool == pool.identity.pool;
+  if (parts.header) parts.says = *header;
+  parts.back = co_await read_summary_copy(pool, row, true);
+  if (row.kind != SegmentClass::log) parts.front = co_await read_summary_copy(pool, row, false);
+  const SummaryCopy* any = parts.back ? &*parts.back : parts.front ? &*parts.front : nullptr;
+  parts.array = any && plain_checksum(parts.bytes.blocks(1, count)) == any->summary.checksums_sum;
+  co_return parts;
+}
+
+// All of it is in the records (B4); they must be all there.
+Task<Result<uint64_t>> heal_log_segment(PoolState& pool, const Segment& row, const Parts& parts) {
+  // What never got a seal, because its disk took none, is told by its records for good.
+  if (parts.header && parts.says.state != SegmentState::sealed) co_return uint64_t{0};
+  const uint64_t bad = (parts.header ? 0 : 1) + (parts.array ? 0 : 1) + (parts.back ? 0 : 1);
+  if (bad == 0) co_return bad;
+  auto segment = co_await read_by_records(pool, row, row.used_blocks);
+  if (!segment) co_return forward_error(segment);
+  if ((*segment)->next_block != row.used_blocks)
+    co_return fail(Code::corrupt, "not all records of the segment are left");
+  LAMINA_CO_TRY(co_await seal_log_segment(pool.identity, pool.space.blob(row.name.blob), **segment,
+                                          pool.settings.background->wall_ns(), pool.counters));
+  // Where one thing alone was bad the checksum counts two of them: no array is judged without a
+  // summary.
+  co_return parts.back ? bad : bad - 1;
+}
+
+SegmentHeader header_of(PoolState& pool, const Segment& row, const SummaryCopy& any,
+                        const Result<SummaryCopy>& front) {
+  SegmentHeader header;
+  header.pool = pool.identity.pool;
+  header.secret = pool.identity.secret;
+  header.blob = row.name.blob;
+  header.index = row.name.index;
+  header.generation = row.name.generation;
+  header.kind = row.kind;
+  header.state = SegmentState::sealed;
+  header.epoch = any.summary.epoch;
+  header.blocks = pool.space.blob(row.name.blob).segment_blocks();
+  header.front_blocks = front ? front->blocks : any.blocks;
+  header.used_end = row.used_blocks;
+  header.addressed = row.addressed;
+  header.wall_ns = pool.settings.background->wall_ns();
+  return header;
+}
+
+Task<Result<uint64_t>> heal_moved_segment(PoolState& pool, const Segment& row, Parts& parts) {
+  if (!parts.back && !parts.front)
+    co_return fail(Code::corrupt, "both summaries of a segment are damaged");
+  const SummaryCopy& any = parts.back ? *parts.back : *parts.front;
+  Blob& blob = pool.space.blob(row.name.blob);
+  const uint32_t blocks = blob.segment_blocks(), count = array_blocks(row.kind, blocks);
+  const auto offset = [&](uint32_t block) { return blob.offset(row.name.index, block); };
+  uint64_t bad = 0;
+  IoBatch writes;
+  Buffer array, header(block_size), summary(uint64_t{any.blocks} * block_size);
+  if (!parts.array) {
+    auto made = co_await read_array_from_payload(pool, row, any.summary.checksums_sum);
+    if (made) {
+      array = std::move(*made);
+      for (uint32_t i = 0; i < count; ++i) {
+        if (std::ranges::equal(array.blocks(i, 1), parts.bytes.blocks(1 + i, 1))) continue;
+        writes.write(blob.disk(), offset(1 + i), array.blocks(i, 1));
+        ++bad;
+      }
+    }
+  }
+  if (!parts.header) {
+    pack_segment_header(header_of(pool, row, any, parts.front), header.span());
+    writes.write(blob.disk(), offset(0), header.span());
+    ++bad;
+  }
+  if (!parts.back || !parts.front) {
+    const bool back = !parts.back;
+    const uint32_t begin = back ? blocks - any.blocks : 1 + count;
+    pack_summary(any.summary, pool.identity.secret,
+                 {row.name.blob, row.name.index, row.name.generation, begin}, back, summary.span());
+    writes.write(blob.disk(), offset(begin), summary.span());
+    ++bad;
+  }
+  co_await writes;
+  LAMINA_CO_TRY(writes.result());
+  pool.counters.add(Cause::healing, bad * block_size);
+  co_return bad;
+}
+
+}  // namespace
+
+Task<Result<uint64_t>> Healer::heal_segment(Generation generation) {
+  // Held until it has been written: with what is shared from then on, nobody frees the segment.
+  const ImagePtr held = pool_.newest_image();
+  const auto row = pool_.space.segment(generation);
+  const bool filled =
+      row && (row->use == SegmentUse::sealed || row->use == SegmentUse::stuck) && row->holds_data();
+  if (!filled || pool_.space.blob(row->name.blob).disk().given_up()) co_return uint64_t{0};
+  Result<Parts> parts = fail(Code::corrupt);
+  for (const bool shared : {false, true}) {  // what is good needs no sharing
+    if (shared) {
+      Lock order(pool_.log.order());
+      if (!pool_.space.share_if_alive(generation, pool_.log.last())) co_return uint64_t{0};
+    }
+    Task<Result<Parts>> looking = look_at(pool_, *row);
+    parts = co_await looking;
+    if (!parts) co_return forward_error(parts);
+    if (parts->good(row->kind)) co_return uint64_t{0};
+  }
+  Task<Result<uint64_t>> healing = row->kind == SegmentClass::log
+                                       ? heal_log_segment(pool_, *row, *parts)
+                                       : heal_moved_segment(pool_, *row, *parts);
+  const Result<uint64_t> healed = co_await healing;
+  if (!healed && healed.error().code == Code::corrupt)
+    pool_.settings.log(Settings::Severity::warning,
+                       "segment " + std::to_string(row->name.index) + " of " +
+                           pool_.space.blob(row->name.blob).disk().name() +
+                           " is damaged: " + healed.error().message);
+  co_return healed;
+}
+
+// Its header, and, where it is full, its summary: what a scan finds nodes and tables by (B3).
+Task<bool> Healer::node_segment_is_good(SegmentName name) {
+  Blob& blob = pool_.space.blob(name.blob);
+  Buffer block(block_size);
+  IoBatch batch;
+  batch.read(blob.disk(), blob.offset(name.index, 0), block.span());
+  co_await batch;
+  const auto header = unpack_segment_header(block.span());
+  co_return batch.ok() && header && header->generation == name.generation &&
+      header->index == name.index && header->pool == pool_.identity.pool;
+}
+
+}  // namespace lamina
