@@ -29,7 +29,7 @@ Task<Result<>> PoolState::read_blocks(ThinMap& map, BlockRange range, std::span<
     result = co_await plan.run_again(*this);
     if (result) co_return result;
     result = co_await plan.run_by_records(*this);
-    if (!result) report_unreadable(map, plan.bad());
+    if (!result) report_unreadable(map.id(), plan.bad());
     co_return result;
   }
 }
@@ -55,17 +55,25 @@ Result<> PoolState::plan_read(const ThinMap::Resolved& resolved, BlockRange rang
   return {};
 }
 
-void PoolState::report_unreadable(const ThinMap& map, BlockRange range) {
+void PoolState::report_unreadable(MapId map, BlockRange range) {
   bool known = false;
   std::string device_name;
   {
     Lock order(log.order());
-    const DevicePtr device = devices.find(map.device());
-    if (device) device_name = device->name;
-    LostRange lost{map.device(), device_name, range};
-    for (const LostRange& l : devices.lost)
-      known = known || (l.device == lost.device && l.range == lost.range);
-    if (!known && devices.lost.size() < lost_limit) devices.lost.push_back(lost);
+    const ThinMap* const of = devices.find_map(map);
+    const DevicePtr device = of ? devices.find(of->device()) : nullptr;
+    if (!device) return;  // it has been emptied, rolled back or removed meanwhile
+    device_name = device->name;
+    LostRange* before = nullptr;
+    for (LostRange& l : devices.lost) {
+      if (l.device != device->id) continue;
+      known = known || (l.range.begin <= range.begin && range.end <= l.range.end);
+      if (l.range.end == range.begin) before = &l;
+    }
+    if (!known && before)
+      before->range.end = range.end;
+    else if (!known && devices.lost.size() < lost_limit)
+      devices.lost.push_back({device->id, device_name, range});
   }
   if (!known)
     settings.log(Settings::Severity::error, "'" + device_name + "' cannot be read at byte " +
