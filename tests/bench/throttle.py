@@ -21,7 +21,9 @@ class Throttle:
         self.how = "inside the daemon: no cgroup throttles here"
         for parent, how, limit in ((CGROUP / "blkio", "by blkio of cgroup v1", self._by_v1),
                                    (CGROUP, "by io.max of cgroup v2", self._by_v2)):
-            group = parent / f"lamina-bench-{os.getpid()}"
+            if not (parent / "cgroup.procs").exists():  # nothing is mounted there
+                continue
+            group = parent / f"lamina-bench-{os.getpid()}-{len(devices)}"
             try:
                 group.mkdir()
                 folder.later(self._remove, group)
