@@ -165,6 +165,26 @@ Task<void> PoolState::answer_defragmenting() {
   }
 }
 
+void PoolState::start_scrubbing() {
+  scrubber.ask();
+  start_in_background(&PoolState::answer_scrubbing, &PoolState::scrubbing_started_);
+}
+
+void PoolState::go_on_scrubbing() {
+  const ScrubPosition position = scrubber.position();
+  if (position.under_way() && !position.stopped) start_scrubbing();
+}
+
+Task<void> PoolState::answer_scrubbing() {
+  for (;;) {
+    co_await scrubber.run();
+    Lock lock(background_mutex_);
+    if (scrubber.wanted() && !closing_) continue;
+    scrubbing_started_ = false;
+    co_return;
+  }
+}
+
 void PoolState::start_following_pins() {
   start_in_background(&PoolState::follow_pins, nullptr);
 }

@@ -193,6 +193,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   devices.refresh_shares();
   t.lineage = devices.lineage;
   t.lost = devices.lost;
+  t.scrub = pool_.scrubber.position();
   devices.for_each([&](const DevicePtr& d) {
     DeviceRow row;
     row.id = d->id;

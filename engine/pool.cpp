@@ -24,6 +24,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Blobs blobs, Settings settings) {
     if (pool->state_->may_come_back()) pool->state_->start_showing_space();
     pool->state_->start_watching_idle();
     pool->state_->start_emptying();
+    pool->state_->go_on_scrubbing();
   }
   pool->state_->start_watching_origins();
   co_return pool;
@@ -127,6 +128,16 @@ Result<> Pool::ask_defrag(DeviceId device) {
 
 void Pool::stop_defrag() {
   state_->defragmenter.stop();
+}
+
+Result<> Pool::ask_scrub() {
+  LAMINA_TRY(state_->writable());
+  state_->start_scrubbing();
+  return {};
+}
+
+void Pool::stop_scrub() {
+  state_->scrubber.stop();
 }
 
 void Pool::on_changed(std::function<void(DeviceId)> changed) {

@@ -132,6 +132,19 @@ struct DefragStatus {
   std::string ended;  // how the newest one did: "done", or why it was early; empty: not yet
 };
 
+// Comparing everything with its checksums.
+struct ScrubStatus {
+  uint64_t asked = 0, answered = 0;  // Pool::ask_scrub()
+  bool running = false;
+  bool under_way = false;                  // a pass has been begun and not come to its end
+  uint64_t done_bytes = 0, all_bytes = 0;  // of payload, of that pass, or the newest
+  uint64_t bad_bytes = 0;       // that devices have lost, as that pass found; what is shared counts
+                                // for each
+  uint64_t verified_bytes = 0;  // since open
+  uint64_t began_ns = 0, ended_ns = 0;  // since 1970: that pass; the newest whole one; 0: never
+  std::string ended;  // how the newest one did: "done", or why it was early; empty: not yet
+};
+
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
@@ -171,6 +184,7 @@ struct PoolStatus {
   std::string origin_refused;   // why the newest set_origin() or accept_origin() failed; empty
   std::string members_refused;  // why the newest change of members was refused or failed; empty
   DefragStatus defrag;
+  ScrubStatus scrub;
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -351,6 +365,12 @@ class Pool {
   Result<> ask_defrag(DeviceId device);
   // What was asked for ends after the batch under way; what has been moved stays moved.
   void stop_defrag();
+  // Compares everything with its checksums, in the background: a pass, or what is left of one that
+  // has been begun, in this life of the pool or one before. The answer has come when
+  // status().scrub.answered has come to what .asked is now. Errors: read_only.
+  Result<> ask_scrub();
+  // Ends it after the segment under way; the next one goes on from there.
+  void stop_scrub();
 
   // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
   // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.

@@ -30,6 +30,7 @@ PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity&
       move_pace(*this),
       members(*this),
       defragmenter(*this),
+      scrubber(*this),
       pin_mover(*this),
       promoter(*this) {
   log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };

@@ -6,7 +6,7 @@
 //   2. ThinMap::mutex_, RangeLocks::mutex_
 //   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
 //      Reclaimer::mutex_
-//   4. Walker::mutex_, Defragmenter::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
+//   4. Walker::mutex_, Defragmenter::mutex_, Scrubber::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
 //   shards
 #pragma once
 
@@ -27,6 +27,7 @@
 #include "engine/node_writer.h"
 #include "engine/origins.h"
 #include "engine/pool.h"
+#include "engine/scrub/scrubber.h"
 #include "engine/space/defragmenter.h"
 #include "engine/space/fullness.h"
 #include "engine/space/move_pace.h"
@@ -191,6 +192,10 @@ class PoolState final : public BlockSource {
   void start_following_pins();
   // Those devices are brought into order; Pool::ask_defrag() says how one hears of the end.
   void start_defragmenting(std::vector<DeviceId> wanted);
+  // Everything is compared with its checksums; Pool::ask_scrub() says how one hears of the end.
+  void start_scrubbing();
+  // What a life before has begun, and nobody has stopped.
+  void go_on_scrubbing();
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
   // Looks at external origins now and then, where somebody who wants to write to one waits for it.
@@ -232,6 +237,7 @@ class PoolState final : public BlockSource {
   MovePace move_pace;
   Members members;
   Defragmenter defragmenter;
+  Scrubber scrubber;
   PinMover pin_mover;
   Promoter promoter;
   FullnessWatch fullness;
@@ -267,6 +273,7 @@ class PoolState final : public BlockSource {
   Task<void> answer_figures();
   Task<void> answer_aging();
   Task<void> answer_defragmenting();
+  Task<void> answer_scrubbing();
   Task<void> follow_pins();
   Task<void> watch_idle();
   Task<void> watch_origins();
@@ -285,6 +292,7 @@ class PoolState final : public BlockSource {
   bool watching_origins_started_ GUARDED_BY(background_mutex_) = false;
   bool emptying_started_ GUARDED_BY(background_mutex_) = false;
   bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
+  bool scrubbing_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex policies_mutex_;

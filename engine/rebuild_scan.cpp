@@ -308,12 +308,13 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
   const auto counts = [&](const RecordHeader& found) {
     if (found.epoch != header.epoch) return false;
     note_header(found);
-    ScannedRecord record{header.epoch, found.body.first, found.last(), true};
+    const bool is_there = record_at(tail, header.secret, found.at.block).has_value();
+    ScannedRecord record{header.epoch, found.body.first, found.last(), is_there};
     for (uint32_t i = 0; i < found.payload_blocks(); ++i) {
       const uint32_t block = found.at.block + 1 + i;
       if (block >= header.blocks) break;
-      record.payload_good = record.payload_good && payload_checksum(tail.memory.blocks(
-                                                       block, 1)) == found.body.checksums[i];
+      record.whole = record.whole && payload_checksum(tail.memory.blocks(block, 1)) ==
+                                         found.body.checksums[i];
       if (!entries) continue;
       out_.segments[index].sums[block] = found.body.checksums[i];
       out_.segments[index].summed[block] = true;

@@ -38,7 +38,7 @@ struct ScannedEntry {
 struct ScannedRecord {
   Epoch epoch = 0;
   Sequence first = 0, last = 0;  // of its entries
-  bool payload_good = false;     // matches its checksums
+  bool whole = false;  // its header is there, not only repeated, and its payload matches that
 };
 
 struct Scan {

@@ -36,6 +36,7 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
   devices.root_xattrs = tables.root_xattrs;
   devices.lineage = tables.lineage;
   devices.lost = tables.lost;
+  pool.scrubber.set_position(tables.scrub);
   devices.restore_marks(tables.next_device, tables.next_map);
   devices.restore_origins(tables.origins, tables.next_origin);
   for (const DeviceRow& row : tables.devices) {

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <set>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -16,9 +15,9 @@
 #include "blobs/segment.h"
 #include "blobs/summary.h"
 #include "engine/maps/node.h"
-#include "engine/maps/tree.h"
+#include "engine/medium_users.h"
 #include "engine/pool_state.h"
-#include "engine/space/walk.h"
+#include "engine/space/moved_parts.h"
 #include "engine/tables_format.h"
 
 namespace lamina {
@@ -182,60 +181,13 @@ class Search {
   }
 
   Task<Result<>> find_users(MovedParts parts) {
-    const ImagePtr image = pool_.newest_image();
-    const auto shared_parts = std::make_shared<const MovedParts>(std::move(parts));
-    WalkOptions options;
-    options.segment_blocks = pool_.space.largest_address_blocks();
-    options.wanted.insert(place_.generation);
-    options.parts = shared_parts;
-    options.figures = false;
-    options.workers = pool_.settings.workers;
-    options.go_on = [this]() -> Result<> {
-      if (pool_.closing() || pool_.reclaimer.users_wait())
-        return fail(Code::busy, "the pool closes, or its users wait for space");
-      return {};
-    };
-    Task<Result<WalkResult>> walking = walk(pool_.nodes, image, std::move(options));
-    auto walked = co_await walking;
-    if (!walked) co_return forward_error(walked);
-    // Leaves that several maps have name one of them: where such a block is, all are asked.
-    std::set<std::pair<DeviceBlock, DeviceBlock>> ranges;
-    for (const Referrer& referrer : walked->referrers)
-      for (const BlockRange& range : within(referrer.extent, *shared_parts))
-        ranges.emplace(range.begin, range.end);
-    for (const ImageMap& map : image->maps)
-      for (const auto& [begin, end] : ranges)
-        LAMINA_CO_TRY(co_await ask(*image, map, BlockRange{begin, end}, *shared_parts));
+    Task<Result<>> finding = find_medium_users(
+        pool_, pool_.newest_image(), std::make_shared<const MovedParts>(std::move(parts)),
+        [this](const MediumUser& user) { add_user(user.map, user.range, user.alias); });
+    LAMINA_CO_TRY(co_await finding);
     std::sort(place_.users.begin(), place_.users.end(), [](const auto& a, const auto& b) {
       return std::tie(a.device, a.range.begin) < std::tie(b.device, b.range.begin);
     });
-    co_return Result<>{};
-  }
-
-  // The parts of an extent of data whose blocks lie in the parts.
-  static std::vector<BlockRange> within(const Extent& extent, const MovedParts& parts) {
-    std::vector<BlockRange> out;
-    if (extent.kind != ExtentKind::data) return out;
-    for (const MovedParts::Part& part : parts.of(extent.address.generation)) {
-      const uint64_t begin = std::max(extent.address.block, part.from.block);
-      const uint64_t end = std::min(extent.address.block + extent.length().value,
-                                    uint64_t{part.from.block} + part.blocks);
-      if (begin >= end) continue;
-      const DeviceBlock first = extent.begin + BlockCount{begin - extent.address.block};
-      if (!out.empty() && out.back().end == first)
-        out.back().end = first + BlockCount{end - begin};
-      else
-        out.push_back({first, first + BlockCount{end - begin}});
-    }
-    return out;
-  }
-
-  Task<Result<>> ask(const Image& image, ImageMap map, BlockRange range, const MovedParts& parts) {
-    if (map.root == NodeId::none) co_return Result<>{};
-    std::vector<Extent> extents;
-    LAMINA_CO_TRY(co_await lookup(pool_.nodes, image.nodes, map.root, range, extents));
-    for (const Extent& extent : extents)
-      for (const BlockRange& part : within(extent, parts)) add_user(map.map, part, extent.alias);
     co_return Result<>{};
   }
 

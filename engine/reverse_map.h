@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whose data a place on the medium is: the way from a block of a disk back to the devices.
 //
-// There is no reverse index, so an image is asked: a walk of it finds a leaf for each pointer to
-// the place, and every map is then looked up at the blocks that those name, so that all who share a
-// leaf are found, and aliases with them. What has no pointer is metadata, whose place says what it
-// is, or garbage, which waits for the mover and the walk. What is not merged yet is merged first.
+// What somebody refers to is data (engine/medium_users.h). What has no pointer is metadata, whose
+// place says what it is, or garbage, which waits for the mover and the walk. What is not merged yet
+// is merged first.
 // Thread-safety: one coroutine each; any number at a time. Durability: changes nothing.
 #pragma once
 

@@ -12,8 +12,9 @@
 namespace lamina {
 namespace {
 
-// 1: before there were external origins; it is read as having none.
-constexpr uint64_t stream_version = 2, oldest_version = 1;
+// 1: before there were external origins; 2: before anything was scrubbed. They are read as having
+// none of it.
+constexpr uint64_t stream_version = 3, oldest_version = 1;
 
 class Writer {
  public:
@@ -203,6 +204,28 @@ std::map<Generation, Origin> get_origins(Reader& r) {
   return origins;
 }
 
+void put(Writer& w, const ScrubPosition& scrub) {
+  w.number(scrub.next);
+  w.number(scrub.end);
+  w.number(scrub.done_bytes);
+  w.number(scrub.bad_bytes);
+  w.number(scrub.began_ns);
+  w.number(scrub.ended_ns);
+  w.number(uint64_t{scrub.stopped});
+}
+
+ScrubPosition get_scrub(Reader& r) {
+  ScrubPosition scrub;
+  scrub.next = r.id<Generation>();
+  scrub.end = r.id<Generation>();
+  scrub.done_bytes = r.number();
+  scrub.bad_bytes = r.number();
+  scrub.began_ns = r.number();
+  scrub.ended_ns = r.number();
+  scrub.stopped = r.at_most(1) != 0;
+  return scrub;
+}
+
 }  // namespace
 
 const size_t tables_page_bytes = sizeof(tables_format::Page::bytes);
@@ -242,6 +265,7 @@ std::vector<std::byte> pack_tables(const Tables& t) {
     w.number(l.range.begin.value);
     w.number(l.range.length().value);
   }
+  put(w, t.scrub);
   w.number(t.segments.size());
   for (const Segment& s : t.segments) put(w, s);
   t.nodes.pack(w.out);
@@ -293,6 +317,7 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
     l.range.end = l.range.begin + BlockCount{r.at_most(device_end.value)};
     t.lost.push_back(l);
   }
+  if (version > 2) t.scrub = get_scrub(r);
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.segments.push_back(get_segment(r));
   if (r.bad()) return fail(Code::corrupt, "the checkpoint's tables do not decode");
   auto nodes = NodeTable::unpack(r.rest());

@@ -36,6 +36,18 @@ struct DeviceRow {
   uint64_t mapped_blocks = 0, extents = 0;
 };
 
+// How far a scrub is: a pass over the segments that there were when it began.
+struct ScrubPosition {
+  // Of those [next, end) are left; `end` none: no pass is under way.
+  Generation next = Generation::none, end = Generation::none;
+  uint64_t done_bytes = 0, bad_bytes = 0;  // of that pass, or the newest
+  uint64_t began_ns = 0, ended_ns = 0;     // since 1970: that pass; the newest whole one; 0: never
+  bool stopped = false;                    // it does not go on by itself
+
+  bool under_way() const { return end != Generation::none; }
+  friend bool operator==(const ScrubPosition&, const ScrubPosition&) = default;
+};
+
 struct Tables {
   CheckpointNumber number = 0;
   Epoch epoch = 0;
@@ -53,6 +65,7 @@ struct Tables {
   uint64_t used_blocks = 0;  // of data, at most: what several devices share counts once
   Lineage lineage;
   std::vector<LostRange> lost;  // by device and range; names are looked up
+  ScrubPosition scrub;
   std::vector<Segment> segments;
   NodeTable nodes;
 };

@@ -23,6 +23,9 @@
 //                 comes at once, status says when they are
 //                 age: asks for all data to age as far as the tiers have room; likewise
 //                 defrag = 1: of all devices; 0: what is asked for ends after the batch under way
+//                 scrub = 1: everything is compared with its checksums, or what is left of it; 0:
+//                 it ends after the segment under way. The answer comes at once, status says when
+//                 it is done, or how it ended
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
 //                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
@@ -53,9 +56,10 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@", reverse_prefix = "reverse@";
 
-constexpr std::array<std::string_view, 15> root_actions{"checkpoint",    "sync",
+constexpr std::array<std::string_view, 16> root_actions{"checkpoint",    "sync",
                                                         "age",           "defrag",
-                                                        "walk",          "grow",
+                                                        "scrub",         "walk",
+                                                        "grow",
                                                         "blob_add",      "blob_evacuate",
                                                         "blob_keep",     "blob_remove",
                                                         "blob_remove_lossy",
@@ -276,18 +280,29 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
     co_return pool_.ask_defrag(device);
   }
   if (key.starts_with("rollback")) {
-    LAMINA_CO_TRY(check_device_name(value));
-    const Result<DeviceInfo> source = pool_.find(value);
-    if (!source) co_return fail(Code::not_found);
-    Task<Result<>> rolling = pool_.roll_back(device, source->id, key == "rollback_force");
-    LAMINA_CO_TRY(co_await rolling);
-    Task<Result<>> flushing = pool_.flush(device);
-    co_return co_await flushing;
+    Task<Result<>> rolling = roll_back(device, std::move(value), key == "rollback_force");
+    co_return co_await rolling;
   }
   std::vector<Pool::Fork> forks;
   forks.push_back({device, std::move(value)});
   Task<Result<>> forking = fork(std::move(forks), key == "snapshot_read_only");
   co_return co_await forking;
+}
+
+Task<Result<>> FileSystem::roll_back(DeviceId device, std::string name, bool force) {
+  LAMINA_CO_TRY(check_device_name(name));
+  const Result<DeviceInfo> source = pool_.find(name);
+  if (!source) co_return fail(Code::not_found);
+  if (force) {
+    // Pages that somebody has mapped and changed belong to the old content: they may not be written
+    // after the rollback. What is not open has none.
+    Task<void> writing = options_.write_back(device);
+    co_await writing;
+  }
+  Task<Result<>> rolling = pool_.roll_back(device, source->id, force);
+  LAMINA_CO_TRY(co_await rolling);
+  Task<Result<>> flushing = pool_.flush(device);
+  co_return co_await flushing;
 }
 
 Task<Result<>> FileSystem::change_origin(DeviceId device, std::string key, std::string value) {
@@ -322,11 +337,16 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
     pool_.stop_defrag();
     co_return Result<>{};
   }
+  if (on && !*on && key == "scrub") {
+    pool_.stop_scrub();
+    co_return Result<>{};
+  }
   if (!on || !*on) co_return fail(Code::invalid);
   // Not waited for: the kernel keeps the root directory locked meanwhile.
   if (key == "walk") co_return pool_.ask_shares();
   if (key == "age") co_return pool_.ask_aging();
   if (key == "defrag") co_return pool_.ask_defrag(DeviceId::none);
+  if (key == "scrub") co_return pool_.ask_scrub();
   Task<Result<>> doing = key == "sync" ? pool_.sync() : pool_.checkpoint();
   co_return co_await doing;
 }

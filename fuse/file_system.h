@@ -44,6 +44,8 @@ class FileSystem {
     std::function<Task<Result<>>(std::string)> add_blob;
     // Whether a path is outside of this mount, so that it can be opened without asking ourselves.
     std::function<Result<>(const std::string&)> check_outside;
+    // Has the kernel write what it keeps of a device and has not written, and ask for it again.
+    std::function<Task<void>(DeviceId)> write_back;
   };
   FileSystem(Pool& pool, Options options) : pool_(pool), options_(std::move(options)) {}
 
@@ -101,6 +103,7 @@ class FileSystem {
   bool may_open_paths(const Request& request) const;
   Task<Result<>> set_device_control(DeviceId device, std::string key, std::string value);
   Task<Result<>> change_members(std::string key, std::string value);
+  Task<Result<>> roll_back(DeviceId device, std::string name, bool force);
   Task<Result<>> change_origin(DeviceId device, std::string key, std::string value);
   Task<Result<>> set_root_control(std::string key, std::string value);
   Result<std::vector<Pool::Fork>> forks_of_all(const std::string& suffix);

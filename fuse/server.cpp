@@ -141,7 +141,11 @@ Result<> Server::State::prepare() {
   multishot = (transport & ~options.without)[index(Feature::multishot)];
   files = std::make_unique<FileSystem>(
       pool, FileSystem::Options{options.without, transport, options.version, options.process,
-                                options.on_ready, options.add_blob, options.check_outside});
+                                options.on_ready, options.add_blob, options.check_outside,
+                                [this](DeviceId id) {
+                                  return notifier->write_back(UringLoop::current(),
+                                                              device_inode(id));
+                                }});
 
   Result<std::unique_ptr<Mount>> mounted =
       Mount::create(options.mount_point, mount_options(options));

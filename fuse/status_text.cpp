@@ -124,6 +124,20 @@ Json walk_json(const WalkStatus& walk) {
           {"extents", walk.extents},   {"passes", walk.passes}};
 }
 
+Json scrub_json(const ScrubStatus& scrub) {
+  const auto seconds = [](uint64_t ns) { return ns == 0 ? Json() : Json(ns / 1'000'000'000); };
+  return {{"state", scrub.running ? "running" : scrub.under_way ? "stopped" : "idle"},
+          {"asked", scrub.asked},
+          {"answered", scrub.answered},
+          {"done_bytes", scrub.done_bytes},
+          {"all_bytes", scrub.all_bytes},
+          {"bad_bytes", scrub.bad_bytes},
+          {"verified_bytes", scrub.verified_bytes},
+          {"began_s", seconds(scrub.began_ns)},
+          {"ended_s", seconds(scrub.ended_ns)},
+          {"ended", scrub.ended.empty() ? Json() : Json(scrub.ended)}};
+}
+
 Json defrag_json(const DefragStatus& defrag) {
   return {{"asked", defrag.asked},
           {"answered", defrag.answered},
@@ -252,6 +266,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"origins", origins_json(status.origins)},
       {"origin_refused", status.origin_refused},
       {"defrag", defrag_json(status.defrag)},
+      {"scrub", scrub_json(status.scrub)},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
@@ -299,6 +314,13 @@ std::string metrics_text(const PoolStatus& status) {
         "Of what was moved, what went out of blobs that are leaving", status.evacuated_bytes);
   m.one("defragmented_bytes_total", "counter", "Of what was moved, what was brought into order",
         status.defrag.moved_bytes);
+  m.one("scrubbed_bytes_total", "counter", "Payload that was compared with its checksums by scrubbing",
+        status.scrub.verified_bytes);
+  m.one("scrub_bad_bytes", "gauge",
+        "Data that devices have lost, as the scrub under way or the newest one found",
+        status.scrub.bad_bytes);
+  m.one("scrub_end_seconds", "gauge", "When the newest whole scrub ended, since 1970; 0: never",
+        status.scrub.ended_ns / 1'000'000'000);
   m.one("gained_bytes_total", "counter", "Space that cleaning has made free, less what it filled",
         status.gained_bytes);
   m.one("flushes_total", "counter", "Flushes of disks", status.flushes);

@@ -29,6 +29,7 @@ void add_detach(CommandLine& line);
 void add_blob(CommandLine& line);
 void add_age(CommandLine& line);
 void add_defrag(CommandLine& line);
+void add_scrub(CommandLine& line);
 void add_check(CommandLine& line);
 void add_repair(CommandLine& line);
 void add_inspect(CommandLine& line);

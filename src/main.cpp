@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   lamina::add_blob(line);
   lamina::add_age(line);
   lamina::add_defrag(line);
+  lamina::add_scrub(line);
   lamina::add_check(line);
   lamina::add_repair(line);
   lamina::add_inspect(line);

@@ -42,14 +42,6 @@ Result<> drop_buffers(const std::vector<LoopDevice>& loops) {
   return {};
 }
 
-// Pages of the file itself that processes have changed by mapping it.
-Result<> write_back(const std::string& path) {
-  const FileHandle handle(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!handle) return system_error("cannot open", path, errno);
-  if (fsync(handle.get()) != 0) return system_error("cannot write back", path, errno);
-  return {};
-}
-
 // Who has a view of the loop's content that knows nothing of a rollback: a line each.
 std::vector<std::string> users_above(const LoopDevice& loop) {
   std::vector<std::string> users = users_of_loop(loop);
@@ -104,10 +96,7 @@ Result<ExitCode> roll_back(const RollbackOptions& options) {
   if (!status) return forward_error(status);
   const auto loops = loops_over(status->st_dev, status->st_ino);
   // What is dirty belongs to the old content: none of it may be written after the rollback.
-  if (options.force) {
-    LAMINA_TRY(drop_buffers(loops));
-    LAMINA_TRY(write_back(device->path()));
-  }
+  if (options.force) LAMINA_TRY(drop_buffers(loops));
   auto done = set_control(*device, options.force ? "rollback_force" : "rollback", *snapshot);
   if (!done && done.error().code == Code::busy) return busy(*device, *status, loops);
   if (!done && done.error().code == Code::invalid)

@@ -91,7 +91,7 @@ void print_for_people(const Json& status) {
   for (const Json& origin : status.value("origins", Json::array()))
     std::printf("origin    %s, of %s devices: %s\n", text_at(origin, "path").c_str(),
                 text_at(origin, "devices").c_str(), text_at(origin, "health").c_str());
-  for (const char* key : {"mover", "defrag", "walk", "kernel", "process"})
+  for (const char* key : {"mover", "defrag", "scrub", "walk", "kernel", "process"})
     if (status.contains(key)) std::printf("%-9s %s\n", key, joined(status[key]).c_str());
   if (status.contains("blobs")) std::printf("\n%s", blob_table(*status.find("blobs")).c_str());
 }

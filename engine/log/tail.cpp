@@ -29,6 +29,12 @@ bool Tail::copy(Address address, std::span<std::byte> into) const {
   return true;
 }
 
+std::shared_ptr<const TailSegment> Tail::find(Generation generation) const {
+  Lock lock(mutex_);
+  const auto found = segments_.find(raw(generation));
+  return found == segments_.end() ? nullptr : found->second;
+}
+
 size_t Tail::segments() const {
   Lock lock(mutex_);
   return segments_.size();

@@ -42,6 +42,8 @@ class Tail {
   void remove(Generation generation);
   // Copies `into.size()` bytes that begin at `address`; false: not in memory (any more).
   bool copy(Address address, std::span<std::byte> into) const;
+  // Null: not in memory (any more).
+  std::shared_ptr<const TailSegment> find(Generation generation) const;
   size_t segments() const;
 
   // How often entries were written again elsewhere (A19). Whoever looks an address up, finds it not

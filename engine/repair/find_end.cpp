@@ -15,7 +15,7 @@ Sequence find_end(Scan& scan) {
   Sequence end = scan.durable;
   for (const ScannedRecord* record : records) {
     if (record->last <= end) continue;
-    if (record->first > end + 1 || !record->payload_good) break;
+    if (record->first > end + 1 || !record->whole) break;
     end = record->last;
   }
   scan.cuts.push_back({scan.epoch, end});

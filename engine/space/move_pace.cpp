@@ -8,8 +8,6 @@
 namespace lamina {
 namespace {
 
-// Read and written, by each worker.
-constexpr uint64_t bytes_beside_users = 40 * mib;
 // Whoever did something within that time is at work.
 constexpr uint64_t quiet_ns = 10'000'000;
 // How long it waits before it looks again.
@@ -81,7 +79,7 @@ PaceNeed MovePace::need() const {
   return {.left = 2 * left,
           .room = space.available(Claim::user) * space.segment_blocks() * block_size,
           .users_write = users_write_,
-          .least = bytes_beside_users * Pieces::jobs(pool_.settings.workers)};
+          .least = beside_users_ * Pieces::jobs(pool_.settings.workers)};
 }
 
 // Who has just ended is not told from who goes on but by waiting, nor how fast he does.

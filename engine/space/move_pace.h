@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast the mover goes on beside users, who are not to feel it: in steps, and while they are at
-// work of no more bytes a second, read and written, than a part of each processor is good for. No
+// How fast the mover, and a scrub, go on beside users, who are not to feel it: in steps, and while
+// they are at work of no more bytes a second, read and written, than a part of each processor is
+// good for. No
 // space comes back while a batch is under way, so one is no larger than fits the time that users'
 // room lasts, and where it might not, since they have begun to write or write more, it goes faster.
 // Nothing is held back while nobody uses the pool, waits for space, or closes it.
@@ -12,6 +13,7 @@
 #include <cstdint>
 
 #include "base/task.h"
+#include "base/units.h"
 
 namespace lamina {
 
@@ -30,7 +32,10 @@ uint64_t batch_of(const PaceNeed& need);
 
 class MovePace {
  public:
-  explicit MovePace(PoolState& pool) : pool_(pool) {}
+  // Beside users, for each worker, by who writes what he reads.
+  static constexpr uint64_t moving = 40 * mib;
+  explicit MovePace(PoolState& pool, uint64_t beside_users = moving)
+      : pool_(pool), beside_users_(beside_users) {}
 
   // Before a plan is made: what users do.
   Task<void> look();
@@ -56,6 +61,7 @@ class MovePace {
   PaceNeed need() const;
 
   PoolState& pool_;
+  const uint64_t beside_users_;
   std::atomic<uint64_t> copied_{0};
   uint64_t all_ = 0;       // of payload, bytes
   uint64_t owed_ = 0;      // bytes, of the step

@@ -23,12 +23,15 @@ else
   done
 fi
 
-step "the unit"
+step "the units"
 if command -v systemd-analyze >/dev/null; then
   sed "s|/usr/local/bin/lamina|$(readlink -f "$lamina")|; /^Documentation=/d" \
     "$examples/lamina@.service" >"$work/lamina@.service"
-  said=$(systemd-analyze verify --man=no "$work/lamina@.service" 2>&1 | grep "lamina@" || true)
-  [ -z "$said" ] || fail "lamina@.service: $said"
+  sed "s|/usr/local/bin/lamina|$(readlink -f "$lamina")|; /^Documentation=/d" \
+    "$examples/lamina-scrub@.service" >"$work/lamina-scrub@.service"
+  cp "$examples/lamina-scrub@.timer" "$work"
+  said=$(systemd-analyze verify --man=no "$work"/lamina*@* 2>&1 | grep "lamina.*@" || true)
+  [ -z "$said" ] || fail "units: $said"
 fi
 
 step "fstab, and the helper that mount(8) calls for it"

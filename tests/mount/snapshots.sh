@@ -125,11 +125,20 @@ exec 7<"$mnt/a"
 head -c 8388608 <&7 >/dev/null     # into the page cache of the file
 head -c 8388608 "$loop" >/dev/null # and of the loop
 dd if=/dev/zero of="$loop" bs=4k count=1 conv=notrunc status=none # which has it to write back
-# And a page that a process has changed by mapping the file.
+# And a page of the file that a process has mapped and changed.
 exec 8<>"$mnt/a"
-python3 -c 'import mmap; m = mmap.mmap(8, 8192); m[4096:4100] = b"late"
-import time, sys; print("mapped", flush=True); sys.stdin.read()' <<<"" 8<>"$mnt/a" | grep -q mapped
+coproc mapper { python3 -c 'import mmap, sys
+page = mmap.mmap(8, 8192)
+for line in sys.stdin:
+    page[4096:4100] = b"late"
+    print("changed", flush=True)'; }
+change_page() { echo >&"${mapper[1]}"; read -r <&"${mapper[0]}"; }
+change_page
 answers 0 "has it open" "$lamina" rollback "$mnt/a" a@1 --force
+change_page
+"$lamina" set "$mnt/a" rollback_force=a@1
+kill "$mapper_PID"
+wait "$mapper_PID" 2>/dev/null || true
 exec 8>&-
 cmp -n 8388608 "$mnt/a" "$work/two" || fail "the file's pages are from before the rollback"
 cmp -n 8388608 "$loop" "$work/two" || fail "the loop's buffers are from before the rollback"

@@ -57,7 +57,11 @@ Task<void> compare_device(Pool& pool, const Oracle::Found& found, Report& report
   if (info->id != found.info.id || info->size_bytes != found.info.size_bytes ||
       info->read_only != found.info.read_only ||
       Permissions::of(info->attributes) != Permissions::of(found.info.attributes))
-    report.violation("repaired: another size, id or mode of " + found.info.name);
+    report.violation(text("repaired: another size, id or mode of ", found.info.name, ": id ",
+                          raw(info->id), " for ", raw(found.info.id), ", ", info->size_bytes,
+                          " bytes for ", found.info.size_bytes, ", read-only ", info->read_only,
+                          " for ", found.info.read_only, ", mode ", info->attributes.mode, " for ",
+                          found.info.attributes.mode));
   for (const auto& [name, value] : found.xattrs)
     if (pool.get_xattr(info->id, name) != value)
       report.violation(text("repaired: another xattr ", name, " of ", found.info.name));

@@ -211,6 +211,7 @@ class MemoryStore final : public Store {
   Task<Result<>> grow() override { co_return Result<>{}; }
   Task<Result<>> change_members(uint64_t) override { co_return Result<>{}; }
   void defrag(DeviceId, bool) override {}
+  void scrub(bool) override {}
   Task<void> pin(DeviceId, std::string) override { co_return; }
   Task<Result<>> checkpoint() override {
     co_await pause();

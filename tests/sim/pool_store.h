@@ -95,6 +95,11 @@ class PoolStore final : public Store {
     const auto asked = pool_.ask_defrag(id);  // a read-only pool refuses
     static_cast<void>(asked);
   }
+  void scrub(bool stop) override {
+    if (stop) return pool_.stop_scrub();
+    const auto asked = pool_.ask_scrub();
+    static_cast<void>(asked);
+  }
   Task<void> pin(DeviceId id, std::string blob) override {
     auto task = pool_.pin(id, std::move(blob));
     const Result<> result = co_await task;

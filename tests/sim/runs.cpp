@@ -55,6 +55,7 @@ WorkloadOptions overwriting(std::mt19937_64& random, uint64_t blocks, uint64_t f
   weigh(Action::flush, 3);
   weigh(Action::wait, 1);
   weigh(Action::defrag, 1);
+  weigh(Action::scrub, 1);
   return work;
 }
 

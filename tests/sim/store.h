@@ -71,6 +71,7 @@ class Store {
   virtual Task<Result<>> change_members(uint64_t choice) = 0;
   // In the background; `stop`: whatever was asked for ends.
   virtual void defrag(DeviceId id, bool stop) = 0;
+  virtual void scrub(bool stop) = 0;
   virtual Task<void> pin(DeviceId id, std::string blob) = 0;
   virtual Task<Result<>> close() = 0;
   virtual PoolStatus status() = 0;

@@ -21,7 +21,8 @@ constexpr std::array<unsigned, action_count> usual_weights{
     10, 2,                         // copies
     1,                             // blobs
     2,                             // the mover
-    4};                            // external origins
+    4,                             // external origins
+    1};                            // scrubbing
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> all{
@@ -130,6 +131,8 @@ Task<void> Workload::act(Action action) {
       return do_members();
     case Action::defrag:
       return do_defrag();
+    case Action::scrub:
+      return do_scrub();
     case Action::copy:
       return do_copy();
     case Action::copy_all:

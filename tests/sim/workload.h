@@ -52,8 +52,9 @@ enum class Action : uint8_t {
   members,
   defrag,
   origin,
+  scrub,
 };
-inline constexpr size_t action_count = 31;
+inline constexpr size_t action_count = 32;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -127,6 +128,7 @@ class Workload {
   Task<void> do_grow();
   Task<void> do_members();
   Task<void> do_defrag();
+  Task<void> do_scrub();
   Task<void> do_wait();
   void do_look();
 

@@ -376,6 +376,14 @@ Task<void> Workload::do_defrag() {
   co_await Yield{};
 }
 
+// It finds nothing where nothing was damaged, whatever moves and dies meanwhile.
+Task<void> Workload::do_scrub() {
+  if (!options_.may_break && store_.status().scrub.bad_bytes > 0)
+    report_.violation("a scrub found damage that nobody has done");
+  store_.scrub(chance(10));
+  co_await Yield{};
+}
+
 Task<void> Workload::do_grow() {
   auto task = store_.grow();
   const Result<> result = co_await task;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/space/space.h"
+#include "engine/repair/find_end.h"
 #include "engine_pool_fixture.h"
 
 namespace lamina {
@@ -46,6 +47,17 @@ TEST(SpaceDeathTest, GivesOutNoGenerationFromTheMarkOn) {
   EXPECT_TRUE(space.take(SegmentClass::log, Claim::checkpoint));
   EXPECT_TRUE(space.take(SegmentClass::log, Claim::checkpoint));
   EXPECT_DEATH(space.take(SegmentClass::log, Claim::checkpoint), "generation");
+}
+
+// A2: a mount does not take what is only repeated, and not known to have been durable, either.
+TEST(FindEnd, WhatIsOnlyRepeatedEndsTheLog) {
+  Scan scan;
+  scan.epoch = 6;
+  scan.durable = 374;
+  scan.records = {{6, 365, 374, false}, {6, 375, 376, true}, {6, 377, 379, true}};
+  EXPECT_EQ(find_end(scan), 379u);
+  scan.records[1].whole = false;
+  EXPECT_EQ(find_end(scan), 374u);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "engine/pool_state.h"
 #include "engine/recovery.h"
+#include "engine/space/mover.h"
 #include "engine_pool_fixture.h"
 
 namespace lamina {
@@ -143,6 +144,24 @@ TEST_F(WithMoves, NothingIsPlannedWhileACheckpointHasMoves) {
 
 // C2: the home of both aliases is the segment that the log is in, and the mover knows of the first;
 // the other is in the leaf when its list is looked at (sim, random, seed 1734).
+// D1: it is the leaves that cost, each once however many extents of it move.
+TEST_F(WithMoves, ABatchWhoseLeavesCostMoreThanItGainsDoesNotPay) {
+  const uint64_t affordable = state_->space.segment_blocks(0) / 4;  // two copies of each
+  const Mover mover(*state_, last_entry());
+  Mover::Batch batch;
+  batch.gain = 1;
+  WalkResult walked;
+  for (uint64_t leaf = 1; leaf <= affordable; ++leaf)
+    walked.referrers.insert(walked.referrers.end(), 3, {NodeId{leaf}, MapId{1}, Extent{}});
+  EXPECT_TRUE(mover.pays(batch, walked));
+  walked.referrers.push_back({NodeId{affordable + 1}, MapId{1}, Extent{}});
+  EXPECT_FALSE(mover.pays(batch, walked));
+  // Where users have no space left, it is made at any price.
+  std::vector<Space::Permit> taken;
+  while (auto permit = state_->space.permit(Claim::user, 0)) taken.push_back(std::move(*permit));
+  EXPECT_TRUE(mover.pays(batch, walked));
+}
+
 TEST_F(WithMoves, TheSameCopyOnceMoreIsNotTakenForTheOneThatMoved) {
   const Address old = first_of("disk");
   const auto copy = [this]() -> Task<void> {

@@ -282,26 +282,34 @@ TEST_F(WithImage, AWalkCountsNothingOfIt) {
   EXPECT_EQ(pool_->status().data_bytes, 5 * block_size);
 }
 
-TEST(Tables, OfTheVersionBeforeExternalOriginsAreRead) {
+TEST(Tables, OfVersionsBeforeAreRead) {
   Tables tables;
   tables.number = 7;
   tables.next_device = DeviceId{3};
   auto bytes = pack_tables(tables);
-  ASSERT_EQ(bytes[0], std::byte{2});
+  ASSERT_EQ(bytes[0], std::byte{3});
   const auto now = unpack_tables(bytes);
   ASSERT_TRUE(now);
   EXPECT_EQ(raw(now->next_origin), first_origin_generation);
+  // Without how far a scrub is, which is seven of the zeroes at the end.
+  const auto zeroes = std::search_n(bytes.rbegin(), bytes.rend(), 11, std::byte{0});
+  ASSERT_NE(zeroes, bytes.rend());
+  bytes.erase(zeroes.base() - 7, zeroes.base());
+  bytes[0] = std::byte{2};
+  const auto before_scrubs = unpack_tables(bytes);
+  ASSERT_TRUE(before_scrubs) << before_scrubs.error().message;
+  EXPECT_EQ(before_scrubs->scrub, ScrubPosition{});
   // Without the next origin, which is five bytes, and the empty list.
   const auto at = std::search_n(bytes.begin(), bytes.end(), 4, std::byte{0x80});
   ASSERT_NE(at, bytes.end());
   bytes.erase(at, at + 6);
   bytes[0] = std::byte{1};
-  const auto before = unpack_tables(bytes);
-  ASSERT_TRUE(before) << before.error().message;
-  EXPECT_EQ(before->number, 7u);
-  EXPECT_EQ(before->next_device, DeviceId{3});
-  EXPECT_TRUE(before->origins.empty());
-  bytes[0] = std::byte{3};
+  const auto before_origins = unpack_tables(bytes);
+  ASSERT_TRUE(before_origins) << before_origins.error().message;
+  EXPECT_EQ(before_origins->number, 7u);
+  EXPECT_EQ(before_origins->next_device, DeviceId{3});
+  EXPECT_TRUE(before_origins->origins.empty());
+  bytes[0] = std::byte{4};
   const auto after = unpack_tables(bytes);
   ASSERT_FALSE(after);
   EXPECT_EQ(after.error().code, Code::unsupported);

@@ -49,6 +49,7 @@ Tables sample() {
   t.devices.push_back(d);
   t.lineage.push_back({MapId{11}, MapId{4}, 800, DeviceId{5}});
   t.lost.push_back({DeviceId{5}, "", {DeviceBlock{3}, DeviceBlock{4}}});
+  t.scrub = {Generation{4}, Generation{9}, 1 << 20, 4096, 1'700'000'000, 1'600'000'000, true};
   Segment s;
   s.name = {BlobId{0}, 6, Generation{70}};
   s.use = SegmentUse::sealed;
