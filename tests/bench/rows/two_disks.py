@@ -49,13 +49,14 @@ class PoolOfLoops(Pool):
 
 
 def _speeds(bench, count, size):
-    pool = PoolOfLoops(bench.folder, count, size + size // 2)
+    pool = PoolOfLoops(bench.folder, count, 4 * size // count)  # nothing is cleaned
     disk = pool.create("disk", size)
     speeds = {"write": fio.run(disk, rw="write", bs="1m", depth=8, size=size, end_fsync=True,
                                seed=2600).mib_s}
     pool.cold()
     speeds["cold read"] = fio.run(disk, rw="read", bs="1m", depth=8, size=size).mib_s
-    how = pool.throttle.how
+    status, how = pool.status(), pool.throttle.how
+    assert status["mover"]["moved_bytes"] == 0, "it moves data beside"
     pool.discard()
     return speeds, how
 
