@@ -9,6 +9,7 @@
 //   A discard that the device or file system cannot do succeeds and does nothing.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,8 +32,8 @@ Result<std::unique_ptr<Disk>> open_file_disk(const std::string& path,
                                              const FileDiskOptions& options);
 
 // How a path becomes a disk: open_file_disk, or what a test puts in its place.
-using OpenDisk = Result<std::unique_ptr<Disk>> (*)(const std::string& path,
-                                                   const FileDiskOptions& options);
+using OpenDisk = std::function<Result<std::unique_ptr<Disk>>(const std::string& path,
+                                                             const FileDiskOptions& options)>;
 
 // Makes a sparse file of `size` bytes that survives a crash of the host; exists if there is one.
 Result<> create_disk_file(const std::string& path, uint64_t size);

@@ -12,8 +12,11 @@
 namespace lamina {
 namespace {
 
-// Less than this is not worth the work of decompressing it.
-constexpr size_t least_gain_part = 16;
+// Less than this is not worth the work of decompressing it: a kilobyte of a whole frame.
+constexpr size_t least_gain_part = 64;
+// The level that zstd has by default looks for matches of five bytes, which suits what is larger
+// than a frame: with four, programs and libraries take 0.8 % less, and as long.
+constexpr int usual_level = 3, shortest_match = 4;
 
 size_t head_bytes(uint32_t blocks) {
   return sizeof(FrameFormat) + size_t{blocks} * sizeof(le32);
@@ -48,6 +51,7 @@ size_t compress(ZSTD_CCtx* context, int level, std::span<const std::byte> data,
                 std::span<std::byte> into) {
   ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
   ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+  if (level == usual_level) ZSTD_CCtx_setParameter(context, ZSTD_c_minMatch, shortest_match);
   ZSTD_CCtx_setPledgedSrcSize(context, data.size());
   ZSTD_outBuffer out{into.data(), into.size(), 0};
   for (size_t at = 0; at < data.size(); at += part_bytes) {

@@ -7,11 +7,14 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/checksum.h"
+#include "base/endian.h"
 #include "base/workers.h"
+#include "engine/frame_search.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -122,42 +125,73 @@ void FrameReader::unpack(PoolState& pool, const Name& name, Wanted& wanted, bool
   }
 }
 
-// Pages of the indexes that are not cached yet.
+// Where the indexes say that the frames are, by pages that are cached or are read.
 Task<Result<>> FrameReader::read_indexes(PoolState& pool, bool cached) {
-  std::map<Name, Buffer> pages;  // by generation and page
+  struct Page {
+    Buffer block{block_size};
+    const DiskOperation* reading = nullptr;
+  };
+  std::map<Name, Page> pages;  // by generation and page
   IoBatch batch;
-  for (const auto& [name, wanted] : wanted_) {
+  for (auto& [name, wanted] : wanted_) {
     if (wanted.frame) continue;
     const auto& [generation, number] = name;
     const auto at = pool.space.locate({generation, number * frame_blocks});
     if (!at) co_return fail(Code::io, "a map points at a segment that is not there (A14)");
+    wanted.indexed = cached && pool.sums.get({generation, number}, wanted.ends);
+    if (wanted.indexed) continue;
     for (const uint32_t word : {number, number + 1}) {
-      const uint32_t page = word / Sums::page_blocks;
-      if ((cached && pool.sums.has({generation, word})) || pages.contains({generation, page}))
-        continue;
-      Buffer& block = pages.emplace(Name{generation, page}, Buffer(block_size)).first->second;
-      batch.read(at->blob->disk(), at->blob->offset(at->name.index, 1 + page), block.span());
+      const uint32_t number_of_page = word / Sums::page_blocks;
+      Page& page = pages[{generation, number_of_page}];
+      if (page.reading) continue;
+      page.reading =
+          &batch.read(at->blob->disk(), at->blob->offset(at->name.index, 1 + number_of_page),
+                      page.block.span());
     }
   }
   if (pages.empty()) co_return Result<>{};
   co_await batch;
-  LAMINA_CO_TRY(batch.result());
-  for (const auto& [page, block] : pages) {
-    if (!cached) pool.sums.forget_page(page.first, page.second);
-    pool.sums.put(page.first, page.second, block.span());
+  if (cached) LAMINA_CO_TRY(batch.result());
+  for (auto& [name, page] : pages) {
+    if (!cached) pool.sums.forget_page(name.first, name.second);
+    if (page.reading->error == 0)
+      pool.sums.put(name.first, name.second, page.block.span());
+    else
+      page.block.zero();  // it leads nowhere
+  }
+  for (auto& [name, wanted] : wanted_) {
+    if (wanted.frame || wanted.indexed) continue;
+    for (const uint32_t next : {0U, 1U}) {
+      const uint32_t word = name.second + next;
+      le32 value;
+      std::memcpy(&value,
+                  pages.at({name.first, word / Sums::page_blocks}).block.data() +
+                      size_t{word % Sums::page_blocks} * sizeof value,
+                  sizeof value);
+      wanted.ends[next] = value.load();
+    }
   }
   co_return Result<>{};
 }
 
 Task<Result<>> FrameReader::read(PoolState& pool, bool cached) {
+  Wants all;
   for (auto& [name, wanted] : wanted_) {
     wanted.frame = nullptr;
     wanted.bytes = {};
     if (cached && !wanted.packs) wanted.frame = pool.frames.find(name.first, name.second);
     for (Part& part : wanted.parts) part.good = 0;
+    all.emplace_back(&name, &wanted);
   }
   LAMINA_CO_TRY(co_await read_indexes(pool, cached));
-  auto runs = find_runs(pool);
+  LAMINA_CO_TRY(co_await read_frames(pool, std::move(all), cached));
+  if (!cached) LAMINA_CO_TRY(co_await search(pool));
+  count_found();
+  co_return Result<>{};
+}
+
+Task<Result<>> FrameReader::read_frames(PoolState& pool, Wants all, bool keeps) {
+  auto runs = find_runs(pool, all);
   if (!runs) co_return forward_error(runs);
   IoBatch batch;
   for (Run& run : *runs) {
@@ -174,30 +208,66 @@ Task<Result<>> FrameReader::read(PoolState& pool, bool cached) {
     co_await batch;
     LAMINA_CO_TRY(batch.result());
   }
-  std::vector<std::pair<const Name*, Wanted*>> all;
-  for (auto& [name, wanted] : wanted_) all.emplace_back(&name, &wanted);
   Pieces pieces;
   Workers* const workers = all.size() >= worth_workers ? pool.settings.readers : nullptr;
   pieces.start(workers, all.size(),
-               [&](size_t at, size_t) { unpack(pool, *all[at].first, *all[at].second, cached); });
+               [&](size_t at, size_t) { unpack(pool, *all[at].first, *all[at].second, keeps); });
   Completion& done = pieces.done();
   co_await done;
-  count_found();
   co_return Result<>{};
 }
 
-// Those that are not cached, by their places, which the indexes say.
-Result<std::list<FrameReader::Run>> FrameReader::find_runs(PoolState& pool) {
+namespace {
+
+// In the place of what is cached of it.
+void put_index(PoolState& pool, Generation generation, std::span<const uint32_t> words) {
+  Buffer block(block_size);
+  for (uint32_t page = 0; size_t{page} * Sums::page_blocks < words.size(); ++page) {
+    const auto of_page = words.subspan(size_t{page} * Sums::page_blocks);
+    block.zero();
+    for (size_t i = 0; i < std::min<size_t>(of_page.size(), Sums::page_blocks); ++i) {
+      le32 word;
+      word.store(of_page[i]);
+      std::memcpy(block.data() + i * sizeof word, &word, sizeof word);
+    }
+    pool.sums.forget_page(generation, page);
+    pool.sums.put(generation, page, block.span());
+  }
+}
+
+}  // namespace
+
+// B4: what is not where the index says may be where the frames say themselves.
+Task<Result<>> FrameReader::search(PoolState& pool) {
+  std::map<Generation, Wants> missing;
+  for (auto& [name, wanted] : wanted_)
+    if (!wanted.complete()) missing[name.first].emplace_back(&name, &wanted);
+  for (auto& [generation, wants] : missing) {
+    auto words = co_await find_frames(pool, generation);
+    if (!words) co_return forward_error(words);
+    put_index(pool, generation, *words);
+    std::erase_if(wants, [&](const auto& want) {
+      const uint32_t number = want.first->second;
+      const std::array<uint32_t, 2> ends{(*words)[number], (*words)[number + 1]};
+      return std::exchange(want.second->ends, ends) == ends || ends[0] == 0;
+    });
+    if (wants.empty()) continue;
+    pool.healer.note_segment(generation);  // its index led elsewhere
+    LAMINA_CO_TRY(co_await read_frames(pool, std::move(wants), false));
+  }
+  co_return Result<>{};
+}
+
+// Those that are not cached, by their places.
+Result<std::list<FrameReader::Run>> FrameReader::find_runs(PoolState& pool, const Wants& all) {
   std::list<Run> runs;
-  for (auto& [name, wanted] : wanted_) {
-    if (wanted.frame) continue;
-    const auto& [generation, number] = name;
+  for (const auto& [name, wanted] : all) {
+    if (wanted->frame) continue;
+    const auto& [generation, number] = *name;
     const auto at = pool.space.locate({generation, number * frame_blocks});
     if (!at) return fail(Code::io, "a map points at a segment that is not there (A14)");
-    std::array<uint32_t, 2> ends{};
-    if (!pool.sums.get({generation, number}, ends))
-      return fail(Code::io, "a frame's place was not at hand");  // the second try has it
-    const uint64_t begin = uint64_t{ends[0]} * frame_grain, end = uint64_t{ends[1]} * frame_grain;
+    const uint64_t begin = uint64_t{wanted->ends[0]} * frame_grain;
+    const uint64_t end = uint64_t{wanted->ends[1]} * frame_grain;
     // What an index says is believed as far as the frame itself says the same.
     if (begin >= end || end > at->blob->segment_bytes() ||
         end - begin > largest_frame(frame_blocks))
@@ -210,8 +280,8 @@ Result<std::list<FrameReader::Run>> FrameReader::find_runs(PoolState& pool) {
       runs.back().at = *at;
     }
     runs.back().end = end;
-    wanted.place = {at->name.blob, at->name.index, generation, number};
-    runs.back().members.push_back({&wanted, begin, end - begin});
+    wanted->place = {at->name.blob, at->name.index, generation, number};
+    runs.back().members.push_back({wanted, begin, end - begin});
   }
   return runs;
 }

@@ -3,11 +3,14 @@
 // submission, neighbours together; then each frame is decompressed once, by several threads where
 // there are many, and the blocks that are wanted of it are verified, and no others. A frame that is
 // wanted whole is decompressed to where it is wanted; one of which a part is wanted is kept
-// in the cache, since the rest of it may be wanted next.
+// in the cache, since the rest of it may be wanted next. Where the index is damaged the frames are
+// searched for, once nothing is taken from caches.
 // Thread-safety: one coroutine. Memory: the frames that are wanted. Ownership: not of what it
 // fills.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -34,7 +37,8 @@ class FrameReader {
     wanted_[{generation, frame}].packs = true;
   }
   bool empty() const { return wanted_.empty(); }
-  // All that are wanted; `cached`: what is cached is taken from there. Error io: a disk failed.
+  // All that are wanted; `cached`: what is cached is taken from there. Else what an index does not
+  // lead to is searched for (B4). Error io: a disk failed.
   Task<Result<>> read(PoolState& pool, bool cached);
   // What want_packed() asked for; null: it is not there, or not whole.
   struct Packed {
@@ -59,13 +63,22 @@ class FrameReader {
     FramePtr frame;                    // cached
     std::span<const std::byte> bytes;  // as it lies on the medium
     MetadataPlace place;
+    std::array<uint32_t, 2> ends{};  // of the frame in its segment, in grains
+    bool indexed = false;            // `ends` are known
     bool packs = false;
     std::unique_ptr<Packed> packed;
+    bool complete() const {
+      return (!packs || packed) &&
+             std::ranges::all_of(parts, [](const Part& part) { return part.good == part.blocks; });
+    }
   };
   struct Run;
   static void unpack(PoolState& pool, const Name& name, Wanted& wanted, bool keeps);
-  Result<std::list<Run>> find_runs(PoolState& pool);
+  using Wants = std::vector<std::pair<const Name*, Wanted*>>;
+  static Result<std::list<Run>> find_runs(PoolState& pool, const Wants& wants);
   Task<Result<>> read_indexes(PoolState& pool, bool cached);
+  static Task<Result<>> read_frames(PoolState& pool, Wants wants, bool keeps);
+  Task<Result<>> search(PoolState& pool);
   void count_found();
 
   std::map<Name, Wanted> wanted_;

@@ -5,14 +5,12 @@
 #include <cstring>
 
 #include "base/buffer.h"
-#include "base/endian.h"
 #include "blobs/frame.h"
 #include "blobs/frame_format.h"
 #include "blobs/segment.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
-
 std::vector<uint32_t> search_frames(std::span<const std::byte> segment, const Secret& secret,
                                     MetadataPlace place) {
   const auto blocks = static_cast<uint32_t>(segment.size() / block_size);
@@ -36,29 +34,30 @@ std::vector<uint32_t> search_frames(std::span<const std::byte> segment, const Se
   return words;
 }
 
-Task<Result<>> read_frame_places(PoolState& pool, Generation generation) {
+Task<Result<std::vector<uint32_t>>> find_frames(PoolState& pool, Generation generation) {
   const auto row = pool.space.segment(generation);
   if (!row || row->kind != SegmentClass::frames)
-    co_return fail(Code::not_found, "no segment of frames");
+    co_return fail(Code::io, "a map points at a segment that is not there (A14)");
   Blob& blob = pool.space.blob(row->name.blob);
+  const MetadataPlace place{row->name.blob, row->name.index, generation, 0};
+  co_return co_await find_frames(blob, place, pool.identity.secret);
+}
+
+// What cannot be read of it is no frame.
+Task<Result<std::vector<uint32_t>>> find_frames(const Blob& blob, MetadataPlace place,
+                                                Secret secret) {
   Buffer segment(blob.segment_bytes());
-  LAMINA_CO_TRY(co_await blob.read_segment(row->name.index, segment.span()));
-  const auto words = search_frames(segment.span(), pool.identity.secret,
-                                   {row->name.blob, row->name.index, generation, 0});
-  if (std::all_of(words.begin(), words.end(), [](uint32_t word) { return word == 0; }))
-    co_return fail(Code::not_found, "no frame is left in the segment");
-  Buffer pages(uint64_t{array_blocks(row->kind, blob.segment_blocks())} * block_size);
-  pages.zero();
-  for (size_t i = 0; i < words.size() && (i + 1) * sizeof(le32) <= pages.size(); ++i) {
-    le32 word;
-    word.store(words[i]);
-    std::memcpy(pages.data() + i * sizeof word, &word, sizeof word);
+  auto whole = co_await blob.read_segment(place.segment, segment.span());
+  bool any = whole.has_value();
+  for (uint32_t block = 0; !whole && block < blob.segment_blocks(); ++block) {
+    IoBatch batch;
+    batch.read(blob.disk(), blob.offset(place.segment, block), segment.blocks(block, 1));
+    co_await batch;
+    any = any || batch.ok();
+    if (!batch.ok()) std::memset(segment.blocks(block, 1).data(), 0, block_size);
   }
-  for (uint32_t page = 0; page < pages.size() / block_size; ++page) {
-    pool.sums.forget_page(generation, page);
-    pool.sums.put(generation, page, pages.blocks(page, 1));
-  }
-  co_return Result<>{};
+  if (!any) co_return fail(Code::io, "the segment cannot be read");
+  co_return search_frames(segment.span(), secret, place);
 }
 
 }  // namespace lamina

@@ -16,6 +16,7 @@
 
 namespace lamina {
 
+class Blob;
 class PoolState;
 
 // As the index is to say it, in grains: by frame, and behind each where it ends; 0 where nothing is
@@ -23,8 +24,10 @@ class PoolState;
 std::vector<uint32_t> search_frames(std::span<const std::byte> segment, const Secret& secret,
                                     MetadataPlace place);
 
-// Puts what the frames of a segment say in the place of what is cached of its index. Errors:
-// not_found: it is no segment of frames, or none is in it; io.
-Task<Result<>> read_frame_places(PoolState& pool, Generation generation);
+// The same of a segment that is read from the medium, as far as that can be. Error io: nothing of
+// it can.
+Task<Result<std::vector<uint32_t>>> find_frames(const Blob& blob, MetadataPlace place,
+                                                Secret secret);
+Task<Result<std::vector<uint32_t>>> find_frames(PoolState& pool, Generation generation);
 
 }  // namespace lamina

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "engine/lost_data.h"
+#include "engine/missing_disk.h"
 #include "engine/mutation.h"
 #include "engine/pool_state.h"
 
@@ -87,8 +89,9 @@ Task<Result<>> Members::keep(std::string name) {
   return alone([this, name = std::move(name)] { return keep_alone(name); });
 }
 
-Task<Result<>> Members::remove(std::string name) {
-  return alone([this, name = std::move(name)] { return remove_alone(name); });
+Task<Result<>> Members::remove(std::string name, bool accepts_loss) {
+  return alone(
+      [this, name = std::move(name), accepts_loss] { return remove_alone(name, accepts_loss); });
 }
 
 Task<Result<>> Members::add(std::shared_ptr<Disk> disk, NewBlob blob) {
@@ -334,7 +337,8 @@ Task<Result<>> Members::empty(BlobId id) {
   const Space::Content content = pool_.space.content_of(id);
   if (content.stuck > 0)
     co_return fail(Code::io, std::to_string(content.stuck) +
-                                 " of its segments cannot be read; the log says why");
+                                 " of its segments cannot be read; what is lost with them is in "
+                                 ".lamina/lost, and `lamina blob remove --accept-loss` lets it go");
   co_return fail(Code::busy, std::to_string(content.segments) +
                                  " of its segments are still in use; try again later");
 }
@@ -378,12 +382,49 @@ EvacuationStatus Members::evacuation() const {
 
 // ---------------------------------------------------------------- one less
 
-Task<Result<>> Members::remove_alone(std::string name) {
+// What lies on a disk that is not there goes at once; else what is left when all that can be read
+// has gone.
+Task<Result<>> Members::empty_with_loss(std::shared_ptr<Blob> blob) {
+  const BlobId id = blob->id();
+  const auto leaving = pool_.space.leaving();
+  if (leaving && *leaving != id)
+    co_return fail(Code::busy, quoted(pool_.space.blob(*leaving)) + " is being evacuated");
+  if (leaving && evacuation().state == EvacuationStatus::State::running)
+    co_return fail(Code::busy, quoted(*blob) + " is still being evacuated");
+  const bool missing = is_missing(blob->disk());
+  const auto there = [this, id, missing](Generation generation) {
+    const auto segment = pool_.space.segment(generation);
+    return segment && segment->name.blob == id && (missing || segment->use == SegmentUse::stuck);
+  };
+  if (missing) {
+    LAMINA_CO_TRY(co_await give_up_unreadable(pool_, there));
+    LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+    LAMINA_CO_TRY(co_await pool_.count_figures());
+  }
+  if (!leaving) {
+    Task<Result<>> going = leave(blob);
+    LAMINA_CO_TRY(co_await going);
+  }
+  pool_.space.retry_stuck(id);
+  Task<Result<>> emptying = empty(id);
+  Result<> emptied = co_await emptying;
+  if (emptied || pool_.space.content_of(id).stuck == 0) co_return emptied;
+  LAMINA_CO_TRY(co_await give_up_unreadable(pool_, there));
+  pool_.space.retry_stuck(id);
+  Task<Result<>> again = empty(id);
+  co_return co_await again;
+}
+
+Task<Result<>> Members::remove_alone(std::string name, bool accepts_loss) {
   auto found = find(name);
   if (!found) co_return forward_error(found);
   const std::shared_ptr<Blob> blob = std::move(*found);
   const BlobId id = blob->id();
   LAMINA_CO_TRY(may_leave(*blob));
+  if (accepts_loss && !pool_.space.is_empty(id)) {
+    Task<Result<>> emptying = empty_with_loss(blob);
+    LAMINA_CO_TRY(co_await emptying);
+  }
   if (!pool_.space.is_empty(id))
     co_return fail(Code::busy, quoted(*blob) + " is not empty: " +
                                    std::to_string(pool_.space.content_of(id).segments) +
@@ -435,8 +476,8 @@ Task<Result<>> Pool::keep(std::string blob) {
   return state_->members.keep(std::move(blob));
 }
 
-Task<Result<>> Pool::remove_blob(std::string blob) {
-  return state_->members.remove(std::move(blob));
+Task<Result<>> Pool::remove_blob(std::string blob, bool accepts_loss) {
+  return state_->members.remove(std::move(blob), accepts_loss);
 }
 
 }  // namespace lamina

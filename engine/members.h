@@ -17,6 +17,8 @@
 //             A checkpoint, so that no table of segments knows one of it; a slot that does not name
 //             it, on all other disks; one more, so that K_old does not name it either; then it is
 //             wiped. In between a crash leaves a member that is empty, or a disk that is no member.
+//             Where somebody accepts that what cannot be read is lost, it is emptied first: what an
+//             evacuation leaves there becomes lost by entries of the log (engine/lost_data.h).
 // Thread-safety: all methods from any thread.
 #pragma once
 
@@ -43,7 +45,7 @@ class Members {
   Task<Result<>> add(std::shared_ptr<Disk> disk, NewBlob blob);
   Task<Result<>> evacuate(std::string name);
   Task<Result<>> keep(std::string name);
-  Task<Result<>> remove(std::string name);
+  Task<Result<>> remove(std::string name, bool accepts_loss);
 
   // Nobody else changes members between them; the first waits.
   Task<void> take_turn();
@@ -64,7 +66,8 @@ class Members {
   Task<Result<>> add_alone(std::shared_ptr<Disk> disk, NewBlob blob);
   Task<Result<>> evacuate_alone(std::string name);
   Task<Result<>> keep_alone(std::string name);
-  Task<Result<>> remove_alone(std::string name);
+  Task<Result<>> remove_alone(std::string name, bool accepts_loss);
+  Task<Result<>> empty_with_loss(std::shared_ptr<Blob> blob);
 
   Result<> begin_change();
   Result<std::shared_ptr<Blob>> find(const std::string& name) const;

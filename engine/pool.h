@@ -396,7 +396,9 @@ class Pool {
   Task<Result<>> keep(std::string blob);
   // An empty blob is no member any more, and its disk is wiped and let go. Errors: not_found; busy,
   // it is not empty; invalid, it is the only journal; io, it is removed, but not wiped.
-  Task<Result<>> remove_blob(std::string blob);
+  // `accepts_loss`: it is emptied first, and what cannot be read there is lost from now on, and
+  // listed; what can be read goes elsewhere, so also no_space, as evacuate().
+  Task<Result<>> remove_blob(std::string blob, bool accepts_loss = false);
 
   // Looks at all metadata, every copy of it, and has what is damaged written anew; what data it is of
   // is not looked at. Durable when it returns. How many blocks were bad. Errors: read_only; io.

@@ -197,29 +197,35 @@ Task<Result<>> Pool::rename(std::string from, std::string to, bool replace) {
 }
 
 Result<> Pool::open_device(DeviceId id, bool for_writing) {
-  PoolState& s = *state_;
-  Lock order(s.log.order());
-  const DevicePtr device = s.devices.find(id);
+  return state_->open_device(id, for_writing);
+}
+
+Task<Result<>> Pool::close_device(DeviceId id, bool for_writing) {
+  return state_->close_device(id, for_writing);
+}
+
+Result<> PoolState::open_device(DeviceId id, bool for_writing) {
+  Lock order(log.order());
+  const DevicePtr device = devices.find(id);
   if (!device) return fail(Code::not_found);
-  if (for_writing && (device->read_only || s.settings.read_only))
+  if (for_writing && (device->read_only || settings.read_only))
     return fail(Code::read_only, "the device is read-only");
   ++device->open;
   if (for_writing) ++device->open_for_writing;
   return {};
 }
 
-Task<Result<>> Pool::close_device(DeviceId id, bool for_writing) {
-  PoolState& s = *state_;
+Task<Result<>> PoolState::close_device(DeviceId id, bool for_writing) {
   {
-    Lock order(s.log.order());
-    const DevicePtr device = s.devices.find(id);
+    Lock order(log.order());
+    const DevicePtr device = devices.find(id);
     if (!device || device->open == 0) co_return fail(Code::not_found);
     --device->open;
     if (for_writing) --device->open_for_writing;
     if (device->open > 0 || !device->name.empty()) co_return Result<>{};
   }
-  co_return co_await s.step(Claim::log, 0, [&]() -> Steps {
-    const DevicePtr device = s.devices.find(id);
+  co_return co_await step(Claim::log, 0, [&]() -> Steps {
+    const DevicePtr device = devices.find(id);
     if (!device || device->open > 0 || !device->name.empty()) return std::vector<StepEntry>{};
     return one(drop_of(*device));
   });

@@ -96,6 +96,9 @@ class PoolState final : public BlockSource {
   Task<bool> all_zero_before(const Device& device, uint64_t size_bytes);
   std::shared_ptr<ThinMap> map_of(const Device& device);
   Log::Pace pace_of(const Device& device) REQUIRES(log.order());
+  // As Pool says.
+  Result<> open_device(DeviceId id, bool for_writing);
+  Task<Result<>> close_device(DeviceId id, bool for_writing);
   // Lists it as lost, of the device whose map that is.
   void report_unreadable(MapId map, BlockRange range);
   struct Write {

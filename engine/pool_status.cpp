@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "engine/missing_disk.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -32,7 +33,10 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.used = taken * blob.segment_bytes();
   status.free = status.size - status.used;
   auto health = s.log.health();
-  status.health = s.space.use_of(blob.id()) == BlobUse::failed
+  status.health = is_missing(blob.disk())
+                      ? "missing: its disk was not there when the pool was opened; what lies on it "
+                        "cannot be read"
+                  : s.space.use_of(blob.id()) == BlobUse::failed
                       ? "failed: nothing is written to it any more; what lies on it is still read"
                   : health ? "ok"
                            : health.error().message;

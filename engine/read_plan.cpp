@@ -7,7 +7,6 @@
 #include "base/checksum.h"
 #include "base/endian.h"
 #include "blobs/segment.h"
-#include "engine/frame_search.h"
 #include "engine/pool_state.h"
 #include "engine/space/read_summary.h"
 
@@ -66,15 +65,10 @@ Task<Result<>> ReadPlan::run_again(PoolState& pool) {
 
 Task<Result<>> ReadPlan::run_by_records(PoolState& pool) {
   pages_.clear();
-  std::set<Generation> generations, of_frames;
+  std::set<Generation> generations;
   for (const Piece& piece : pieces_)
     if (!pool.sums.pinned(piece.address)) generations.insert(piece.address.generation);
-  for (const Piece& piece : framed_pieces_) of_frames.insert(piece.address.generation);
   bool any = false;
-  for (const Generation generation : of_frames) {
-    auto known = co_await read_frame_places(pool, generation);
-    any = any || known;
-  }
   for (const Generation generation : generations) {
     auto array = co_await read_sums_again(pool, generation);
     any = any || array;
@@ -88,8 +82,7 @@ Task<Result<>> ReadPlan::run_by_records(PoolState& pool) {
   auto result = co_await fetch(pool, true);
   // It was not the data.
   if (result)
-    for (const std::set<Generation>* all : {&generations, &of_frames})
-      for (const Generation generation : *all) pool.healer.note_segment(generation);
+    for (const Generation generation : generations) pool.healer.note_segment(generation);
   if (!result && bad_.empty()) bad_ = bad;
   co_return result;
 }

@@ -31,8 +31,7 @@ class ReadPlan {
   // Error io: a disk failed, or a block does not match its checksum; bad() says which.
   Task<Result<>> run(PoolState& pool);
   Task<Result<>> run_again(PoolState& pool);
-  // Of a log segment, its records say what its checksums should be; of one of frames, they say
-  // where they lie (B4).
+  // Of a log segment, its records say what its checksums should be (B4).
   Task<Result<>> run_by_records(PoolState& pool);
   BlockRange bad() const { return bad_; }
 

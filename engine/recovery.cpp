@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "blobs/segment.h"
 #include "engine/log/chain.h"
+#include "engine/missing_disk.h"
 #include "engine/orphans.h"
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
@@ -91,8 +92,13 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
                    blob->disk().name() + ": the blob \"" + blob->superblock().blob_name +
                        "\" is not a member of this pool (any more), and is left alone; take it "
                        "out of the pool file");
-  if (auto all = check_members(slots->front(), chosen.blobs); !all && !settings.force)
-    co_return forward_error(all);
+  stand_in_for_missing(chosen.members, settings.force, chosen.blobs);
+  LAMINA_CO_TRY(check_members(slots->front(), chosen.blobs, settings.absent));
+  for (const auto& blob : chosen.blobs)
+    if (is_missing(blob->disk()))
+      settings.log(Settings::Severity::error,
+                   "the blob \"" + blob->superblock().blob_name +
+                       "\" is missing: what lies on it cannot be read, the rest is served");
   for (Slot& slot : *slots) {
     auto tables = co_await read_tables(slot, chosen.blobs, secret, &chosen.damaged_pages);
     if (tables) {

@@ -28,7 +28,9 @@ struct Settings {
   double reserve_percent = 0;  // of what data can lie in, kept back from users; 7 at least
   bool verify_reads = true;    // else only what the mover carries is verified
   bool read_only = false;      // roll forward in memory, write nothing
-  bool force = false;          // mount although a member of the last session is absent
+  // Blobs that the pool was expected to have and that were not found, by name: why.
+  std::map<std::string, std::string> absent;
+  bool force = false;          // serve without members of the last session that are absent
   // When data of a blob ages to the next tier: there is less room than that for new data, or the
   // data has been left alone for so long.
   struct Aging {

@@ -5,10 +5,14 @@
 #include <map>
 
 #include "base/checksum.h"
+#include "engine/missing_disk.h"
 #include "engine/recovery_counters.h"
 
 namespace lamina {
 namespace {
+
+// 8 MiB: no disk of less than 2 TiB has larger ones, unless somebody wanted them.
+constexpr uint32_t usual_segment_blocks = 2048;
 
 Blob* blob_of(const Blobs& blobs, BlobId id) {
   for (const auto& blob : blobs)
@@ -96,10 +100,21 @@ Blobs members_of(const Slot& slot, const Blobs& blobs) {
   return members;
 }
 
-Result<> check_members(const Slot& slot, const Blobs& blobs) {
+Result<> check_members(const Slot& slot, const Blobs& blobs,
+                       const std::map<std::string, std::string>& absent) {
+  constexpr const char* hint = "; `-o force` serves what is on the others without it";
+  std::map<std::string, std::string> known;  // as slots say names
+  for (const auto& [name, why] : absent) {
+    const std::string short_name = name.substr(0, slot_name_bytes);
+    if (std::ranges::find(slot.members, short_name, &SlotMember::name) == slot.members.end())
+      return fail(Code::not_found, why);
+    known[short_name] = why;
+  }
   for (const SlotMember& member : slot.members) {
     const Blob* blob = blob_of(blobs, member.blob);
-    if (!blob || blob->superblock().blob_uuid != member.uuid)
+    if (!blob && known.contains(member.name))
+      return fail(Code::not_found, known.at(member.name) + hint);
+    if (!blob)
       return fail(
           Code::not_found,
           "a blob of the pool is missing, \"" + member.name +
@@ -107,12 +122,23 @@ Result<> check_members(const Slot& slot, const Blobs& blobs) {
               "the pool was last open. Name it in the pool file, with the path of its disk: "
               "{name: " +
               member.name + ", kind: " + name_of(member.kind) +
-              ", tier: " + std::to_string(member.tier) + ", path: ...}");
+              ", tier: " + std::to_string(member.tier) + ", path: ...}" + hint);
     if (blob->segment_count() < member.segment_count && member.use != BlobUse::failed)
       return fail(Code::invalid,
                   blob->disk().name() + " is smaller than it was when the pool was last open");
   }
   return {};
+}
+
+void stand_in_for_missing(std::vector<SlotMember>& members, bool force, Blobs& blobs) {
+  uint32_t segment_blocks = usual_segment_blocks;
+  for (const auto& blob : blobs) segment_blocks = std::max(segment_blocks, blob->segment_blocks());
+  for (SlotMember& member : members) {
+    if (blob_of(blobs, member.blob) || (!force && member.use != BlobUse::failed)) continue;
+    member.use = BlobUse::failed;
+    blobs.push_back(missing_blob(member, *blobs.front(), segment_blocks));
+  }
+  std::ranges::sort(blobs, {}, [](const auto& blob) { return raw(blob->id()); });
 }
 
 Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret,

@@ -3,7 +3,9 @@
 // Thread-safety: pure functions over what the disks hold.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/task.h"
@@ -18,9 +20,14 @@ Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& sec
 
 // Which of the blobs are members by that slot: it decides, whatever superblocks say (A13).
 Blobs members_of(const Slot& slot, const Blobs& blobs);
-// Ok, or which member of the slot is not among the blobs (not_found), or is smaller than it was
+// Adds to the blobs of a slot's members one for each that is not there, whose data then cannot be
+// read: of those that had failed before, or, by force, of any. They count as failed from now on.
+void stand_in_for_missing(std::vector<SlotMember>& members, bool force, Blobs& blobs);
+// Ok, or which member of the slot is not among the blobs (not_found; `absent`: why, by name, where
+// somebody knows), which of those that are absent is none, or which is smaller than it was
 // (invalid).
-Result<> check_members(const Slot& slot, const Blobs& blobs);
+Result<> check_members(const Slot& slot, const Blobs& blobs,
+                       const std::map<std::string, std::string>& absent);
 
 // The slot's tables, page by page from whichever copy is good. Error corrupt: a page is bad in
 // both, or the whole does not match the slot.

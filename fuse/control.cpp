@@ -29,6 +29,7 @@
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
 //                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
+//                 blob_remove_lossy = BLOB: it leaves, and what cannot be read there is lost
 //                 Evacuating goes on in the background; status says how far it is, and, of all
 //                 four, why the newest was refused. For root, and who runs the daemon, alone
 //                 snapshot_all snapshot_all_read_only = SUFFIX: of every device, at one point
@@ -55,7 +56,7 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@", reverse_prefix = "reverse@";
 
-constexpr std::array<std::string_view, 15> root_actions{"checkpoint",
+constexpr std::array<std::string_view, 16> root_actions{"checkpoint",
                                                         "sync",
                                                         "age",
                                                         "defrag",
@@ -66,6 +67,7 @@ constexpr std::array<std::string_view, 15> root_actions{"checkpoint",
                                                         "blob_evacuate",
                                                         "blob_keep",
                                                         "blob_remove",
+                                                        "blob_remove_lossy",
                                                         "snapshot_all",
                                                         "snapshot_all_read_only",
                                                         "snapshot_some",
@@ -360,6 +362,7 @@ Task<Result<>> FileSystem::change_members(std::string key, std::string value) {
   if (key == "blob_evacuate") return pool_.evacuate(std::move(value));
   if (key == "blob_keep") return pool_.keep(std::move(value));
   if (key == "blob_remove") return pool_.remove_blob(std::move(value));
+  if (key == "blob_remove_lossy") return pool_.remove_blob(std::move(value), true);
   if (options_.add_blob) return options_.add_blob(std::move(value));
   return []() -> Task<Result<>> { co_return fail(Code::unsupported); }();
 }

@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 
 struct MemberOptions {
   std::string pool, blob;
-  bool json = false, force = false, keep = false, no_wait = false;
+  bool json = false, force = false, keep = false, no_wait = false, accept_loss = false;
 };
 
 // Errors of the control plane are numbers; what was the matter is in the status.
@@ -159,10 +159,21 @@ Result<ExitCode> remove(const MemberOptions& options) {
   if (!mount) return std::unexpected(mount.error());
   const auto blob = blob_status(mount->mount, options.blob);
   if (!blob) return std::unexpected(blob.error());
-  LAMINA_TRY(ask(*mount, "blob_remove", options.blob, "cannot remove \"" + options.blob + "\""));
+  LAMINA_TRY(ask(*mount, options.accept_loss ? "blob_remove_lossy" : "blob_remove", options.blob,
+                 "cannot remove \"" + options.blob + "\""));
   const std::string path = blob->value("path", "");
+  const auto after = read_status(mount->mount);
+  if (!after) return std::unexpected(after.error());
+  const uint64_t lost = after->value("lost_ranges", uint64_t{0});
   if (options.json)
-    std::printf("%s\n", Json{{"blob", options.blob}, {"path", path}}.dump(2).c_str());
+    std::printf(
+        "%s\n",
+        Json{{"blob", options.blob}, {"path", path}, {"lost_ranges", lost}}.dump(2).c_str());
+  else if (options.accept_loss)
+    std::printf(
+        "%s is removed; take its line out of the pool file. %s/.lamina/lost lists %llu "
+        "ranges that cannot be read\n",
+        options.blob.c_str(), mount->mount.c_str(), static_cast<unsigned long long>(lost));
   else
     std::printf("%s is removed, and %s is wiped and free; take its line out of the pool file\n",
                 options.blob.c_str(), path.c_str());
@@ -193,6 +204,8 @@ void add_blob_members(Command& blob) {
   blob.command("remove", "Let an empty blob go: its disk is wiped and free for other uses")
       .word("MOUNT", removing->pool, "Where the pool is mounted")
       .word("NAME", removing->blob, "The blob, which `evacuate` has emptied")
+      .flag("--accept-loss", removing->accept_loss,
+            "Empty it first; what cannot be read there is lost, and listed")
       .json(removing->json)
       .example("lamina blob remove /mnt/pool bulk")
       .action([removing] { return remove(*removing); });

@@ -100,7 +100,7 @@ void add_mount(CommandLine& line, OpenDisk open_disk) {
       .word("MOUNTPOINT", options->mount_point, "An existing directory")
       .flag("--foreground", options->foreground, "Stay, and log to the terminal")
       .options("-o", options->lists, "OPTION,...",
-               "ro, allow_other, noallow_other, force, reactors=N, without=FEATURE:FEATURE, and "
+               "ro, allow_other, noallow_other, force, reactors=N, throttle=SIZE, without=FEATURE:FEATURE, and "
                "the kernel's: noatime, context=...")
       .example(
           "lamina mount /srv/pool.img /mnt/pool\n  lamina mount /etc/lamina/vmstore.yaml "

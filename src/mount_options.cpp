@@ -6,6 +6,8 @@
 #include <charconv>
 #include <string_view>
 
+#include "config/quantity.h"
+
 namespace lamina {
 namespace {
 
@@ -50,7 +52,7 @@ Result<> parse_threads(const std::string& word, uint32_t& threads) {
 }
 
 Result<> parse_word(const std::string& word, MountOptions& options) {
-  constexpr std::string_view without = "without=";
+  constexpr std::string_view without = "without=", throttle = "throttle=";
   if (word == "ro") {
     options.read_only = true;
   } else if (word == "allow_other") {
@@ -63,6 +65,12 @@ Result<> parse_word(const std::string& word, MountOptions& options) {
     return parse_threads(word, options.reactors);
   } else if (word.starts_with("workers=")) {
     return parse_threads(word, options.workers);
+  } else if (word.starts_with(throttle)) {
+    const auto size = parse_size(word.substr(throttle.size()));
+    if (!size || *size == 0)
+      return fail(Code::invalid, "-o throttle: expected bytes a second, like 60M, not \"" +
+                                     word.substr(throttle.size()) + "\"");
+    options.throttle = *size;
   } else if (word.starts_with(without)) {
     std::string list = word.substr(without.size());
     std::replace(list.begin(), list.end(), ':', ',');  // the comma is mount's own
@@ -74,7 +82,7 @@ Result<> parse_word(const std::string& word, MountOptions& options) {
   } else if (!contains(accepted_silently, word) && !word.starts_with("x-")) {
     return fail(Code::invalid, "-o " + word +
                                    ": unknown; known are ro, allow_other, "
-                                   "noallow_other, force, reactors=N, workers=N, "
+                                   "noallow_other, force, reactors=N, workers=N, throttle=SIZE, "
                                    "without=FEATURE:FEATURE, noatime and the like");
   }
   return {};

@@ -18,6 +18,7 @@ struct MountOptions {
   bool force = false;                  // although a member of the last session is absent
   uint32_t reactors = 0;               // 0: what the pool file says
   uint32_t workers = 0;                // for walks of the maps; 0: by the number of processors
+  uint64_t throttle = 0;               // bytes a second of each disk, read, and written; 0: all
   FeatureSet without;                  // of the kernel's features, not to be used
   std::vector<std::string> to_kernel;  // passed on
 };

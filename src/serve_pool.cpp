@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "background_loop.h"
+#include "blobs/throttled_disk.h"
 #include "blobs/uring_loop.h"
 #include "engine/arena_workers.h"
 #include "engine/pool.h"
@@ -101,6 +102,16 @@ ServerOptions server_options(const PoolConfig& config, const MountOptions& optio
   return server;
 }
 
+OpenDisk throttled(OpenDisk open_disk, uint64_t bytes_a_second) {
+  return [open_disk = std::move(open_disk), bytes_a_second](
+             const std::string& path,
+             const FileDiskOptions& options) -> Result<std::unique_ptr<Disk>> {
+    auto disk = open_disk(path, options);
+    if (!disk) return disk;
+    return std::make_unique<ThrottledDisk>(std::move(*disk), bytes_a_second);
+  };
+}
+
 // `what`: a line each for the name of the blob, the pool file, and, perhaps, "force".
 Task<Result<>> add_named_blob(Pool& pool, std::string what) {
   std::istringstream lines(what);
@@ -146,13 +157,15 @@ Result<> serve_pool(const PoolConfig& config, const MountOptions& options,
   auto background = BackgroundLoop::start();
   if (!background) return forward_error(background);
   ArenaWorkers workers(workers_of(options), make_nice), readers(workers_of(options), [] {});
-  auto opened = (*loop)->run_until(open_blobs(config, options.read_only, open_disk));
+  if (options.throttle > 0) open_disk = throttled(open_disk, options.throttle);
+  auto opened = (*loop)->run_until(open_blobs(config, options.read_only, open_disk, false));
   if (!opened) return std::unexpected(explain_use(config, opened.error()));
   for (const std::string& warning : opened->warnings) log.write(Severity::warning, warning);
 
   Settings settings = engine_settings(config);
   settings.read_only = options.read_only;
   settings.force = options.force;
+  settings.absent = opened->absent;
   settings.background = &(*background)->executor();
   settings.workers = &workers;
   settings.readers = &readers;

@@ -42,6 +42,8 @@ class MapCheck {
         report_(report) {}
 
   Task<void> check_all() {
+    for (const BlobStatus& blob : pool_.status().blobs)
+      if (blob.health.starts_with("missing")) missing_.insert(blob.id);
     const std::vector<DeviceInfo> devices = pool_.list();
     report_.devices = devices.size();
     for (const OriginStatus& origin : pool_.status().origins) {
@@ -86,6 +88,14 @@ class MapCheck {
                place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
                "is lost"});
         if (range.state != RangeState::data) continue;
+        if (missing_.contains(range.blob)) {
+          report_.findings.push_back(
+              {"B6",
+               place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
+               "lies on a blob that is missing"});
+          mapped += range.range.length().bytes();
+          continue;
+        }
         if (is_origin(range.address)) {
           check_origin(device, range);
           if (bad_origins_.contains(range.origin)) continue;
@@ -174,6 +184,7 @@ class MapCheck {
   }
 
   Pool& pool_;
+  std::set<BlobId> missing_;
   std::set<std::string> bad_origins_;  // their paths
   const SegmentIndex& segments_;
   const Generation log_began_;  // of the segment that the newest checkpoint's log goes on in
@@ -215,10 +226,12 @@ Task<void> check_maps(OpenedBlobs opened, Settings settings, const SegmentIndex&
 }  // namespace
 
 Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
-  Task<Result<OpenedBlobs>> opening = open_blobs(config, true);
+  Task<Result<OpenedBlobs>> opening = open_blobs(config, true, open_file_disk, false);
   auto opened = co_await opening;
   if (!opened) co_return forward_error(opened);
   CheckReport report;
+  for (const auto& [name, why] : opened->absent)
+    report.findings.push_back({"A13", "blob \"" + name + "\"", why, true});
   report.pool = opened->pool_name;
   std::optional<Slot> newest;
   for (const auto& blob : opened->blobs) {
@@ -244,6 +257,7 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   }
   Settings settings = engine_settings(config);
   settings.read_only = true;
+  settings.force = true;  // what is missing has been reported
   Task<void> maps = check_maps(std::move(*opened), std::move(settings), segments,
                                first_after(*newest), options, report);
   co_await maps;

@@ -2,6 +2,7 @@
 #include "tools/open_pool.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "blobs/describe.h"
 #include "blobs/image_file.h"
@@ -53,6 +54,11 @@ Result<> check_same_pool(const std::vector<Member>& members) {
         return fail(Code::invalid, member.wanted->place() + ": it and " + other.wanted->path +
                                        " are the same blob; one is a copy of the other");
   return {};
+}
+
+// Nothing of the pool is there; not: somebody else has it, or it may not be touched.
+bool is_absent(const Error& error) {
+  return error.code == Code::not_found || error.code == Code::io;
 }
 
 Task<Result<Member>> open_member(const BlobConfig& blob, bool read_only, OpenDisk open_disk,
@@ -125,16 +131,24 @@ BlobKind blob_kind(BlobConfig::Kind kind) {
   return BlobKind::journal;
 }
 
-Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk open_disk) {
+Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only, OpenDisk open_disk,
+                                     bool all) {
   OpenedBlobs opened;
   std::vector<Member> members;
+  std::optional<Error> first_absent;
   for (const BlobConfig& blob : config.blobs) {
     Task<Result<Member>> opening = open_member(blob, read_only, open_disk, opened.warnings);
     auto member = co_await opening;
+    if (!member && !all && is_absent(member.error())) {
+      opened.absent[blob.name] = member.error().message;
+      first_absent = first_absent.value_or(member.error());
+      continue;
+    }
     if (!member) co_return forward_error(member);
     LAMINA_CO_TRY(check_identity(blob, member->superblock, config));
     members.push_back(std::move(*member));
   }
+  if (members.empty()) co_return std::unexpected(*first_absent);
   LAMINA_CO_TRY(check_same_pool(members));
   std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) {
     return raw(a.superblock.blob) < raw(b.superblock.blob);

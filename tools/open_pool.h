@@ -8,6 +8,7 @@
 //   good; unsupported, a newer format; access; io.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,10 +27,13 @@ struct OpenedBlobs {
   std::string pool_name;
   Uuid pool{};
   std::vector<std::string> warnings;  // what a person should hear although it opened
+  std::map<std::string, std::string> absent;  // those that are not in `blobs`, by name: why
 };
 
+// `all`: each blob of the config has to be there; else one at least, and whether the pool can be
+// served without the others is the engine's to say.
 Task<Result<OpenedBlobs>> open_blobs(PoolConfig config, bool read_only,
-                                     OpenDisk open_disk = open_file_disk);
+                                     OpenDisk open_disk = open_file_disk, bool all = true);
 
 // Whether the blob that lies at the path is the one that the config names there. Error invalid.
 Result<> check_identity(const BlobConfig& wanted, const Superblock& found,

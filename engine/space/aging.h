@@ -2,7 +2,8 @@
 // Aging, a policy of the mover: which segments of a tier are to lie in the next one. The log makes
 // it trivial: the oldest segment is the coldest. What is rewritten again and again is in new ones
 // all the time; what is read again and again gets a second chance. Before all that goes what is
-// mostly held by read-only snapshots alone: nobody will write there, and few will read.
+// mostly held by snapshots alone, read-only ones and those that nobody has written to since they
+// were made: few will read there.
 // Thread-safety: pure functions.
 #pragma once
 
@@ -26,7 +27,7 @@ Sequence age_of(const Segment& segment);
 // Whether so much of it has been read lately that it had better stay.
 bool read_again(const Segment& segment);
 
-// Whether at least half of its data is only in read-only snapshots.
+// Whether at least half of its data is only in snapshots.
 bool of_snapshots(const Segment& segment);
 
 // The data of pinned devices stays, and a segment that has nothing else is not chosen.

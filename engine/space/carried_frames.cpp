@@ -61,7 +61,7 @@ Result<std::vector<CarriedFrame>> take_whole_frames(const Victim& victim, BlockR
 }
 
 Task<Result<>> carry_frames(PoolState& pool, std::vector<CarriedFrame> frames, MovedWriter& writer,
-                            Relocations& moved, std::function<void(Generation)> damaged) {
+                            Relocations& moved, std::function<void(const CarriedFrame&)> damaged) {
   std::sort(frames.begin(), frames.end(), [](const CarriedFrame& a, const CarriedFrame& b) {
     const MovedPiece &x = a.pieces.front(), &y = b.pieces.front();
     return std::tie(x.map, x.begin, x.sequence) < std::tie(y.map, y.begin, y.sequence);
@@ -72,13 +72,14 @@ Task<Result<>> carry_frames(PoolState& pool, std::vector<CarriedFrame> frames, M
         std::span(frames).subspan(begin, std::min(frames_at_once, frames.size() - begin));
     FrameReader reader;
     for (const CarriedFrame& frame : now) reader.want_packed(frame.victim, frame.number);
-    LAMINA_CO_TRY(co_await reader.read(pool, false));
+    auto read = co_await reader.read(pool, false);
+    if (!read && read.error().code != Code::io) co_return read;
     for (const CarriedFrame& frame : now) {
       const FrameReader::Packed* packed = reader.packed(frame.victim, frame.number);
       uint32_t blocks = 0;
       for (const MovedPiece& piece : frame.pieces) blocks += piece.blocks;
       if (!packed || packed->frame.blocks() != blocks) {
-        damaged(frame.victim);
+        damaged(frame);
         continue;
       }
       pool.move_pace.note_read(packed->bytes.size());
@@ -95,7 +96,7 @@ Task<Result<>> carry_frames(PoolState& pool, std::vector<CarriedFrame> frames, M
       if (unpacked && all_good(*unpacked))
         LAMINA_CO_TRY(co_await put_anew(frame, *unpacked, writer, moved));
       else
-        damaged(frame.victim);
+        damaged(frame);
     }
   }
   co_return Result<>{};

@@ -78,8 +78,8 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   co_await writes;
   LAMINA_CO_TRY(writes.result());
   LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(epoch));
-  // A block device is told. On a file segments stay allocated while few are free: punching would
-  // bring the host file system's allocation back at every flush.
+  // A block device is told. In a file that has the log segments stay allocated while few are free:
+  // punching would bring the host file system's allocation back at every flush.
   const SpaceCounts counts = pool_.space.counts();
   const uint64_t log =
       pool_.settings.checkpoint_log_bytes / (uint64_t{pool_.space.segment_blocks()} * block_size);
@@ -88,8 +88,10 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   IoBatch discards;
   for (const Segment& s : dead) {
     Blob& blob = pool_.space.blob(s.name.blob);
-    const bool block_device = blob.disk().traits().block_device;
-    const bool keeps = !block_device && kept++ < keep;
+    const bool takes_log = !blob.disk().traits().block_device &&
+                           pool_.space.tier_of(blob.id()) == 0 &&
+                           pool_.space.use_of(blob.id()) == BlobUse::serves;
+    const bool keeps = takes_log && kept++ < keep;
     const uint64_t offset = blob.offset(s.name.index, 0);
     if (keeps)
       discards.prepare(blob.disk(), offset, blob.segment_bytes());

@@ -21,7 +21,10 @@ std::unique_ptr<MoveWindow> MoveWindow::begin(PoolState& pool, std::span<const M
   uint64_t bytes = 0;
   std::set<FrameReader::Name> frames;
   const uint64_t most = pool.move_pace.window() / 2;  // since two are there at a time
-  while (count < pieces.size() &&
+  const auto in_memory = [&](const MovedPiece& piece) {
+    return victims.at(piece.from.generation)->has_payload();
+  };
+  while (count < pieces.size() && in_memory(pieces[count]) == in_memory(pieces[0]) &&
          (count == 0 || (bytes < most && frames.size() * bytes_a_frame < most))) {
     const MovedPiece& piece = pieces[count++];
     bytes += uint64_t{piece.blocks} * block_size;
@@ -78,7 +81,10 @@ Task<Result<>> MoveWindow::read_pieces(PoolState& pool) {
 MoveWindow::Payload MoveWindow::next() {
   const MovedPiece& piece = pieces_[piece_++];
   const Victim& victim = *victims_.at(piece.from.generation);
-  if (in_memory_) return {victim.payload(piece), victim.checksums(piece), true};
+  if (in_memory_) {
+    const auto bytes = victim.payload(piece);
+    return {bytes, victim.checksums(piece), victim.matches(piece, bytes)};
+  }
   Payload payload;
   payload.bytes = bytes_.blocks(block_, piece.blocks);
   if (victim.has_frames()) {

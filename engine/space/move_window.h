@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pieces that the mover copies together. Those that are not in memory are read while the ones
-// before them are copied: their bytes one behind the other, and the checksums of those that are
-// compressed.
-// Thread-safety: one coroutine. Memory: half of MovePace::window(), and 4 times that of frames.
-// Ownership: not of pieces and victims, which outlive it. Lives until read().
+// Pieces that the mover copies together: all in memory, or none. Those that are not are read while
+// the ones before them are copied: their bytes one behind the other, and the checksums of those
+// that are compressed. Thread-safety: one coroutine. Memory: half of MovePace::window(), and 4
+// times that of frames. Ownership: not of pieces and victims, which outlive it. Lives until read().
 #pragma once
 
 #include <map>

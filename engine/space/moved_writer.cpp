@@ -99,11 +99,8 @@ uint32_t MovedWriter::room(size_t entry_bytes) const {
 // A segment is open that takes one more entry, and, if it is of data, a block.
 Task<Result<>> MovedWriter::make_room(size_t entry_bytes, bool for_fact) {
   const auto has_room = [&] { return for_fact ? takes_entry(entry_bytes) : room(entry_bytes) > 0; };
-  if (is_open() && !has_room()) {
-    co_await payload_->go_on();
-    if (!has_room()) co_await payload_->settle();
-    if (!has_room()) LAMINA_CO_TRY(co_await close());
-  }
+  while (is_open() && !has_room() && payload_->under_way()) co_await payload_->go_on();
+  if (is_open() && !has_room()) LAMINA_CO_TRY(co_await close());
   if (!is_open()) LAMINA_CO_TRY(open(for_fact));
   co_return Result<>{};
 }
@@ -159,12 +156,8 @@ Task<Result<std::optional<Address>>> MovedWriter::append_frame(std::span<const M
   };
   if (!is_open()) LAMINA_CO_TRY(open(false));
   bool fits = put();
-  if (!fits) {
+  while (!fits && payload_->under_way()) {
     co_await payload_->go_on();
-    fits = put();
-  }
-  if (!fits) {
-    co_await payload_->settle();
     fits = put();
   }
   if (!fits) co_return std::optional<Address>();

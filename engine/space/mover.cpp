@@ -158,6 +158,7 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
   pending.epoch = pool_.identity.epoch;  // before anything is written (A19)
   pending.walked = image.cut;
   auto filled = co_await fill(image, referrers, batch.plan, writer, pending.relocations);
+  report_bad(referrers);
   if (!filled) {
     // Nothing is published, so all of it comes back.
     co_await writer.give_up();
@@ -195,8 +196,6 @@ Result<> Mover::add_parts(const Victim& victim, const MovedParts& parts, Moves& 
     auto covered = victim.pieces(part.from.block, part.from.block + part.blocks);
     if (!covered) return forward_error(covered);
     for (MovedPiece& piece : *covered) {
-      if (victim.has_payload() && !victim.matches(piece, victim.payload(piece)))
-        return fail(Code::io, "a block does not match its checksum");
       piece.order = part.order + (piece.from.block - part.from.block);
       moves.pieces.push_back(piece);
     }
@@ -249,9 +248,6 @@ Result<> Mover::add_moves(const Image& image, const Victim& victim,
   for (const auto& [begin, end] : blocks) {
     auto covered = victim.pieces(begin, end);
     if (!covered) return forward_error(covered);
-    for (const MovedPiece& piece : *covered)
-      if (victim.has_payload() && !victim.matches(piece, victim.payload(piece)))
-        return fail(Code::io, "a block does not match its checksum");
     pieces.insert(pieces.end(), covered->begin(), covered->end());
   }
   std::move(frames.begin(), frames.end(), std::back_inserter(moves.frames));
@@ -261,8 +257,31 @@ Result<> Mover::add_moves(const Image& image, const Victim& victim,
 }
 
 void Mover::leave(Generation victim, const std::string& why) {
+  if (!left_.insert(victim).second) return;
   pool_.space.mark_stuck(victim);
   pool_.settings.log(Settings::Severity::warning, "a segment cannot be emptied: " + why);
+}
+
+void Mover::leave(const MovedPiece& piece) {
+  bad_.push_back(piece);
+  leave(piece.from.generation, "what is in it cannot be read, or does not match its checksum");
+}
+
+// B6: under the names of those who refer to it.
+void Mover::report_bad(const std::vector<Referrer>& referrers) const {
+  if (bad_.empty()) return;
+  for (const Referrer& referrer : referrers) {
+    const Extent& extent = referrer.extent;
+    if (!extent.stored()) continue;
+    for (const MovedPiece& piece : bad_) {
+      const uint64_t begin = std::max(piece.from.block, extent.address.block);
+      const uint64_t end = std::min(piece.from.block + uint64_t{piece.blocks},
+                                    extent.address.block + extent.length().value);
+      if (piece.from.generation != extent.address.generation || begin >= end) continue;
+      const DeviceBlock at = extent.begin + BlockCount{begin - extent.address.block};
+      pool_.report_unreadable(referrer.map, {at, at + BlockCount{end - begin}});
+    }
+  }
 }
 
 Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
@@ -284,6 +303,8 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
   moves.carries = carries;
   for (const Generation generation : group) {
     auto victim = co_await Victim::load(pool_, generation, payload);
+    if (!victim && payload == Victim::Payload::now)  // as much of it as can be read
+      victim = co_await Victim::load(pool_, generation, Victim::Payload::later);
     if (payload == Victim::Payload::now)
       pool_.move_pace.note_read(uint64_t{pool_.space.segment_blocks(plan.from)} * block_size);
     if (pool_.move_pace.due()) co_await pool_.move_pace.rest();
@@ -303,8 +324,9 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
     if (!plan.parts) aliases.give_up_homes(generation);
     victims.emplace(generation, std::move(*victim));
   }
-  const std::function<void(Generation)> damaged = [this](Generation victim) {
-    leave(victim, "a compressed frame is damaged");
+  // Some of the blocks of a frame that is damaged may be whole.
+  const std::function<void(const CarriedFrame&)> damaged = [&moves](const CarriedFrame& frame) {
+    moves.pieces.insert(moves.pieces.end(), frame.pieces.begin(), frame.pieces.end());
   };
   LAMINA_CO_TRY(co_await carry_frames(pool_, std::move(moves.frames), writer, moved, damaged));
   LAMINA_CO_TRY(co_await copy_pieces(std::move(moves.pieces), victims, writer, moved));
@@ -324,8 +346,9 @@ Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims&
     const std::unique_ptr<MoveWindow> window = std::move(next);
     co_await window->read();
     next = MoveWindow::begin(pool_, left, victims);
-    Result<> copied = window->result();
-    if (copied) copied = co_await copy_window(*window, writer, moved);
+    std::vector<MovedPiece> failed;
+    Result<> copied = co_await copy_window(*window, writer, moved, failed);
+    if (copied) copied = co_await copy_blocks(std::move(failed), victims, writer, moved);
     if (!copied) {
       if (next) co_await next->read();
       co_return copied;
@@ -334,11 +357,38 @@ Task<Result<>> Mover::copy_pieces(std::vector<MovedPiece> pieces, const Victims&
   co_return Result<>{};
 }
 
-Task<Result<>> Mover::copy_window(MoveWindow& window, MovedWriter& writer, Relocations& moved) {
+// Of pieces that failed, every block that is whole.
+Task<Result<>> Mover::copy_blocks(std::vector<MovedPiece> pieces, const Victims& victims,
+                                  MovedWriter& writer, Relocations& moved) {
+  for (const MovedPiece& piece : pieces) {
+    for (uint32_t done = 0; done < piece.blocks; ++done) {
+      MovedPiece block = piece;
+      block.begin = piece.begin + BlockCount{done};
+      block.from = piece.from + BlockCount{done};
+      block.blocks = 1;
+      std::span<const MovedPiece> one(&block, 1);
+      const std::unique_ptr<MoveWindow> window = MoveWindow::begin(pool_, one, victims);
+      co_await window->read();
+      std::vector<MovedPiece> failed;
+      LAMINA_CO_TRY(co_await copy_window(*window, writer, moved, failed));
+      if (!failed.empty()) leave(block);
+    }
+  }
+  co_return Result<>{};
+}
+
+// `failed`: out: what of it cannot be read, or does not match.
+Task<Result<>> Mover::copy_window(MoveWindow& window, MovedWriter& writer, Relocations& moved,
+                                  std::vector<MovedPiece>& failed) {
+  if (!window.result()) {
+    if (window.result().error().code != Code::io) co_return window.result();
+    failed.assign(window.pieces().begin(), window.pieces().end());
+    co_return Result<>{};
+  }
   for (const MovedPiece& piece : window.pieces()) {
     const MoveWindow::Payload payload = window.next();
     if (!payload.matches) {
-      leave(piece.from.generation, "a block does not match its checksum");
+      failed.push_back(piece);
       continue;
     }
     auto placed = co_await writer.append_data(piece, payload.bytes, payload.sums);

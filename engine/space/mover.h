@@ -78,8 +78,9 @@ class Mover {
 
   // Copies what the referrers keep alive in the victims, each block once however many of them share
   // it, and hands the changed pointers to the next checkpoint. The result is bytes of payload
-  // moved: none, where it took more than was counted on, and the victims are left for a while. A
-  // victim that cannot be read, or whose payload does not match, is left where it is, marked stuck.
+  // moved: none, where it took more than was counted on, and the victims are left for a while. Of a
+  // victim that cannot be read, or whose payload does not match, what is whole goes; the rest is
+  // listed as lost and left where it is, the victim marked stuck (B6).
   Task<Result<uint64_t>> move(const Image& image, std::vector<Referrer> referrers, Batch batch);
   const std::vector<Generation>& filled() const { return filled_; }
 
@@ -112,15 +113,22 @@ class Mover {
                             std::span<const Referrer* const> referrers, Moves& moves);
   Task<Result<>> copy_pieces(std::vector<MovedPiece> pieces, const Victims& victims,
                              MovedWriter& writer, Relocations& moved);
-  Task<Result<>> copy_window(MoveWindow& window, MovedWriter& writer, Relocations& moved);
+  Task<Result<>> copy_window(MoveWindow& window, MovedWriter& writer, Relocations& moved,
+                             std::vector<MovedPiece>& failed);
+  Task<Result<>> copy_blocks(std::vector<MovedPiece> pieces, const Victims& victims,
+                             MovedWriter& writer, Relocations& moved);
   static Task<Result<>> state_facts(const std::vector<Fact>& facts, const Lineage& lineage,
                                     MovedWriter& writer, Relocations& moved);
   void leave(Generation victim, const std::string& why);
+  void leave(const MovedPiece& piece);
+  void report_bad(const std::vector<Referrer>& referrers) const;
   MovedLayout layout(size_t tier) const;
 
   PoolState& pool_;
   const size_t entry_bytes_;  // what a block takes of a summary at the most
   std::vector<Generation> filled_;
+  std::set<Generation> left_;    // as they are, in part
+  std::vector<MovedPiece> bad_;  // what of them cannot be moved
 };
 
 }  // namespace lamina

@@ -98,8 +98,15 @@ Contents contents_of(const TailSegment& segment) {
   return contents;
 }
 
-// As they lie on the medium.
+// As they lie on the medium. Frames have checksums of their own, and say where they lie (B4).
 Task<Result<Contents>> read_arrays(PoolState& pool, const Segment& row) {
+  Contents contents;
+  if (row.kind == SegmentClass::frames) {
+    auto summary = co_await read_copies(pool, row);
+    if (!summary) co_return forward_error(summary);
+    contents.summary = std::move(*summary);
+    co_return contents;
+  }
   Blob& blob = pool.space.blob(row.name.blob);
   const uint32_t blocks = array_blocks(row.kind, blob.segment_blocks());
   Buffer sums(uint64_t{blocks} * block_size);
@@ -117,10 +124,8 @@ Task<Result<Contents>> read_arrays(PoolState& pool, const Segment& row) {
     if (!array) co_return forward_error(array);
     sums = std::move(*array);
   }
-  Contents contents;
   contents.summary = std::move(*summary);
-  const bool frames = row.kind == SegmentClass::frames;
-  contents.sums.resize(frames ? 0 : blob.segment_blocks());
+  contents.sums.resize(blob.segment_blocks());
   for (size_t i = 0; i < contents.sums.size(); ++i) {
     le32 value;
     std::memcpy(value.bytes.data(), sums.data() + i * 4, 4);

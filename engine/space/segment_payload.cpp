@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -14,8 +15,10 @@
 namespace lamina {
 namespace {
 
-// Frames that are gathered before they are compressed together, while the next are gathered.
-constexpr size_t frames_at_once = 32;
+// Frames that are gathered before they are compressed together, and how many such batches there are
+// at a time: while one is put in its place and the next is gathered, who compresses has one more.
+constexpr size_t frames_at_once = 16;
+constexpr size_t batches_at_once = 3;
 
 void store_words(std::span<const uint32_t> words, std::span<std::byte> into) {
   for (size_t i = 0; i < words.size(); ++i) {
@@ -35,6 +38,7 @@ class PlainPayload final : public SegmentPayload {
   }
   bool fits(uint32_t end) const override { return next_ <= end; }
   uint32_t room(uint32_t end) const override { return end > next_ ? end - next_ : 0; }
+  bool under_way() const override { return false; }
   Task<void> go_on() override { co_return; }
   Task<void> settle() override { co_return; }
   uint32_t next_address() const override { return next_; }
@@ -61,7 +65,8 @@ class PlainPayload final : public SegmentPayload {
 class FramePayload final : public SegmentPayload {
  public:
   explicit FramePayload(const Options& options) : options_(options) {
-    for (size_t i = 0; i < Pieces::jobs(options.workers); ++i) codecs_.emplace_back(options.level);
+    for (size_t i = 0; i < batches_at_once * Pieces::jobs(options.workers); ++i)
+      codecs_.emplace_back(options.level);
   }
 
   void open(const MetadataPlace& place, Buffer& memory, uint32_t begin) override {
@@ -70,7 +75,6 @@ class FramePayload final : public SegmentPayload {
     end_ = size_t{begin} * block_size;
     limit_ = addresses_end(static_cast<uint32_t>(memory.size() / block_size));
     index_ = {0, static_cast<uint32_t>(end_ / frame_grain)};
-    waiting_.clear();
     next_ = frame_blocks;
     held_ = 0;
   }
@@ -98,15 +102,20 @@ class FramePayload final : public SegmentPayload {
     return std::min(blocks, left());
   }
 
+  bool under_way() const override { return !waiting_.empty() || !batches_.empty(); }
+
   Task<void> go_on() override {
-    co_await place_compressed();
+    const bool starts = !waiting_.empty();
+    if (!batches_.empty() && (!starts || batches_.size() == batches_at_once))
+      co_await place_first();
     start_compressing();
+    while (!batches_.empty() && batches_.front()->pieces.done().signalled()) co_await place_first();
   }
 
   Task<void> settle() override {
-    co_await place_compressed();
+    if (batches_.size() == batches_at_once) co_await place_first();
     start_compressing();
-    co_await place_compressed();
+    while (!batches_.empty()) co_await place_first();
   }
 
   uint32_t next_address() const override { return next_; }
@@ -143,7 +152,8 @@ class FramePayload final : public SegmentPayload {
   bool movable() const override { return true; }
   void move_up(uint32_t blocks) override {
     const size_t by = size_t{blocks} * block_size, begin = size_t{index_[1]} * frame_grain;
-    LAMINA_CHECK(!batch_ && waiting_.empty() && end_ + by <= memory_->size());
+    LAMINA_CHECK(!under_way() && end_ + by <= memory_->size());
+    if (by == 0) return;
     std::memmove(memory_->data() + begin + by, memory_->data() + begin, end_ - begin);
     end_ += by;
     for (size_t at = 1; at < index_.size(); ++at)
@@ -166,7 +176,6 @@ class FramePayload final : public SegmentPayload {
     bool takes_more() const { return made.empty() && blocks() < frame_blocks; }
     size_t most() const { return made.empty() ? largest_frame(blocks()) : made.size(); }
   };
-  // One at a time.
   struct Batch {
     std::vector<Waiting> frames;
     std::vector<std::vector<std::byte>> made;
@@ -175,27 +184,30 @@ class FramePayload final : public SegmentPayload {
 
   void start_compressing() {
     if (waiting_.empty()) return;
-    batch_ = std::make_unique<Batch>();
-    batch_->frames = std::exchange(waiting_, {});
-    batch_->made.resize(batch_->frames.size());
+    const size_t jobs = Pieces::jobs(options_.workers);
+    const size_t first_codec = begun_++ % batches_at_once * jobs;
+    Batch& batch = *batches_.emplace_back(std::make_unique<Batch>());
+    batch.frames = std::exchange(waiting_, {});
+    batch.made.resize(batch.frames.size());
     // The next frame begins at a whole one.
-    next_ = static_cast<uint32_t>(index_.size() - 1 + batch_->frames.size()) * frame_blocks;
-    batch_->pieces.start(options_.workers, batch_->frames.size(),
-                         [this, batch = batch_.get()](size_t at, size_t worker) {
-                           const Waiting& frame = batch->frames[at];
-                           batch->made[at] = frame.made;
-                           if (!frame.made.empty()) return;
-                           batch->made[at] = codecs_[worker].encode(
-                               frame.data.span().first(frame.blocks() * block_size),
-                               frame.checksums);
-                         });
+    next_ = static_cast<uint32_t>(round_up(next_, frame_blocks));
+    batch.pieces.start(options_.workers, batch.frames.size(),
+                       [this, &batch, first_codec](size_t at, size_t worker) {
+                         const Waiting& frame = batch.frames[at];
+                         batch.made[at] = frame.made;
+                         if (!frame.made.empty()) return;
+                         batch.made[at] = codecs_[first_codec + worker].encode(
+                             frame.data.span().first(frame.blocks() * block_size), frame.checksums);
+                       });
   }
 
-  Task<void> place_compressed() {
-    if (!batch_) co_return;
-    Completion& done = batch_->pieces.done();
+  // Waits for the batch that was begun first, and puts it in its place.
+  Task<void> place_first() {
+    Completion& done = batches_.front()->pieces.done();
     co_await done;
-    for (std::vector<std::byte>& frame : batch_->made) {
+    const std::unique_ptr<Batch> batch = std::move(batches_.front());
+    batches_.pop_front();
+    for (std::vector<std::byte>& frame : batch->made) {
       MetadataPlace place = place_;
       place.block = static_cast<uint32_t>(index_.size() - 1);
       stamp_frame(frame, options_.secret, place);
@@ -204,15 +216,14 @@ class FramePayload final : public SegmentPayload {
       end_ += frame.size();
       index_.push_back(static_cast<uint32_t>(end_ / frame_grain));
     }
-    batch_ = nullptr;
   }
 
   // Where everything ends if nothing that is not compressed yet gets smaller, bytes.
   size_t taken() const {
     size_t taken = end_;
     for (const Waiting& frame : waiting_) taken += frame.most();
-    if (!batch_) return taken;
-    for (const Waiting& frame : batch_->frames) taken += frame.most();
+    for (const auto& batch : batches_)
+      for (const Waiting& frame : batch->frames) taken += frame.most();
     return taken;
   }
   uint32_t left() const { return limit_ - next_; }  // addresses
@@ -225,7 +236,8 @@ class FramePayload final : public SegmentPayload {
   }
 
   const Options options_;
-  std::vector<FrameCodec> codecs_;  // one a worker
+  std::vector<FrameCodec> codecs_;  // one a worker, of each batch
+  size_t begun_ = 0;                // batches
   MetadataPlace place_;
   Buffer* memory_ = nullptr;
   size_t end_ = 0;                 // bytes: where the next frame will lie
@@ -233,7 +245,7 @@ class FramePayload final : public SegmentPayload {
   uint32_t held_ = 0;              // blocks
   std::vector<uint32_t> index_;    // where frames begin, and the last one ends, in grains
   std::vector<Waiting> waiting_;   // gathered
-  std::unique_ptr<Batch> batch_;   // being compressed
+  std::deque<std::unique_ptr<Batch>> batches_;  // being compressed, in order
 };
 
 }  // namespace

@@ -35,8 +35,10 @@ class SegmentPayload {
   virtual bool fits(uint32_t end) const = 0;
   // Blocks more that are certain to fit before it, and may be put before go_on() or settle().
   virtual uint32_t room(uint32_t end) const = 0;
+  // Whether go_on() can bring more room.
+  virtual bool under_way() const = 0;
   // Afterwards there may be more room, though something of what was put is still being compressed:
-  // meanwhile more can be put.
+  // meanwhile more can be put. Waits only where enough is being compressed, or nothing was put.
   virtual Task<void> go_on() = 0;
   // All that was put is in its place. Awaited before it ends, whatever becomes of the segment.
   virtual Task<void> settle() = 0;

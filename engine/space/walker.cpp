@@ -12,13 +12,21 @@ namespace {
 
 constexpr uint64_t pause_part = 4;  // times as long as a walk took
 
+// One that nobody can write to, or that nobody has written to since it was made and has open for it
+// now.
+bool is_snapshot(const Device& device) {
+  if (device.read_only) return true;
+  return device.origin != DeviceId::none && device.open_for_writing == 0 &&
+         device.attributes.mtime_ns <= device.created_ns;
+}
+
 // What they alone hold ages first; where nothing ages nobody asks.
 std::set<MapId> snapshots_of(PoolState& pool) {
   std::set<MapId> maps;
   if (pool.space.tier_count() == 1) return maps;
   Lock order(pool.log.order());
   pool.devices.for_each([&](const DevicePtr& device) {
-    if (device->read_only) maps.insert(device->map->id());
+    if (is_snapshot(*device)) maps.insert(device->map->id());
   });
   return maps;
 }

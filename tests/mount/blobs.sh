@@ -166,4 +166,43 @@ umount_pool
 "$lamina" check "$image" >/dev/null || fail "check: $("$lamina" check "$image")"
 "$lamina" mount "$image" "$mnt" -o ro
 refuses "read-only" "$lamina" blob evacuate "$mnt" cold
+umount_pool
+
+step "a disk is missing: by force the rest is served, and all of it when the disk is back"
+mount_pool
+dd if=/dev/urandom of="$work/fresh" bs=1M count=8 status=none
+"$lamina" create "$mnt/fresh" 8M
+cp "$work/fresh" "$mnt/fresh"
+sum=$(sha256sum <"$mnt/big")
+[ "$(of_blob cold data_bytes)" -gt 1048576 ] || fail "there is nothing on it"
+umount_pool
+partx -d --nr 4 "$disk"
+refuses "${disk}p4.*No such file.*-o force" "$lamina" mount "$image" "$mnt"
+said=$("$lamina" check "$image") && fail "check finds nothing"
+grep -q 'blob "cold".*No such file' <<<"$said" || fail "check: $said"
+"$lamina" mount "$image" "$mnt" -o force
+[[ "$(of_blob cold health)" == missing* ]] || fail "blob ls does not say it"
+cmp "$work/fresh" "$mnt/fresh" || fail "what lies on the others"
+! cat "$mnt/big" "$mnt/vm" >/dev/null 2>&1 || fail "what is missing can be read"
+remount_pool # without force
+cmp "$work/fresh" "$mnt/fresh" || fail "what lies on the others, again"
+umount_pool
+partx -a --nr 4 "$disk"
+mount_pool
+[ "$(sha256sum <"$mnt/big")" = "$sum" ] || fail "what has come back"
+cmp "$work/fresh" "$mnt/fresh" || fail "all of it"
+umount_pool
+
+step "it is gone for good, and that is accepted"
+partx -d --nr 4 "$disk"
+mount_pool
+refuses "is not empty" "$lamina" blob remove "$mnt" cold
+"$lamina" blob remove "$mnt" cold --accept-loss | grep -q "ranges that cannot be read" ||
+  fail "remove does not say what is lost"
+[ -s "$mnt/.lamina/lost" ] || fail "nothing is listed as lost"
+pool_file fast2 two >"$image"
+remount_pool
+cmp "$work/fresh" "$mnt/fresh" || fail "what was on the others"
+[ -s "$mnt/.lamina/lost" ] || fail "nothing is listed as lost any more"
+"$lamina" rm "$mnt/big" "$mnt/vm"
 step "done"

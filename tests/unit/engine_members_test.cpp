@@ -45,6 +45,7 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
     others_.clear();
     auto blobs = blobs_on(medium_, *executor_, false);
     for (SimMedium& medium : media_) {
+      if (away_) continue;
       const std::shared_ptr<Blob> blob = blob_on(medium, *executor_);
       if (!blob) continue;  // wiped, or never formatted
       others_.push_back(&blob->disk());
@@ -52,6 +53,7 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
     }
     Settings settings;
     settings.checkpoint_log_bytes = 8 * mib;
+    settings.force = force_;
     settings.log = [this](Settings::Severity severity, const std::string& what) {
       if (severity != Settings::Severity::info) told_.push_back(what);
     };
@@ -128,6 +130,8 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
 
   std::deque<SimMedium> media_;
   std::vector<Disk*> others_;  // the open pool's, but the first
+  bool force_ = false;
+  bool away_ = false;  // all disks but the first
   DeviceId device_ = DeviceId::none;
   std::vector<std::byte> content_;
 };
@@ -255,6 +259,163 @@ TEST_F(PoolOfDisks, ADamagedFrameStaysWhereItIs) {
   }
   EXPECT_GE(lost, 1u);
   EXPECT_LE(lost, frame_blocks);
+}
+
+// B4: frames say themselves where they lie, to the mover too.
+TEST_F(PoolOfDisks, ADamagedFrameIndexKeepsNobodyFromLeaving) {
+  make({{"one", BlobKind::compression, 1}});
+  content_ = words(device_bytes);
+  write(0, content_);
+  age();
+  const std::vector<std::byte> bad(block_size, std::byte{0x17});
+  const uint64_t segment = blob("one").segment_bytes;
+  size_t which = 0;
+  for (uint64_t at = mib; at + segment <= media_[0].size() - mib; at += segment)
+    if (++which % 2 == 0)
+      media_[0].damage(at + block_size, bad);
+    else
+      media_[0].fail_reads(at + block_size, block_size);
+  ASSERT_TRUE(add("two", BlobKind::compression, 1));
+  const auto gone = evacuate("one");
+  EXPECT_TRUE(gone) << gone.error().message;
+  EXPECT_TRUE(pool_->lost().empty());
+  expect_content(device_, 0, content_);
+}
+
+// What cannot be read any more on a blob that is to leave.
+class WithUnreadableBlob : public PoolOfDisks, public testing::WithParamInterface<BlobKind> {
+ protected:
+  void make_damaged() {
+    make({{"one", GetParam(), 1}});
+    content_ = words(device_bytes);
+    write(0, content_);
+    std::vector<Pool::Fork> forks;
+    forks.push_back({device_, "snapshot"});
+    auto snapshot = wait(pool_->fork(std::move(forks), true));
+    ASSERT_TRUE(snapshot);
+    auto copy = wait(pool_->create("copy", device_bytes, {}));
+    ASSERT_TRUE(copy);
+    ASSERT_TRUE(wait(pool_->copy(device_, 0, copy->id, mib, 3 * mib)));
+    devices_ = {{device_, 0, device_bytes},
+                {snapshot->front().id, 0, device_bytes},
+                {copy->id, mib, 3 * mib}};
+    age();
+    // In the midst of a segment of data: one block that is wrong, some that cannot be read.
+    const uint64_t segment = blob("one").segment_bytes;
+    std::vector<std::byte> block(block_size);
+    media_[0].read(mib + segment + segment / 2, block);
+    block[77] ^= std::byte{1};
+    media_[0].damage(mib + segment + segment / 2, block);
+    media_[0].fail_reads(mib + 2 * segment + segment / 4, 3 * block_size);
+    ASSERT_TRUE(add("two", GetParam(), 1));
+  }
+  // Everything is what it was, or cannot be read; how many blocks cannot.
+  size_t count_lost() {
+    size_t lost = 0;
+    std::vector<std::byte> got(block_size);
+    for (const auto& [id, begin, bytes] : devices_)
+      for (uint64_t at = 0; at < bytes; at += block_size) {
+        auto read = wait(pool_->read(id, begin + at, got));
+        if (!read)
+          ++lost;
+        else
+          EXPECT_EQ(0, std::memcmp(got.data(), content_.data() + at, block_size)) << at;
+      }
+    return lost;
+  }
+
+  struct Holder {
+    DeviceId id;
+    uint64_t begin, bytes;
+  };
+  std::vector<Holder> devices_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, WithUnreadableBlob,
+                         testing::Values(BlobKind::transparent, BlobKind::compression),
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
+
+TEST_P(WithUnreadableBlob, WhatCanBeReadLeavesAndTheRestIsListed) {
+  make_damaged();
+  const auto stopped = evacuate("one");
+  ASSERT_FALSE(stopped);
+  EXPECT_NE(stopped.error().message.find("cannot be read"), std::string::npos)
+      << stopped.error().message;
+  EXPECT_FALSE(pool_->lost().empty());
+  EXPECT_LE(blob("one").data_bytes, 8 * frame_blocks * block_size);
+  const size_t lost = count_lost();
+  EXPECT_GE(lost, 2 * 4u);  // of the device and of the snapshot
+  EXPECT_LE(lost, 3 * 5 * frame_blocks);
+  EXPECT_EQ(error_of(wait(pool_->remove_blob("one"))), Code::busy);
+}
+
+TEST_P(WithUnreadableBlob, ItGoesWhenTheLossIsAccepted) {
+  make_damaged();
+  const size_t lost = count_lost();
+  auto removed = wait(pool_->remove_blob("one", true));
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_EQ(pool_->status().blobs.size(), 2u);
+  EXPECT_EQ(count_lost(), lost);
+  cut_power();
+  open();
+  EXPECT_EQ(pool_->status().blobs.size(), 2u);
+  EXPECT_EQ(count_lost(), lost);
+  EXPECT_FALSE(pool_->lost().empty());
+  write(0, content_);  // what is lost is cleared by writing it
+  expect_content(device_, 0, content_);
+}
+
+// A13: by force what is on the other members is served; when the disk is back it all is.
+TEST_F(PoolOfDisks, WithoutAMemberTheRestIsServedByForce) {
+  make({{"bulk", BlobKind::transparent, 1}});
+  age();
+  const auto newer = pattern(mib, 9);
+  write(0, newer);
+  close();
+  away_ = true;
+  EXPECT_EQ(error_of(try_open()), Code::not_found);
+  force_ = true;
+  open();
+  EXPECT_TRUE(blob("bulk").health.starts_with("missing")) << blob("bulk").health;
+  expect_content(device_, 0, newer);
+  std::vector<std::byte> got(block_size);
+  EXPECT_FALSE(wait(pool_->read(device_, 8 * mib, got)));
+  write(mib, newer);
+  close();
+  force_ = false;  // it has failed before: nobody is surprised
+  open();
+  expect_content(device_, mib, newer);
+  close();
+  away_ = false;
+  open();
+  std::copy(newer.begin(), newer.end(), content_.begin());
+  std::copy(newer.begin(), newer.end(), content_.begin() + mib);
+  expect_content(device_, 0, content_);
+}
+
+TEST_F(PoolOfDisks, AMemberThatIsGoneForGoodIsRemovedWithWhatWasOnIt) {
+  make({{"bulk", BlobKind::transparent, 1}});
+  age();
+  const auto newer = pattern(mib, 9);
+  write(0, newer);
+  close();
+  media_.clear();
+  force_ = true;
+  open();
+  EXPECT_EQ(error_of(wait(pool_->remove_blob("bulk"))), Code::busy);
+  auto removed = wait(pool_->remove_blob("bulk", true));
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_EQ(pool_->status().blobs.size(), 1u);
+  close();
+  force_ = false;
+  open();
+  expect_content(device_, 0, newer);
+  std::vector<std::byte> got(block_size);
+  EXPECT_FALSE(wait(pool_->read(device_, 8 * mib, got)));
+  EXPECT_FALSE(pool_->lost().empty());
+  auto ranges = wait(pool_->map(device_, DeviceBlock{8 * mib / block_size}, 1));
+  ASSERT_TRUE(ranges);
+  EXPECT_EQ(ranges->front().state, RangeState::lost);
 }
 
 TEST_F(PoolOfDisks, OneOfTwoJournalsLeavesWithTheLogAndTheNodesInIt) {

@@ -250,8 +250,16 @@ TEST_P(TieredPool, SnapshotsBeforeAndAfterAgingAreWhatTheyWere) {
   expect_all(device_, versions_);
 }
 
-// What only a snapshot holds is newer here than what else could go.
-TEST_P(TieredPool, WhatOnlySnapshotsHoldAgesBeforeOlderData) {
+// What only a snapshot holds is newer here than what else could go. One that could be written to
+// is one until somebody does.
+class TieredPoolWithSnapshot : public TieredPool {
+ protected:
+  void hold_in_snapshot(bool read_only, bool written);
+  DeviceId snapshot_ = DeviceId::none;
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, TieredPoolWithSnapshot, testing::Values(BlobKind::transparent));
+
+void TieredPoolWithSnapshot::hold_in_snapshot(bool read_only, bool written) {
   settings_.aging["journal"] = {.keep_free_percent = 0, .idle_ns = 3'600'000'000'000};
   remount();
   auto held = wait(pool_->create("held", device_bytes, {}));
@@ -261,8 +269,12 @@ TEST_P(TieredPool, WhatOnlySnapshotsHoldAgesBeforeOlderData) {
     ASSERT_TRUE(wait(pool_->write(held->id, block * block_size, content(block, 2))));
   std::vector<Pool::Fork> forks;
   forks.push_back({held->id, "snapshot"});
-  auto snapshot = wait(pool_->fork(std::move(forks), true));
+  auto snapshot = wait(pool_->fork(std::move(forks), read_only));
   ASSERT_TRUE(snapshot);
+  snapshot_ = snapshot->front().id;
+  if (written) {
+    ASSERT_TRUE(wait(pool_->write(snapshot_, 900 * block_size, content(900, 3))));
+  }
   ASSERT_TRUE(wait(pool_->erase(held->id, 0, 700 * block_size)));
   ASSERT_TRUE(wait(pool_->count_shares()));
   // Some 500 blocks are too many, so far.
@@ -272,9 +284,25 @@ TEST_P(TieredPool, WhatOnlySnapshotsHoldAgesBeforeOlderData) {
   sleep_until(
       [&] { return pool_->status().aged_bytes > 0 && pool_->status().mover_state == "idle"; });
   ASSERT_TRUE(wait(pool_->checkpoint()));
-  EXPECT_GT(blocks_in("below", snapshot->front().id), 400u);
-  EXPECT_LT(blocks_in("below", device_), 100u);
   expect_all(device_, versions_);
+}
+
+TEST_P(TieredPoolWithSnapshot, WhatItAloneHoldsAgesBeforeOlderData) {
+  hold_in_snapshot(true, false);
+  EXPECT_GT(blocks_in("below", snapshot_), 400u);
+  EXPECT_LT(blocks_in("below", device_), 100u);
+}
+
+TEST_P(TieredPoolWithSnapshot, OneThatNobodyHasWrittenToIsOneAsWell) {
+  hold_in_snapshot(false, false);
+  EXPECT_GT(blocks_in("below", snapshot_), 400u);
+  EXPECT_LT(blocks_in("below", device_), 100u);
+}
+
+TEST_P(TieredPoolWithSnapshot, OneThatIsWrittenToIsADeviceLikeAnyOther) {
+  hold_in_snapshot(false, true);
+  EXPECT_LT(blocks_in("below", snapshot_), 100u);
+  EXPECT_GT(blocks_in("below", device_), 400u);
 }
 
 // Off, it is as if nobody read; on, what is read often comes up, stays when other data ages, and

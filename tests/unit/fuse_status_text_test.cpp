@@ -135,8 +135,8 @@ TEST(StatusJson, TellsWhyTheMediumWasWritten) {
   status.written_user = 1000;
   for (size_t i = 0; i < cause_count; ++i) status.written[i] = 100 * (i + 1);
   const auto json = nlohmann::json::parse(status_json(status, {}, {}));
-  EXPECT_EQ(json["written_medium"], 6600);
-  EXPECT_EQ(json["write_amplification"], 6.6);
+  EXPECT_EQ(json["written_medium"], 7800);
+  EXPECT_EQ(json["write_amplification"], 7.8);
   uint64_t sum = 0;
   for (const auto& [cause, bytes] : json["written"].items()) sum += bytes.get<uint64_t>();
   EXPECT_EQ(sum, 6600U);
