@@ -10,8 +10,8 @@
 namespace lamina {
 namespace {
 
-constexpr size_t nodes_at_once = 16384;  // more go with the next checkpoint
-constexpr size_t nodes_a_turn = 16;      // between two chances for others to run
+constexpr size_t nodes_at_once = 16384;        // more go with the next checkpoint
+constexpr size_t nodes_looked_at_a_turn = 16;  // between two chances for others to run
 
 }  // namespace
 
@@ -73,18 +73,22 @@ void Healer::tell(uint64_t count, const std::string& what) {
 
 std::vector<NodeId> Healer::nodes_to_write(const NodeTable& table) const {
   std::vector<NodeId> out;
-  Lock lock(mutex_);
-  for (const auto& [id, entry] : nodes_) {
-    if (out.size() == nodes_at_once) return out;
-    const NodeEntry* now = table.find(id);
-    if (now && *now == entry) out.push_back(id);
+  std::set<Generation> segments;
+  {
+    Lock lock(mutex_);
+    for (const auto& [id, entry] : nodes_) {
+      if (out.size() == nodes_at_once) return out;
+      const NodeEntry* now = table.find(id);
+      if (now && *now == entry) out.push_back(id);
+    }
+    segments = node_segments_;
   }
-  if (node_segments_.empty()) return out;
+  if (segments.empty()) return out;
+  const std::set<NodeId> noted(out.begin(), out.end());
   table.for_each([&](NodeId id, const NodeEntry& entry) {
-    const bool lies_there = std::ranges::any_of(entry.copies, [&](const Address& copy) {
-      return node_segments_.contains(copy.generation);
-    });
-    if (lies_there && out.size() < nodes_at_once && !nodes_.contains(id)) out.push_back(id);
+    const bool lies_there = std::ranges::any_of(
+        entry.copies, [&](const Address& copy) { return segments.contains(copy.generation); });
+    if (lies_there && out.size() < nodes_at_once && !noted.contains(id)) out.push_back(id);
   });
   return out;
 }
@@ -100,10 +104,11 @@ void Healer::settle_nodes() {
       return !now || *now != item.second;
     });
     std::set<Generation> left;
-    if (!node_segments_.empty())
+    const std::set<Generation> segments = node_segments_;
+    if (!segments.empty())
       image->nodes.for_each([&](NodeId, const NodeEntry& entry) {
         for (const Address& copy : entry.copies)
-          if (node_segments_.contains(copy.generation)) left.insert(copy.generation);
+          if (segments.contains(copy.generation)) left.insert(copy.generation);
       });
     emptied = node_segments_.size() - left.size();
     node_segments_ = std::move(left);
@@ -148,7 +153,7 @@ Task<void> Healer::take(Turn& turn) {
   for (bool mine = false; !mine;) {
     Completion completion;
     {
-      Lock lock(mutex_);
+      Lock lock(turn.mutex);
       mine = !turn.taken;
       turn.taken = true;
       if (!mine) turn.waiting.add(completion);
@@ -158,7 +163,7 @@ Task<void> Healer::take(Turn& turn) {
 }
 
 void Healer::give(Turn& turn) {
-  Lock lock(mutex_);
+  Lock lock(turn.mutex);
   turn.taken = false;
   turn.waiting.wake_all();
 }
@@ -218,9 +223,9 @@ Task<void> Healer::work_alone() {
 Task<void> Healer::look_at_nodes() {
   std::vector<NodeId> all;
   pool_.newest_image()->nodes.for_each([&](NodeId id, const NodeEntry&) { all.push_back(id); });
-  for (size_t begin = 0; begin < all.size() && !pool_.closing(); begin += nodes_a_turn) {
+  for (size_t begin = 0; begin < all.size() && !pool_.closing(); begin += nodes_looked_at_a_turn) {
     const ImagePtr image = pool_.newest_image();
-    const size_t end = std::min(all.size(), begin + nodes_a_turn);
+    const size_t end = std::min(all.size(), begin + nodes_looked_at_a_turn);
     for (size_t i = begin; i < end; ++i) {
       const NodeEntry* entry = image->nodes.find(all[i]);
       if (!entry) continue;

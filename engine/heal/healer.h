@@ -107,12 +107,13 @@ class Healer {
   bool declaring_ GUARDED_BY(mutex_) = false;
   // Who mends does so alone, and so does who writes.
   struct Turn {
-    bool taken = false;
-    Waiters waiting;
+    Mutex mutex;  // a leaf
+    bool taken GUARDED_BY(mutex) = false;
+    Waiters waiting GUARDED_BY(mutex);
   };
-  Task<void> take(Turn& turn);
-  void give(Turn& turn);
-  Turn mending_ GUARDED_BY(mutex_), writing_ GUARDED_BY(mutex_);
+  static Task<void> take(Turn& turn);
+  static void give(Turn& turn);
+  Turn mending_, writing_;
 };
 
 }  // namespace lamina

@@ -16,7 +16,7 @@
 namespace lamina {
 namespace {
 
-constexpr size_t nodes_a_turn = 16;  // between two chances for others to run
+constexpr size_t nodes_mended_a_turn = 16;  // between two chances for others to run
 constexpr BlockRange whole_device{DeviceBlock{0}, device_end};
 
 std::unexpected<Error> cannot_tell(const std::string& why) {
@@ -146,7 +146,7 @@ Task<Result<NodePlace>> find_place(PoolState& pool, ImagePtr image, NodeId id, u
       if (child == id || entry.level > lowest) parents[child].push_back(at);
       meet(child);
     }
-    if (read % nodes_a_turn == nodes_a_turn - 1) co_await Yield{};
+    if (read % nodes_mended_a_turn == nodes_mended_a_turn - 1) co_await Yield{};
   }
   if (!found) co_return cannot_tell("no map refers to it, or what does is lost as well");
   // Whoever is above it has it.
@@ -247,7 +247,7 @@ Task<Result<Node>> mend_inner(PoolState& pool, ImagePtr image, NodeEntry entry, 
     const auto& [id, one] = loose[i];
     Task<Result<NodeBlock>> reading = pool.nodes.get_as_it_is(id, one);
     const Result<NodeBlock> block = co_await reading;
-    if (i % nodes_a_turn == nodes_a_turn - 1) co_await Yield{};
+    if (i % nodes_mended_a_turn == nodes_mended_a_turn - 1) co_await Yield{};
     all_there = all_there && block.has_value();
     if (!block) continue;
     const NodeHeader header = NodeView((*block)->span()).header();

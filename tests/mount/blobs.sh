@@ -172,6 +172,8 @@ step "a disk is missing: by force the rest is served, and all of it when the dis
 mount_pool
 dd if=/dev/urandom of="$work/fresh" bs=1M count=8 status=none
 "$lamina" create "$mnt/fresh" 8M
+"$lamina" resize "$mnt/big" 100M # what cannot be read is tried block by block
+"$lamina" ls "$mnt" --fresh >/dev/null
 cp "$work/fresh" "$mnt/fresh"
 sum=$(sha256sum <"$mnt/big")
 [ "$(of_blob cold data_bytes)" -gt 1048576 ] || fail "there is nothing on it"

@@ -180,7 +180,7 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
 };
 
 TEST_P(PoolWithDamage, ABlockOfAnyClassThatGoesBadWhileItIsOpenCostsNothing) {
-  for (const auto& [what, places] : some(classes(), 2))
+  for (const auto& [what, places] : some(classes(), 1))
     for (const Place& place : places) {
       SCOPED_TRACE(what + " at " + std::to_string(place.offset));
       spoil(place);
@@ -197,7 +197,7 @@ TEST_P(PoolWithDamage, ABlockOfAnyClassThatGoesBadWhileItIsOpenCostsNothing) {
 
 TEST_P(PoolWithDamage, ABlockOfAnyClassThatGoesBadWhileItIsClosedCostsNothing) {
   close();
-  const Classes all = some(classes(), 2);
+  const Classes all = some(classes(), 1);
   for (const auto& [what, places] : all)
     for (const Place& place : places) {
       SCOPED_TRACE(what + " at " + std::to_string(place.offset));
@@ -214,7 +214,7 @@ TEST_P(PoolWithDamage, ABlockOfAnyClassThatGoesBadWhileItIsClosedCostsNothing) {
 }
 
 TEST_P(PoolWithDamage, ABlockOfAnyClassThatGoesBadWithACrashCostsNothing) {
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 1; ++round) {
     std::set<std::string> done;
     for (bool more = true; more;) {
       more = false;
@@ -244,7 +244,7 @@ TEST_P(PoolWithDamage, ABlockOfAnyClassThatGoesBadWithACrashCostsNothing) {
 TEST_P(PoolWithDamage, ANodeWithoutAnyCopyIsMadeAgainWhileItIsOpen) {
   std::map<uint32_t, int> done;
   for (const auto& [id, node] : nodes()) {
-    if (++done[node.header.level] > 12) continue;
+    if (++done[node.header.level] > 5) continue;
     SCOPED_TRACE("node " + std::to_string(raw(id)) + " of level " +
                  std::to_string(node.header.level) + ", blocks from " +
                  std::to_string(node.header.begin.value));
