@@ -61,9 +61,11 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
     executor_ = std::make_unique<SimExecutor>(executor_->steps());
   }
 
-  static std::vector<std::byte> content(uint32_t version) {
+  const std::vector<std::byte>& content(uint32_t version) {
+    std::vector<std::byte>& data = contents_[version];
+    if (!data.empty()) return data;
     std::mt19937_64 random(version);
-    std::vector<std::byte> data(block_size);
+    data.resize(block_size);
     for (size_t i = 0; i < block_size / 2; ++i) data[i] = static_cast<std::byte>(random());
     if (version == 0) std::fill(data.begin(), data.end(), std::byte{});
     return data;
@@ -134,10 +136,10 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
         auto read = wait(pool_->read(device->id, at, std::span(got).subspan(at, mib)));
         ASSERT_TRUE(read) << what << ", " << name << " at " << at << ": " << read.error().message;
       }
-      const auto zeroes = content(0);
+      const auto& zeroes = content(0);
       for (uint64_t block = 0; block < device_blocks; ++block) {
         const auto found = versions.find(block);
-        const auto wanted = found == versions.end() ? zeroes : content(found->second);
+        const auto& wanted = found == versions.end() ? zeroes : content(found->second);
         ASSERT_EQ(0, std::memcmp(got.data() + block * block_size, wanted.data(), block_size))
             << what << ", " << name << " block " << block;
       }
@@ -175,6 +177,7 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
   SimMedium slow_{"slow", pool_bytes};
   Blobs blobs_;
   uint32_t version_ = 0;
+  std::map<uint32_t, std::vector<std::byte>> contents_;  // by version
   std::map<std::string, Versions> devices_;
   std::mt19937_64 noise_{11};
 };
