@@ -13,7 +13,7 @@ namespace lamina {
 namespace {
 
 // Beside users, for each worker: only read, and compared.
-constexpr uint64_t bytes_beside_users = 80 * mib;
+constexpr uint64_t bytes_beside_users = 50 * mib;
 // Between two attempts at what users' need of space has interrupted.
 constexpr uint64_t pause_ns = 100'000'000;
 constexpr uint64_t read_again_blocks = 256;  // at once
