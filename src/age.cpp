@@ -23,17 +23,11 @@ struct AgeOptions {
 };
 
 Result<Json> mover_status(const std::string& mount) {
-  auto status = read_status(mount);
+  auto status = read_status_with(mount, "mover");
   if (!status) return forward_error(status);
-  if (!status->contains("mover"))
-    return fail(Code::io, "the status of " + mount + " makes no sense");
   Json mover = (*status)["mover"];
   mover["data_bytes"] = status->value("data_bytes", uint64_t{0});
   return mover;
-}
-
-uint64_t number(const Json& of, const char* key) {
-  return of.value(key, uint64_t{0});
 }
 
 Result<ExitCode> age(const AgeOptions& options) {
@@ -50,11 +44,13 @@ Result<ExitCode> age(const AgeOptions& options) {
   LAMINA_TRY(asked);
   auto now = mover_status(mount->mount);
   if (!now) return forward_error(now);
-  const uint64_t wanted = number(*now, "aging_asked");
-  const uint64_t all = number(*before, "data_bytes");
+  const uint64_t wanted = number_in(*now, "aging_asked");
+  const uint64_t all = number_in(*before, "data_bytes");
   Progress progress;
-  const auto aged = [&] { return number(*now, "aged_bytes") - number(*before, "aged_bytes"); };
-  for (auto wait = first_poll; number(*now, "aging_answered") < wanted;
+  const auto aged = [&] {
+    return number_in(*now, "aged_bytes") - number_in(*before, "aged_bytes");
+  };
+  for (auto wait = first_poll; number_in(*now, "aging_answered") < wanted;
        wait = std::min(2 * wait, between_polls)) {
     progress.tell("aging, bytes", std::min(aged(), all), all);
     std::this_thread::sleep_for(wait);

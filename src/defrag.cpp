@@ -34,20 +34,14 @@ Result<LaminaPath> find_target(const std::string& typed) {
 }
 
 Result<Json> defrag_status(const std::string& mount) {
-  auto status = read_status(mount);
+  auto status = read_status_with(mount, "defrag");
   if (!status) return forward_error(status);
-  if (!status->contains("defrag"))
-    return fail(Code::io, "the status of " + mount + " makes no sense");
   return (*status)["defrag"];
 }
 
-uint64_t number(const Json& of, const char* key) {
-  return of.value(key, uint64_t{0});
-}
-
 void report(const LaminaPath& target, const Json& before, const Json& now, bool json) {
-  const uint64_t moved = number(now, "moved_bytes") - number(before, "moved_bytes");
-  const uint64_t then = number(now, "extents_before"), after = number(now, "extents_after");
+  const uint64_t moved = number_in(now, "moved_bytes") - number_in(before, "moved_bytes");
+  const uint64_t then = number_in(now, "extents_before"), after = number_in(now, "extents_after");
   const std::string ended = now.value("ended", Json()).is_string() ? now["ended"] : "unknown";
   if (json) {
     std::printf("%s\n", Json{{"moved_bytes", moved},
@@ -76,14 +70,14 @@ Result<ExitCode> defragment(const DefragOptions& options) {
   sigaction(SIGINT, &interrupt, nullptr);
   auto now = defrag_status(mount.mount);
   if (!now) return forward_error(now);
-  const uint64_t wanted = number(*now, "asked");
+  const uint64_t wanted = number_in(*now, "asked");
   Progress progress;
   bool stopped = false;
-  for (auto wait = first_poll; number(*now, "answered") < wanted;
+  for (auto wait = first_poll; number_in(*now, "answered") < wanted;
        wait = std::min(2 * wait, between_polls)) {
     if (interrupted && !std::exchange(stopped, true)) LAMINA_TRY(set_control(mount, "defrag", "0"));
     progress.tell(stopped ? "ending the batch under way, bytes" : "bringing into order, bytes",
-                  number(*now, "done_bytes"), number(*now, "all_bytes"));
+                  number_in(*now, "done_bytes"), number_in(*now, "all_bytes"));
     std::this_thread::sleep_for(wait);
     now = defrag_status(mount.mount);
     if (!now) return forward_error(now);

@@ -26,22 +26,16 @@ struct ScrubOptions {
 };
 
 Result<Json> scrub_status(const std::string& mount) {
-  auto status = read_status(mount);
+  auto status = read_status_with(mount, "scrub");
   if (!status) return forward_error(status);
-  if (!status->contains("scrub"))
-    return fail(Code::io, "the status of " + mount + " makes no sense");
   Json scrub = (*status)["scrub"];
   scrub["healed"] = status->value("healed", uint64_t{0});
   return scrub;
 }
 
-uint64_t number(const Json& of, const char* key) {
-  return of.value(key, uint64_t{0});
-}
-
 ExitCode report(const std::string& mount, const Json& before, const Json& now, bool json) {
-  const uint64_t done = number(now, "done_bytes"), bad = number(now, "bad_bytes");
-  const uint64_t healed = number(now, "healed") - number(before, "healed");
+  const uint64_t done = number_in(now, "done_bytes"), bad = number_in(now, "bad_bytes");
+  const uint64_t healed = number_in(now, "healed") - number_in(before, "healed");
   if (json)
     std::printf("%s\n",
                 Json{{"done_bytes", done}, {"bad_bytes", bad}, {"healed", healed}}.dump(2).c_str());
@@ -65,14 +59,14 @@ Result<ExitCode> wait_for_scrub(const ScrubOptions& options, const std::string& 
   sigaction(SIGINT, &interrupt, nullptr);
   auto now = scrub_status(mount);
   if (!now) return forward_error(now);
-  const uint64_t wanted = number(*now, "asked");
+  const uint64_t wanted = number_in(*now, "asked");
   Progress progress;
-  for (auto wait = first_poll; number(*now, "answered") < wanted;
+  for (auto wait = first_poll; number_in(*now, "answered") < wanted;
        wait = std::min(2 * wait, between_polls)) {
     if (interrupted)
       return fail(Code::busy, "it goes on in the background; lamina scrub --stop " + mount +
                                   " ends it, lamina scrub " + mount + " waits for it again");
-    progress.tell("scrubbing, bytes", number(*now, "done_bytes"), number(*now, "all_bytes"));
+    progress.tell("scrubbing, bytes", number_in(*now, "done_bytes"), number_in(*now, "all_bytes"));
     std::this_thread::sleep_for(wait);
     now = scrub_status(mount);
     if (!now) return forward_error(now);

@@ -50,6 +50,17 @@ static std::string ratio(const nlohmann::ordered_json& blob) {
           static_cast<size_t>(std::snprintf(text, sizeof text, "%.2f", blob.value("ratio", 1.0)))};
 }
 
+Result<nlohmann::ordered_json> read_status_with(const std::string& mount, const char* part) {
+  auto status = read_status(mount);
+  if (status && !status->contains(part))
+    return fail(Code::io, "the status of " + mount + " makes no sense");
+  return status;
+}
+
+uint64_t number_in(const nlohmann::ordered_json& of, const char* key) {
+  return of.value(key, uint64_t{0});
+}
+
 std::string blob_table(const nlohmann::ordered_json& blobs) {
   using Align = TextTable::Align;
   TextTable table({{"BLOB"},

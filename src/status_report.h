@@ -3,6 +3,7 @@
 // Thread-safety: pure functions of the system's state.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,6 +15,10 @@ namespace lamina {
 
 // Of the pool mounted at `mount`, as typed.
 Result<nlohmann::ordered_json> read_status(const std::string& mount);
+// The same, for who needs that part of it. Error io: there is none.
+Result<nlohmann::ordered_json> read_status_with(const std::string& mount, const char* part);
+// A number of it, or of a part; 0 where it is not there.
+uint64_t number_in(const nlohmann::ordered_json& of, const char* key);
 
 // The list `blobs` of it as columns.
 std::string blob_table(const nlohmann::ordered_json& blobs);
