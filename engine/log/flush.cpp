@@ -249,8 +249,10 @@ Task<void> Log::timer() {
   Lock lock(order_);
   timer_runs_ = false;
   --background_;
-  // What came while this was ending gets a timer of its own.
-  if (durable_ < last_ && phase_ != Phase::failed) start_timer();
+  // What came while this was ending gets a timer of its own, durable by now or not (B5).
+  const bool told = durable_ >= last_ && (witnessed_ >= last_ || previous_.entries.empty() ||
+                                          previous_.entries.back().kind == EntryKind::nothing);
+  if (!told && phase_ != Phase::failed) start_timer();
   changed_.wake_all();
 }
 
