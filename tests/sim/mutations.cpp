@@ -42,7 +42,7 @@ constexpr KnownMutation known[] = {
     {BUG(forget_ancestors), "C5", "removed ancestors in the lineage", "forks", 1},
     {BUG(keep_unlinked), "C6", "dropping at recovery what was removed while open", "random", 5},
     {BUG(trust_images), "C7", "noticing that an external image has changed", "random", 1},
-    {BUG(alone_for_ever), "D3", "forks since the cut that a walk has read", "forks", 25},
+    {BUG(alone_for_ever), "D3", "forks since the cut that a walk has read", "forks", 88},
     {BUG(own_shared_nodes), "D3", "telling nodes that several maps reach", "forks", 3},
     {BUG(refuse_overwrites), "D3", "overwriting for ever what a device has alone", "full", 2},
     {BUG(nothing_set_aside), "D5", "the segments set aside for the pool's own work", "full", 1},
