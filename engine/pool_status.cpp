@@ -15,7 +15,7 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.path = blob.disk().name();
   status.kind = blob.superblock().kind;
   status.tier = blob.superblock().tier;
-  status.segment_bytes = static_cast<uint32_t>(blob.segment_bytes());
+  status.segment_bytes = blob.segment_bytes();
   status.segments_total = blob.segment_count();
   status.traits = blob.disk().traits();
   uint64_t taken = 0;

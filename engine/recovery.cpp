@@ -104,6 +104,7 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
+      size_missing(chosen.tables, chosen.blobs);
       if (chosen.fell_back) count(RecoveryBranch::fell_back_to_older_slot);
       co_return chosen;
     }

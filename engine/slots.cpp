@@ -11,7 +11,8 @@
 namespace lamina {
 namespace {
 
-// 8 MiB: no disk of less than 2 TiB has larger ones, unless somebody wanted them.
+// 8 MiB: no disk of less than 2 TiB has larger ones, unless somebody wanted them. For a member that
+// is missing where the tables do not say it.
 constexpr uint32_t usual_segment_blocks = 2048;
 
 Blob* blob_of(const Blobs& blobs, BlobId id) {
@@ -139,6 +140,14 @@ void stand_in_for_missing(std::vector<SlotMember>& members, bool force, Blobs& b
     blobs.push_back(missing_blob(member, *blobs.front(), segment_blocks));
   }
   std::ranges::sort(blobs, {}, [](const auto& blob) { return raw(blob->id()); });
+}
+
+void size_missing(const Tables& tables, Blobs& blobs) {
+  for (auto& blob : blobs) {
+    const auto known = tables.segment_blocks.find(blob->id());
+    if (is_missing(blob->disk()) && known != tables.segment_blocks.end())
+      blob = missing_blob(*blob, known->second);
+  }
 }
 
 Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret,

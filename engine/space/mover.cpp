@@ -302,6 +302,8 @@ Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>
   Moves moves;
   moves.carries = carries;
   for (const Generation generation : group) {
+    // It is dead, whatever the counts said, and need not be readable.
+    if (by_victim[generation].empty() && !plan.parts) continue;
     auto victim = co_await Victim::load(pool_, generation, payload);
     if (!victim && payload == Victim::Payload::now)  // as much of it as can be read
       victim = co_await Victim::load(pool_, generation, Victim::Payload::later);
