@@ -218,8 +218,9 @@ Task<void> PoolState::empty_leaving() {
 }
 
 // Users' checkpoints move what they leave no room for; what nobody touches has nobody who would.
-// Only what lies below a cut is moved, and cuts tell how old it is, so there is one now and then
-// even where there is too little in the log to be worth it.
+// Only what lies below a cut is moved, cuts tell how old it is, and a batch that has been moved is
+// true with the next one; so there is one now and then even where there is too little in the log to
+// be worth it.
 Task<void> PoolState::watch_idle() {
   uint64_t idle_ns = UINT64_MAX;
   for (size_t tier = 0; tier + 1 < space.tier_count(); ++tier)
@@ -233,7 +234,8 @@ Task<void> PoolState::watch_idle() {
     const Sequence newest = checkpointer.cut();
     if (newest != cut) cut_at_ns = now_ns;
     cut = newest;
-    if (now_ns - cut_at_ns >= idle_ns / cut_part && log.health() && !closing()) {
+    const bool due = checkpointer.has_moves() || now_ns - cut_at_ns >= idle_ns / cut_part;
+    if (due && log.health() && !closing()) {
       cut_at_ns = now_ns;
       const auto settled = co_await checkpointer.run();
       static_cast<void>(settled);  // the log's health says why not

@@ -71,7 +71,7 @@ Task<Result<>> MapMerges::run(std::vector<MergeWork> work, const Relocations& mo
     moved_ = &moved;
     const auto full = co_await find_reshaped(leaves);
     if (!full) co_return std::unexpected(full.error());
-    if (all_follow) LAMINA_CO_TRY(co_await part(*full));
+    if (all_follow) co_await part(*full);
     for (auto& [root, ranges] : also_)
       std::ranges::sort(ranges, {}, [](const BlockRange& range) { return range.begin; });
   }
@@ -243,8 +243,8 @@ Task<Result<std::vector<MapMerges::FullLeaf>>> MapMerges::find_reshaped(
 }
 
 // Every tree that has one of those leaves is to have its own instead. What is left for another
-// checkpoint stays with the trees that have it.
-Task<Result<>> MapMerges::part(const std::vector<FullLeaf>& full) {
+// checkpoint stays with the trees that have it, and so does a leaf of which that cannot be told.
+Task<void> MapMerges::part(const std::vector<FullLeaf>& full) {
   std::set<NodeId> roots;
   for (const MergeWork& work : work_)
     if (work.stack.tree.root != NodeId::none) roots.insert(work.stack.tree.root);
@@ -255,18 +255,15 @@ Task<Result<>> MapMerges::part(const std::vector<FullLeaf>& full) {
     bool by_all = true;
     for (const NodeId root : roots) {
       const auto at = co_await leaf_at(pool_.nodes, table_, root, leaf.range.begin);
-      if (!at) co_return std::unexpected(at.error());
-      if (*at != leaf.id) continue;
+      if (at && *at != leaf.id) continue;
       const uint64_t nodes = table_.at(root).level + 2u;  // a path, and one more leaf
-      by_all = nodes <= left;
+      by_all = at && nodes <= left;
       if (!by_all) break;
       left -= nodes;
       also_[root].push_back(leaf.range);
     }
-    if (!by_all) break;
-    parted_.insert(leaf.id);
+    if (by_all) parted_.insert(leaf.id);
   }
-  co_return Result<>{};
 }
 
 Task<Result<>> MapMerges::rewrite_moved(const std::vector<MovedLeaf>& leaves) {

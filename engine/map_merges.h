@@ -104,7 +104,7 @@ class MapMerges {
   Task<Result<ImageMap>> merge_layers(const Group& group, size_t until);
   Task<Result<Sequence>> birth_for(const Group& group, size_t until) const;
   Task<Result<std::vector<FullLeaf>>> find_reshaped(const std::vector<MovedLeaf>& leaves);
-  Task<Result<>> part(const std::vector<FullLeaf>& full);
+  Task<void> part(const std::vector<FullLeaf>& full);
   Task<Result<>> rewrite_moved(const std::vector<MovedLeaf>& leaves);
 
   PoolState& pool_;

@@ -103,7 +103,10 @@ Blobs members_of(const Slot& slot, const Blobs& blobs) {
 
 Result<> check_members(const Slot& slot, const Blobs& blobs,
                        const std::map<std::string, std::string>& absent) {
-  constexpr const char* hint = "; `-o force` serves what is on the others without it";
+  const auto hint = [](const SlotMember& member) {
+    return std::string("; `-o force` serves what is on the others without it") +
+           (member.kind == BlobKind::journal ? ", unless the log goes on on it" : "");
+  };
   std::map<std::string, std::string> known;  // as slots say names
   for (const auto& [name, why] : absent) {
     const std::string short_name = name.substr(0, slot_name_bytes);
@@ -114,7 +117,7 @@ Result<> check_members(const Slot& slot, const Blobs& blobs,
   for (const SlotMember& member : slot.members) {
     const Blob* blob = blob_of(blobs, member.blob);
     if (!blob && known.contains(member.name))
-      return fail(Code::not_found, known.at(member.name) + hint);
+      return fail(Code::not_found, known.at(member.name) + hint(member));
     if (!blob)
       return fail(
           Code::not_found,
@@ -123,7 +126,7 @@ Result<> check_members(const Slot& slot, const Blobs& blobs,
               "the pool was last open. Name it in the pool file, with the path of its disk: "
               "{name: " +
               member.name + ", kind: " + name_of(member.kind) +
-              ", tier: " + std::to_string(member.tier) + ", path: ...}" + hint);
+              ", tier: " + std::to_string(member.tier) + ", path: ...}" + hint(member));
     if (blob->segment_count() < member.segment_count && member.use != BlobUse::failed)
       return fail(Code::invalid,
                   blob->disk().name() + " is smaller than it was when the pool was last open");

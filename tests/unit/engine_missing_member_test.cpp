@@ -77,6 +77,48 @@ TEST_F(WithoutADisk, AMemberThatIsMissingIsNamed) {
       << opened.error().message;
 }
 
+TEST_F(WithoutADisk, OneOfWhichPartsCannotBeReadSaysSoAndTheRestIsServed) {
+  make({{"bulk", BlobKind::transparent, 1}});
+  age();
+  EXPECT_EQ(blob("bulk").health, "ok");
+  media_[0].fail_reads(media_[0].size() / 2, media_[0].size() / 2 - mib);
+  const uint64_t segment = blob("bulk").segment_bytes;
+  media_[0].fail_reads(mib + 2 * segment, segment);
+  std::vector<std::byte> got(block_size);
+  size_t bad = 0;
+  for (uint64_t at = 0; at < device_bytes; at += block_size) {
+    auto read = wait(pool_->read(device_, at, got));
+    bad += !read;
+    if (!read) continue;
+    EXPECT_EQ(0, std::memcmp(got.data(), content_.data() + at, block_size)) << at;
+  }
+  EXPECT_GT(bad, 0u);
+  EXPECT_LE(bad, segment / block_size);
+  EXPECT_TRUE(blob("bulk").health.starts_with("failing: ")) << blob("bulk").health;
+  EXPECT_EQ(blob("journal").health, "ok");
+  EXPECT_FALSE(pool_->lost().empty());
+  write(0, pattern(mib, 3));
+}
+
+// A2: no tail is cut for what cannot be read.
+TEST_F(WithoutADisk, AJournalThatTheLogMayGoOnOnIsNotDoneWithout) {
+  make({{"second", BlobKind::journal, 0}});
+  close();
+  away_ = true;
+  auto opened = try_open();
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message.find("unless the log goes on on it"), std::string::npos)
+      << opened.error().message;
+  force_ = true;
+  opened = try_open();
+  EXPECT_EQ(error_of(opened), Code::io);
+  EXPECT_NE(opened.error().message.find("bring that disk back"), std::string::npos)
+      << opened.error().message;
+  away_ = force_ = false;
+  open();
+  expect_content(device_, 0, content_);
+}
+
 // What it would be taken for otherwise is smaller: then addresses on it would be no addresses.
 TEST_F(WithoutADisk, ItsSegmentsCountAsLargeAsTheyAre) {
   make({});
