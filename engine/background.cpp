@@ -17,6 +17,7 @@ constexpr int figures_attempts = 32;  // of a walk that is given up
 // Between two looks at what is idle.
 constexpr uint64_t idle_look_least_ns = 100'000'000, idle_look_most_ns = 10'000'000'000;
 constexpr uint64_t idle_part = 8;  // of the time after which data is idle
+constexpr uint64_t cut_part = 2;   // and between two cuts
 
 }  // namespace
 
@@ -205,12 +206,28 @@ Task<void> PoolState::empty_leaving() {
 }
 
 // Users' checkpoints move what they leave no room for; what nobody touches has nobody who would.
+// Only what lies below a cut is moved, cuts tell how old it is, and a batch that has been moved is
+// true with the next one; so there is one now and then even where there is too little in the log to
+// be worth it.
 Task<void> PoolState::watch_idle() {
-  uint64_t period = idle_look_most_ns;
+  uint64_t idle_ns = UINT64_MAX;
   for (size_t tier = 0; tier + 1 < space.tier_count(); ++tier)
-    period = std::min(period, aging_of(tier).idle_ns / idle_part);
+    idle_ns = std::min(idle_ns, aging_of(tier).idle_ns);
+  const uint64_t period = std::clamp(idle_ns / idle_part, idle_look_least_ns, idle_look_most_ns);
+  Sequence cut = checkpointer.cut();
+  uint64_t cut_at_ns = settings.background->now_ns();
   while (!closing()) {
-    co_await sleep_unless_closing(std::max(period, idle_look_least_ns));
+    co_await sleep_unless_closing(period);
+    const uint64_t now_ns = settings.background->now_ns();
+    const Sequence newest = checkpointer.cut();
+    if (newest != cut) cut_at_ns = now_ns;
+    cut = newest;
+    const bool due = checkpointer.has_moves() || now_ns - cut_at_ns >= idle_ns / cut_part;
+    if (due && log.health() && !closing()) {
+      cut_at_ns = now_ns;
+      const auto settled = co_await checkpointer.run();
+      static_cast<void>(settled);  // the log's health says why not
+    }
     while (!closing() && log.health() && reclaimer.would_move()) {
       auto moved = co_await reclaimer.after_checkpoint();
       if (!moved || !checkpointer.has_moves()) break;

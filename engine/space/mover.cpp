@@ -62,14 +62,18 @@ bool Mover::carries_frames(const MovePlan& plan) const {
          pool_.space.moved_class(plan.to) == SegmentClass::frames;
 }
 
-// What is sorted together.
-std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan) const {
+// What is sorted together. A victim without referrers is dead, whatever the counts said, and need not
+// be readable.
+std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan,
+                                                const ByVictim& by_victim) const {
+  if (plan.parts) return {plan.victims};
   // Else all of it is sorted together.
   const bool apart = plan.policy == MovePolicy::cleaning || plan.policy == MovePolicy::evacuation;
-  if (!apart) return {plan.victims};
   std::vector<std::set<Generation>> groups;
   for (const Generation victim : plan.victims) {
-    if (groups.empty() || !fits_memory(groups.back().size() + 1, plan.from)) groups.emplace_back();
+    if (!by_victim.contains(victim)) continue;
+    const bool full = apart && !groups.empty() && !fits_memory(groups.back().size() + 1, plan.from);
+    if (groups.empty() || full) groups.emplace_back();
     groups.back().insert(victim);
   }
   return groups;
@@ -201,7 +205,7 @@ Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
                                                   Relocations& moved) {
   const ByVictim by_victim = sort_by_victim(referrers);
   const bool carries = carries_frames(plan);
-  const std::vector<std::set<Generation>> all = groups(plan);
+  const std::vector<std::set<Generation>> all = groups(plan, by_victim);
   MovedAliases aliases;
   std::unique_ptr<VictimGroup> next;
   for (size_t i = 0; i <= all.size(); ++i) {

@@ -103,11 +103,11 @@ class Mover {
   using ByVictim = std::map<Generation, std::vector<const Referrer*>>;
 
   static ByVictim sort_by_victim(const std::vector<Referrer>& referrers);
+  std::vector<std::set<Generation>> groups(const MovePlan& plan, const ByVictim& by_victim) const;
   Task<Result<std::vector<Generation>>> fill(const Image& image,
                                              const std::vector<Referrer>& referrers,
                                              const MovePlan& plan, MovedWriter& writer,
                                              Relocations& moved);
-  std::vector<std::set<Generation>> groups(const MovePlan& plan) const;
   bool fits_memory(size_t victims, size_t tier) const;
   bool reads_ahead(size_t tier) const;
   bool carries_frames(const MovePlan& plan) const;

@@ -44,7 +44,7 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 13> kinds{{{"random", random_run},
+constexpr std::array<Kind, 14> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
@@ -55,6 +55,7 @@ constexpr std::array<Kind, 13> kinds{{{"random", random_run},
                                       {"heal", heal_run},
                                       {"faults", faults_run},
                                       {"lost_disk", lost_disk_run},
+                                      {"missing", missing_run},
                                       {"repair", repair_run},
                                       {"exhaustive", exhaustive_run}}};
 
@@ -265,7 +266,7 @@ int main(int argc, char** argv) {
     std::fprintf(
         stderr,
         "usage: sim [--kind "
-        "random|exhaustive|steady|forks|tiers|members|full|damage|faults|lost_disk|repair] [--seed N "
+        "random|exhaustive|steady|forks|tiers|members|full|damage|faults|lost_disk|missing|repair] [--seed N "
         "| "
         "--seeds A..B]\n"
         "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");

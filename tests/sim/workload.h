@@ -68,6 +68,7 @@ struct WorkloadOptions {
   uint64_t flush_after_ns = 0;    // 0: the store promises nothing by itself
   bool may_fill = false;          // no_space is an answer, not a bug
   bool may_break = false;         // io and read_only are: disks fail
+  bool may_lose = false;          // somebody has accepted a loss
   bool far_places = true;         // devices of many GiB, nearly empty
   std::vector<unsigned> weights;  // by Action
 };

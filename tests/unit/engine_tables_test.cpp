@@ -50,6 +50,7 @@ Tables sample() {
   t.lineage.push_back({MapId{11}, MapId{4}, 800, DeviceId{5}});
   t.lost.push_back({DeviceId{5}, "", {DeviceBlock{3}, DeviceBlock{4}}});
   t.scrub = {Generation{4}, Generation{9}, 1 << 20, 4096, 1'700'000'000, 1'600'000'000, true};
+  t.segment_blocks = {{BlobId{0}, 64}, {BlobId{3}, 2048}};
   Segment s;
   s.name = {BlobId{0}, 6, Generation{70}};
   s.use = SegmentUse::sealed;
@@ -81,6 +82,7 @@ TEST(Tables, AreWhatWasPacked) {
   EXPECT_EQ(back->lineage, t.lineage);
   ASSERT_EQ(back->segments.size(), 1u);
   EXPECT_EQ(back->segments[0].live_blocks, -3);
+  EXPECT_EQ(back->segment_blocks, t.segment_blocks);
   EXPECT_EQ(back->devices[0].last_copy, 850u);
   EXPECT_EQ(back->devices[0].origins, t.devices[0].origins);
   EXPECT_EQ(back->origins, t.origins);
