@@ -97,7 +97,7 @@ struct BlobStatus {
   uint64_t size = 0, used = 0, free = 0;     // in segments
   uint64_t disk_size = 0;                    // all of it
   uint64_t data_bytes = 0, saved_bytes = 0;  // that live in it; of them, what compression spares
-  uint32_t segment_bytes = 0;
+  uint64_t segment_bytes = 0;
   uint32_t segments_free = 0, segments_total = 0;
   DiskTraits traits;
   std::string health;  // "ok", or what is wrong

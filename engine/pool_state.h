@@ -6,11 +6,12 @@
 //   2. ThinMap::mutex_, RangeLocks::mutex_
 //   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
 //      Reclaimer::mutex_
-//   4. Walker::mutex_, Defragmenter::mutex_, Scrubber::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
-//   shards, Healer::mutex_
+//   4. Walker::mutex_, Defragmenter::mutex_, Scrubber::mutex_, Space::mutex_, Tail::mutex_,
+//      Sums::mutex_, NodeStore's shards, Healer::mutex_
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -281,6 +282,8 @@ class PoolState final : public BlockSource {
   // here on, and says that there need not be another, until `work` takes it back.
   void start_in_background(Task<void> (PoolState::*work)(), bool PoolState::*once);
   Task<void> run_in_background(Task<void> (PoolState::*work)());
+  // Whether `work` goes on, because it was asked for while it ran; if not, takes `once` back.
+  bool wanted_again(const std::function<bool()>& wanted, bool PoolState::*once);
   Task<void> checkpoint_and_reclaim();
   Task<void> prepare();
   Task<void> show_space();

@@ -106,6 +106,7 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
+      size_missing(chosen.tables, chosen.blobs);
       if (chosen.fell_back) count(RecoveryBranch::fell_back_to_older_slot);
       co_return chosen;
     }
@@ -126,6 +127,7 @@ class Recovery {
 
  private:
   Result<> load();
+  Result<> unreadable_log(const Error& why) const;
   Result<> apply(const Entry& entry, Generation generation, uint64_t wall_ns,
                  std::span<const std::byte> payload);
   Task<Result<>> settle_shared();
@@ -186,6 +188,18 @@ Result<> Recovery::load() {
   pool_.written_times.note(slot.cut, slot.wall_ns);
   pool_.space.set_node_bytes(resume_.metadata_bytes);
   return {};
+}
+
+// What a log segment on a disk that is missing holds may have been durable, so no tail is cut for it.
+Result<> Recovery::unreadable_log(const Error& why) const {
+  if (why.code == Code::io)
+    for (const auto& blob : pool_.blobs())
+      if (is_missing(blob->disk()) && blob->kind() == BlobKind::journal)
+        return fail(Code::io, "the log may go on on the disk of the journal blob \"" +
+                                  blob->superblock().blob_name +
+                                  "\", which is missing: nobody can tell what was written last, so "
+                                  "the pool is not served without it; bring that disk back");
+  return std::unexpected<Error>(why);
 }
 
 Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wall_ns,
@@ -432,7 +446,7 @@ Task<Result<>> Recovery::run() {
                                             uint64_t wall_ns, std::span<const std::byte> payload) {
     return apply(entry, generation, wall_ns, payload);
   });
-  if (!rolled) co_return rolled;
+  if (!rolled) co_return unreadable_log(rolled.error());
   end_ = forward.end();
   pool_.identity.epoch = end_.epoch;  // until the next begins
   pool_.recovered_entries = forward.entries();

@@ -6,15 +6,16 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "blobs/segment_format.h"
 #include "blobs/varint.h"
 #include "engine/tables_format.h"
 
 namespace lamina {
 namespace {
 
-// 1: before there were external origins; 2: before anything was scrubbed. They are read as having
-// none of it.
-constexpr uint64_t stream_version = 3, oldest_version = 1;
+// 1: before there were external origins; 2: before anything was scrubbed; 3: before members' sizes
+// of segments were told. They are read as having none of it.
+constexpr uint64_t stream_version = 4, oldest_version = 1;
 
 class Writer {
  public:
@@ -226,6 +227,25 @@ ScrubPosition get_scrub(Reader& r) {
   return scrub;
 }
 
+void put(Writer& w, const std::map<BlobId, uint32_t>& segment_blocks) {
+  w.number(segment_blocks.size());
+  for (const auto& [blob, blocks] : segment_blocks) {
+    w.number(blob);
+    w.number(uint64_t{blocks});
+  }
+}
+
+std::map<BlobId, uint32_t> get_segment_blocks(Reader& r) {
+  std::map<BlobId, uint32_t> segment_blocks;
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    const auto blob = r.id<BlobId>();
+    const auto blocks = static_cast<uint32_t>(r.at_most(max_segment_blocks));
+    if (blocks < min_segment_blocks) r.refuse();
+    segment_blocks[blob] = blocks;
+  }
+  return segment_blocks;
+}
+
 }  // namespace
 
 const size_t tables_page_bytes = sizeof(tables_format::Page::bytes);
@@ -266,6 +286,7 @@ std::vector<std::byte> pack_tables(const Tables& t) {
     w.number(l.range.length().value);
   }
   put(w, t.scrub);
+  put(w, t.segment_blocks);
   w.number(t.segments.size());
   for (const Segment& s : t.segments) put(w, s);
   t.nodes.pack(w.out);
@@ -318,6 +339,7 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
     t.lost.push_back(l);
   }
   if (version > 2) t.scrub = get_scrub(r);
+  if (version > 3) t.segment_blocks = get_segment_blocks(r);
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.segments.push_back(get_segment(r));
   if (r.bad()) return fail(Code::corrupt, "the checkpoint's tables do not decode");
   auto nodes = NodeTable::unpack(r.rest());

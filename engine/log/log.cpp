@@ -373,6 +373,7 @@ Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
     space_.settle(segment->name.generation, segment->last);
     space_.set_oldest(segment->name.generation, segment->first);
     segment->sealed = true;
+    segment.reset();  // so that its memory is used again
     release_durable();
   } else {
     fail_locked(result.error(), epoch);

@@ -46,7 +46,7 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 14> kinds{{{"random", random_run},
+constexpr std::array<Kind, 15> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
@@ -58,6 +58,7 @@ constexpr std::array<Kind, 14> kinds{{{"random", random_run},
                                       {"heal", heal_run},
                                       {"faults", faults_run},
                                       {"lost_disk", lost_disk_run},
+                                      {"missing", missing_run},
                                       {"repair", repair_run},
                                       {"exhaustive", exhaustive_run}}};
 
@@ -248,7 +249,7 @@ int main(int argc, char** argv) {
     std::fprintf(
         stderr,
         "usage: sim [--kind "
-        "random|exhaustive|steady|forks|tiers|members|full|fall_back|damage|heal|faults|lost_disk|repair] [--seed N "
+        "random|exhaustive|steady|forks|tiers|members|full|fall_back|damage|heal|faults|lost_disk|missing|repair] [--seed N "
         "| "
         "--seeds A..B]\n"
         "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");

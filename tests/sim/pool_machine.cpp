@@ -151,6 +151,26 @@ void PoolMachine::put_away(size_t disk) {
   if (disk < disks_.size()) disks_.erase(disks_.begin() + at);
 }
 
+void PoolMachine::take_away(size_t disk) {
+  const auto at = static_cast<std::ptrdiff_t>(disk);
+  away_ = {std::move(media_[disk]), superblocks_[disk], watched_[disk]};
+  media_.erase(media_.begin() + at);
+  superblocks_.erase(superblocks_.begin() + at);
+  watched_.erase(watched_.begin() + at);
+}
+
+void PoolMachine::bring_back() {
+  media_.push_back(std::move(away_.medium));
+  superblocks_.push_back(away_.superblock);
+  watched_.push_back(away_.watched);
+}
+
+std::unique_ptr<Store> PoolMachine::store_of(Pool& pool) {
+  return std::make_unique<PoolStore>(
+      pool, outside_, [this] { return grow(); },
+      [this](uint64_t choice) { return change_members(choice); });
+}
+
 bool PoolMachine::is_member(size_t disk) const {
   const std::vector<BlobStatus> blobs = pool_->status().blobs;
   return std::ranges::any_of(
@@ -224,6 +244,7 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
   if (fails) set_faults(*disks_[*failed_], every_write_fails);
   Settings settings = options_.settings;
   settings.open_image = open_image_;
+  settings.force = is_away();
   settings.log = [this, told = settings.log](Settings::Severity severity, const std::string& what) {
     // A recovery that is tried again without a disk is one more.
     if (what.ends_with("the pool opens without writing to that disk"))
@@ -238,9 +259,7 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
     for (size_t i = media_.size(); i-- > 0;)
       if (!is_member(i)) found_.erase(found_.begin() + static_cast<std::ptrdiff_t>(i));
   put_away_strangers();
-  store_ = std::make_unique<PoolStore>(
-      *pool_, outside_, [this] { return grow(); },
-      [this](uint64_t choice) { return change_members(choice); });
+  store_ = store_of(*pool_);
   co_return Result<>{};
 }
 

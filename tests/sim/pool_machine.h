@@ -71,6 +71,13 @@ class PoolMachine final : public Machine {
   const std::vector<std::unique_ptr<SimMedium>>& media() const { return media_; }
   const std::vector<Superblock>& superblocks() const { return superblocks_; }
   const Settings& settings() const { return options_.settings; }
+  // Between lives: a disk is taken away, and the pool is opened without it by force, until it is
+  // brought back. One at a time.
+  void take_away(size_t disk);
+  void bring_back();
+  bool is_away() const { return away_.medium != nullptr; }
+  // Another pool over copies of the media, say, that is only looked at.
+  std::unique_ptr<Store> store_of(Pool& pool);
   // The members' media, as the recovery found them that has opened the pool.
   struct FoundDisk {
     std::unique_ptr<SimMedium> medium;
@@ -115,6 +122,11 @@ class PoolMachine final : public Machine {
   std::optional<size_t> failed_;              // which of them, for good
   std::vector<FoundDisk> found_;
   std::vector<std::unique_ptr<SimMedium>> put_away_;
+  struct Away {
+    std::unique_ptr<SimMedium> medium;
+    Superblock superblock;
+    uint32_t watched = 0;
+  } away_;
   unsigned disk_names_ = 0;
   uint64_t removed_blobs_ = 0;
   CheckpointNumber lost_slot_ = 0;  // the newest that was lost

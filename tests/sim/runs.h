@@ -42,8 +42,11 @@ LifeStatistics faults_run(uint64_t seed, Report& report);
 // One of several disks fails every write and flush, from some moment on and in all lives after it:
 // nobody notices, and all that was on it is still read (A19).
 LifeStatistics lost_disk_run(uint64_t seed, Report& report);
-// Random pools, small ones of tiers, or forks of forks, whose checkpoints and nodes are destroyed at
-// each crash, in a copy, that is repaired and must show the same (B2, C1-C5).
+// A disk of a lower tier is not there: exactly what lies on it cannot be read, until it is back; or
+// its loss is accepted, crashed at any step (A13).
+LifeStatistics missing_run(uint64_t seed, Report& report);
+// Random pools, small ones of tiers, or forks of forks, whose checkpoints and nodes are destroyed
+// at each crash, in a copy, that is repaired and must show the same (B2, C1-C5).
 LifeStatistics repair_run(uint64_t seed, Report& report);
 // The `seed`-th sequence of up to three operations, crashed at every disk operation of it, with
 // several choices of what survives.

@@ -69,6 +69,7 @@ struct WorkloadOptions {
   bool may_fill = false;          // no_space is an answer, not a bug
   bool damaged = false;           // checks may find something
   bool may_break = false;         // io and read_only are: disks fail
+  bool may_lose = false;          // somebody has accepted a loss
   bool far_places = true;         // devices of many GiB, nearly empty
   std::vector<unsigned> weights;  // by Action
 };

@@ -302,8 +302,9 @@ Task<void> Workload::do_map() {
   if (answered(ranges, "map")) {
     std::set<uint64_t> data;
     for (const MappedRange& range : *ranges) {
-      if (range.state == RangeState::lost) report_.violation("a range is lost without damage");
-      if (range.state != RangeState::data) continue;
+      if (range.state == RangeState::lost && !options_.may_lose)
+        report_.violation("a range is lost without damage");
+      if (range.state != RangeState::data && range.state != RangeState::lost) continue;
       for (uint64_t b = range.range.begin.value; b < range.range.end.value; ++b) data.insert(b);
     }
     for (const auto& [block, cell] : device->blocks)

@@ -36,6 +36,7 @@ TEST(Tables, AreWhatWasPacked) {
   EXPECT_EQ(back->lineage, t.lineage);
   ASSERT_EQ(back->segments.size(), 1u);
   EXPECT_EQ(back->segments[0].live_blocks, -3);
+  EXPECT_EQ(back->segment_blocks, t.segment_blocks);
   EXPECT_EQ(back->devices[0].last_copy, 850u);
   EXPECT_EQ(back->devices[0].origins, t.devices[0].origins);
   EXPECT_EQ(back->origins, t.origins);
