@@ -14,7 +14,7 @@ namespace {
 
 // 1: before there were external origins; 2: before anything was scrubbed. They are read as having
 // none of it.
-constexpr uint64_t stream_version = 3, oldest_version = 1;
+constexpr uint64_t stream_version = 4, oldest_version = 1;
 
 class Writer {
  public:
@@ -226,6 +226,27 @@ ScrubPosition get_scrub(Reader& r) {
   return scrub;
 }
 
+void put(Writer& w, const std::vector<LostRange>& ranges) {
+  w.number(ranges.size());
+  for (const LostRange& l : ranges) {
+    w.number(l.device);
+    w.number(l.range.begin.value);
+    w.number(l.range.length().value);
+  }
+}
+
+std::vector<LostRange> get_ranges(Reader& r) {
+  std::vector<LostRange> ranges;
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    LostRange l;
+    l.device = r.id<DeviceId>();
+    l.range.begin = DeviceBlock{r.at_most(device_end.value)};
+    l.range.end = l.range.begin + BlockCount{r.at_most(device_end.value)};
+    ranges.push_back(l);
+  }
+  return ranges;
+}
+
 }  // namespace
 
 const size_t tables_page_bytes = sizeof(tables_format::Page::bytes);
@@ -259,12 +280,8 @@ std::vector<std::byte> pack_tables(const Tables& t) {
     w.number(l.forked_at);
     w.number(l.device);
   }
-  w.number(t.lost.size());
-  for (const LostRange& l : t.lost) {
-    w.number(l.device);
-    w.number(l.range.begin.value);
-    w.number(l.range.length().value);
-  }
+  put(w, t.lost);
+  put(w, t.suspect);
   put(w, t.scrub);
   w.number(t.segments.size());
   for (const Segment& s : t.segments) put(w, s);
@@ -310,13 +327,8 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
     l.device = r.id<DeviceId>();
     t.lineage.push_back(l);
   }
-  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
-    LostRange l;
-    l.device = r.id<DeviceId>();
-    l.range.begin = DeviceBlock{r.at_most(device_end.value)};
-    l.range.end = l.range.begin + BlockCount{r.at_most(device_end.value)};
-    t.lost.push_back(l);
-  }
+  t.lost = get_ranges(r);
+  if (version > 3) t.suspect = get_ranges(r);
   if (version > 2) t.scrub = get_scrub(r);
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.segments.push_back(get_segment(r));
   if (r.bad()) return fail(Code::corrupt, "the checkpoint's tables do not decode");

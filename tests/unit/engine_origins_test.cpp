@@ -287,13 +287,19 @@ TEST(Tables, OfVersionsBeforeAreRead) {
   tables.number = 7;
   tables.next_device = DeviceId{3};
   auto bytes = pack_tables(tables);
-  ASSERT_EQ(bytes[0], std::byte{3});
+  ASSERT_EQ(bytes[0], std::byte{4});
   const auto now = unpack_tables(bytes);
   ASSERT_TRUE(now);
   EXPECT_EQ(raw(now->next_origin), first_origin_generation);
-  // Without how far a scrub is, which is seven of the zeroes at the end.
-  const auto zeroes = std::search_n(bytes.rbegin(), bytes.rend(), 11, std::byte{0});
+  // Without suspect ranges, and how far a scrub is, which are one and seven of the zeroes at the end.
+  auto zeroes = std::search_n(bytes.rbegin(), bytes.rend(), 12, std::byte{0});
   ASSERT_NE(zeroes, bytes.rend());
+  bytes.erase(zeroes.base() - 1);
+  bytes[0] = std::byte{3};
+  const auto before_suspects = unpack_tables(bytes);
+  ASSERT_TRUE(before_suspects) << before_suspects.error().message;
+  EXPECT_TRUE(before_suspects->suspect.empty());
+  zeroes = std::search_n(bytes.rbegin(), bytes.rend(), 11, std::byte{0});
   bytes.erase(zeroes.base() - 7, zeroes.base());
   bytes[0] = std::byte{2};
   const auto before_scrubs = unpack_tables(bytes);
@@ -309,7 +315,7 @@ TEST(Tables, OfVersionsBeforeAreRead) {
   EXPECT_EQ(before_origins->number, 7u);
   EXPECT_EQ(before_origins->next_device, DeviceId{3});
   EXPECT_TRUE(before_origins->origins.empty());
-  bytes[0] = std::byte{4};
+  bytes[0] = std::byte{5};
   const auto after = unpack_tables(bytes);
   ASSERT_FALSE(after);
   EXPECT_EQ(after.error().code, Code::unsupported);
