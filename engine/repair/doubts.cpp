@@ -220,6 +220,7 @@ Sequence doubted_through(const Scan& scan, const std::vector<SegmentName>& untol
 Task<Doubts> find_doubts(const Rebuilt& rebuilt, const std::vector<SegmentName>& untold,
                          Sequence doubted_through) {
   const Scan& scan = rebuilt.scan();
+  if (untold.empty() && doubted_through == 0 && scan.tables.suspect.empty()) co_return Doubts{};
   DoubtReplay replay(rebuilt, doubted_through);
   std::map<DeviceId, MapId> maps;
   for (const DeviceRow& row : scan.tables.devices) maps[row.id] = row.map;
