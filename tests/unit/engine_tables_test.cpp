@@ -49,6 +49,7 @@ Tables sample() {
   t.devices.push_back(d);
   t.lineage.push_back({MapId{11}, MapId{4}, 800, DeviceId{5}});
   t.lost.push_back({DeviceId{5}, "", {DeviceBlock{3}, DeviceBlock{4}}});
+  t.suspect.push_back({DeviceId{5}, "", {DeviceBlock{7}, DeviceBlock{70}}});
   t.scrub = {Generation{4}, Generation{9}, 1 << 20, 4096, 1'700'000'000, 1'600'000'000, true};
   t.segment_blocks = {{BlobId{0}, 64}, {BlobId{3}, 2048}};
   Segment s;
@@ -74,6 +75,9 @@ TEST(Tables, AreWhatWasPacked) {
   EXPECT_EQ(back->cut, t.cut);
   EXPECT_EQ(back->next_generation, t.next_generation);
   EXPECT_EQ(back->root_xattrs, t.root_xattrs);
+  ASSERT_EQ(back->suspect.size(), 1u);
+  EXPECT_EQ(back->suspect[0].device, t.suspect[0].device);
+  EXPECT_EQ(back->suspect[0].range, t.suspect[0].range);
   EXPECT_EQ(back->epochs, t.epochs);
   ASSERT_EQ(back->devices.size(), 1u);
   EXPECT_EQ(back->devices[0].xattrs, t.devices[0].xattrs);
