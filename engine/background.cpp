@@ -179,6 +179,21 @@ Task<void> PoolState::answer_scrubbing() {
   while (wanted_again([this] { return scrubber.wanted(); }, &PoolState::scrubbing_started_));
 }
 
+void PoolState::start_checking(bool data) {
+  checker.ask(data);
+  start_in_background(&PoolState::answer_checking, &PoolState::checking_started_);
+}
+
+Task<void> PoolState::answer_checking() {
+  for (;;) {
+    co_await checker.run();
+    Lock lock(background_mutex_);
+    if (checker.wanted() && !closing_) continue;
+    checking_started_ = false;
+    co_return;
+  }
+}
+
 void PoolState::start_following_pins() {
   start_in_background(&PoolState::follow_pins, nullptr);
 }

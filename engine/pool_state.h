@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/check/checker.h"
 #include "engine/checkpoint.h"
 #include "engine/counters.h"
 #include "engine/devices.h"
@@ -202,6 +203,8 @@ class PoolState final : public BlockSource {
   void start_scrubbing();
   // What a life before has begun, and nobody has stopped.
   void go_on_scrubbing();
+  // Everything is looked at; Pool::ask_check() says how one hears of the end.
+  void start_checking(bool data);
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
   // What the healer has been told of is written anew.
@@ -248,6 +251,7 @@ class PoolState final : public BlockSource {
   Members members;
   Defragmenter defragmenter;
   Scrubber scrubber;
+  Checker checker;
   PinMover pin_mover;
   Promoter promoter;
   FullnessWatch fullness;
@@ -287,6 +291,7 @@ class PoolState final : public BlockSource {
   Task<void> answer_aging();
   Task<void> answer_defragmenting();
   Task<void> answer_scrubbing();
+  Task<void> answer_checking();
   Task<void> follow_pins();
   Task<void> watch_idle();
   Task<void> watch_origins();
@@ -308,6 +313,7 @@ class PoolState final : public BlockSource {
   bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
   bool healing_started_ GUARDED_BY(background_mutex_) = false;
   bool scrubbing_started_ GUARDED_BY(background_mutex_) = false;
+  bool checking_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex policies_mutex_;

@@ -126,6 +126,7 @@ PoolStatus Pool::status() {
   status.aging_asked = s.aging_asked;
   status.aging_answered = s.aging_answered;
   status.scrub = s.scrubber.status();
+  status.check = s.checker.status();
   status.defrag = s.defragmenter.status();
   status.defrag.moved_bytes = moved.defragmented;
   status.emptied_segments = moved.victims;

@@ -388,13 +388,16 @@ Result<TablesPage> unpack_tables_page(std::span<const std::byte> block, const Se
       format.version.load() != format_version || used > tables_page_bytes ||
       format.reserved.load() != 0 || format.index.load() >= format.count.load())
     return fail(Code::corrupt, "a page of a checkpoint's tables fails its checksum");
+  const auto stream = block.subspan(offsetof(tables_format::Page, bytes), tables_page_bytes);
+  if (!all_zero(stream.subspan(used)))
+    return fail(Code::corrupt, "a page of a checkpoint's tables has something behind its end");
   TablesPage page;
   page.number = format.checkpoint.load();
   page.cut = format.cut.load();
   page.epoch = format.epoch.load();
   page.index = format.index.load();
   page.count = format.count.load();
-  page.bytes = block.subspan(offsetof(tables_format::Page, bytes), used);
+  page.bytes = stream.first(used);
   return page;
 }
 
