@@ -216,6 +216,7 @@ Result<> Checkpointer::take_cut(Cut& cut) {
     t.devices.push_back(std::move(row));
     d->erased_blocks = 0;
     cut.stacks.push_back(d->map->cut(t.cut));
+    for (const BlockRange& range : d->map->suspect()) t.suspect.push_back({d->id, {}, range});
   });
   pool_.dead_blocks += std::exchange(devices.dropped_blocks, 0);
   devices.erased_blocks = 0;

@@ -127,6 +127,15 @@ Result<> Devices::apply(const Entry& entry, Generation generation, uint64_t wall
   return cannot_follow("its kind is not one that a log of this version holds");
 }
 
+std::vector<LostRange> Devices::suspect() const {
+  std::vector<LostRange> all;
+  for_each([&](const DevicePtr& device) {
+    for (const BlockRange& range : device->map->suspect())
+      all.push_back({device->id, device->name, range});
+  });
+  return all;
+}
+
 // What was shared neither side has alone any more (A9).
 void Devices::note_copy(Device& target, const Entry& entry) {
   if (mutated(Mutation::forget_last_copy)) return;

@@ -62,6 +62,7 @@ struct DeviceInfo {
                               // merge, corrected by what the layers are known to change
   uint64_t reserved_bytes = 0;  // preallocated and not yet written
   uint64_t extents = 0;         // as of the last merge
+  uint64_t suspect_bytes = 0;   // in suspect ranges, see Pool::suspect()
 };
 
 // A blob that is to become a member of the pool.
@@ -434,7 +435,13 @@ class Pool {
   Task<Result<uint64_t>> heal_metadata();
 
   PoolStatus status();
+  // Ranges that cannot be read, suspect ones among them.
   std::vector<LostRange> lost();
+  // What a repair found there may not be the newest: EIO until it is written, or accepted (B2).
+  std::vector<LostRange> suspect();
+  // What was found there is the device's content from now on; durable when it returns. Errors:
+  // not_found; invalid, nothing of it is suspect; read_only.
+  Task<Result<>> accept_suspect(DeviceId id);
   // Called on some executor when a device's size or contents changed by other means than the
   // caller's (rollback, resize from outside); set once, before use.
   void on_changed(std::function<void(DeviceId)> changed);

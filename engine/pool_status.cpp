@@ -80,7 +80,7 @@ PoolStatus Pool::status() {
   {
     Lock order(s.log.order());
     status.devices = s.devices.count();
-    status.lost_ranges = s.devices.lost.size();
+    status.lost_ranges = s.devices.lost.size() + s.devices.suspect().size();
     for (const OpenOriginPtr& origin : s.origins.all())
       status.origins.push_back(origin_status(s, *origin));
   }

@@ -29,6 +29,13 @@ CheckpointNumber next_checkpoint(const Slot& slot, Epoch epoch) {
   return slot.number + 1 + uint64_t{epoch - slot.epoch} * slot_ring_length;
 }
 
+std::vector<BlockRange> ranges_of(const std::vector<LostRange>& all, DeviceId device) {
+  std::vector<BlockRange> ranges;
+  for (const LostRange& one : all)
+    if (one.device == device && !one.range.empty()) ranges.push_back(one.range);
+  return ranges;
+}
+
 void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& image) {
   Lock order(pool.log.order());
   Devices& devices = pool.devices;
@@ -56,6 +63,7 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
     device->origins = row.origins;
     device->map =
         std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks, row.extents);
+    device->map->set_suspect(ranges_of(tables.suspect, row.id));
     devices.restore(std::move(device));
   }
 }

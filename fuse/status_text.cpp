@@ -423,6 +423,7 @@ std::string device_json(const DeviceInfo& info, uint64_t stored) {
       {"shared", info.share ? Json(info.share->shared_bytes) : Json()},
       {"exclusive_age_s", info.share ? age(info.share->age_ns) : Json()},
       {"reserved", info.reserved_bytes},
+      {"suspect", info.suspect_bytes},
       {"stored", stored},
       {"ratio", stored == 0 ? 1.0 : static_cast<double>(info.mapped_bytes * 100 / stored) / 100},
       {"extents", info.extents},

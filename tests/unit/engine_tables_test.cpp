@@ -28,6 +28,9 @@ TEST(Tables, AreWhatWasPacked) {
   EXPECT_EQ(back->cut, t.cut);
   EXPECT_EQ(back->next_generation, t.next_generation);
   EXPECT_EQ(back->root_xattrs, t.root_xattrs);
+  ASSERT_EQ(back->suspect.size(), 1u);
+  EXPECT_EQ(back->suspect[0].device, t.suspect[0].device);
+  EXPECT_EQ(back->suspect[0].range, t.suspect[0].range);
   EXPECT_EQ(back->epochs, t.epochs);
   ASSERT_EQ(back->devices.size(), 1u);
   EXPECT_EQ(back->devices[0].xattrs, t.devices[0].xattrs);

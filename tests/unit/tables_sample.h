@@ -36,6 +36,7 @@ inline Tables tables() {
   t.devices.push_back(d);
   t.lineage.push_back({MapId{11}, MapId{4}, 800, DeviceId{5}});
   t.lost.push_back({DeviceId{5}, "", {DeviceBlock{3}, DeviceBlock{4}}});
+  t.suspect.push_back({DeviceId{5}, "", {DeviceBlock{7}, DeviceBlock{70}}});
   t.scrub = {Generation{4}, Generation{9}, 1 << 20, 4096, 1'700'000'000, 1'600'000'000, true};
   t.segment_blocks = {{BlobId{0}, 64}, {BlobId{3}, 2048}};
   Segment s;
