@@ -185,13 +185,8 @@ void PoolState::start_checking(bool data) {
 }
 
 Task<void> PoolState::answer_checking() {
-  for (;;) {
-    co_await checker.run();
-    Lock lock(background_mutex_);
-    if (checker.wanted() && !closing_) continue;
-    checking_started_ = false;
-    co_return;
-  }
+  do co_await checker.run();
+  while (wanted_again([this] { return checker.wanted(); }, &PoolState::checking_started_));
 }
 
 void PoolState::start_following_pins() {

@@ -40,7 +40,6 @@ enum class Mutation : uint8_t {
   flush_one_disk,          // of several disks a flush flushes the first (A1)
   write_where_cut,         // the log runs on into the segment where a recovery would go on (A3)
   same_numbers,            // a new epoch's checkpoints have the numbers of a dead one's (A3, A12)
-  forget_cuts,             // what an ended epoch wrote past its cut counts (A3)
   free_by_newest,          // what K_new does not need is free, whatever K_old does (A4)
   trust_unsettled,         // a walk judges what pointers may yet be published into (A5)
   move_without_summaries,  // data is moved before the back summary says what it is (A15, B4)

@@ -119,7 +119,7 @@ WorkloadOptions MissingDiskRun::work_options() {
   weigh(Action::fork, 4);
   if (name_.empty()) return work;
   // What cannot be read is not told in the oracle from what it would become.
-  work.may_break = work.may_lose = true;
+  work.may_break = work.may_lose = work.damaged = true;
   for (const Action action : {Action::copy, Action::copy_all, Action::roll_back, Action::resize,
                               Action::defrag, Action::scrub, Action::origin})
     weigh(action, 0);
