@@ -55,6 +55,14 @@ Task<void> PoolState::run_in_background(Task<void> (PoolState::*work)()) {
   background_ended_.wake_all();
 }
 
+// Under the lock under which those who ask find out whether somebody works.
+bool PoolState::wanted_again(const std::function<bool()>& wanted, bool PoolState::*once) {
+  Lock lock(background_mutex_);
+  if (!closing_ && wanted()) return true;
+  this->*once = false;
+  return false;
+}
+
 bool PoolState::closing() const {
   Lock lock(background_mutex_);
   return closing_;
@@ -126,10 +134,8 @@ Task<void> PoolState::answer_figures() {
       settings.log(Settings::Severity::warning,
                    "what devices share could not be counted: " + counted.error().message);
     walker.answer(asked);
-    Lock lock(background_mutex_);
-    if (walker.asked() != asked && !closing_) continue;
-    figures_started_ = false;
-    co_return;
+    if (!wanted_again([&] { return walker.asked() != asked; }, &PoolState::figures_started_))
+      co_return;
   }
 }
 
@@ -145,10 +151,7 @@ Task<void> PoolState::answer_aging() {
     if (!aged)
       settings.log(Settings::Severity::warning, "aging has ended early: " + aged.error().message);
     aging_answered = asked;
-    Lock lock(background_mutex_);
-    if (aging_asked != asked && !closing_) continue;
-    aging_started_ = false;
-    co_return;
+    if (!wanted_again([&] { return aging_asked != asked; }, &PoolState::aging_started_)) co_return;
   }
 }
 
@@ -158,13 +161,8 @@ void PoolState::start_defragmenting(std::vector<DeviceId> wanted) {
 }
 
 Task<void> PoolState::answer_defragmenting() {
-  for (;;) {
-    co_await defragmenter.run();
-    Lock lock(background_mutex_);
-    if (defragmenter.wanted() && !closing_) continue;
-    defragmenting_started_ = false;
-    co_return;
-  }
+  do co_await defragmenter.run();
+  while (wanted_again([this] { return defragmenter.wanted(); }, &PoolState::defragmenting_started_));
 }
 
 void PoolState::start_scrubbing() {
@@ -178,11 +176,21 @@ void PoolState::go_on_scrubbing() {
 }
 
 Task<void> PoolState::answer_scrubbing() {
+  do co_await scrubber.run();
+  while (wanted_again([this] { return scrubber.wanted(); }, &PoolState::scrubbing_started_));
+}
+
+void PoolState::start_checking(bool data) {
+  checker.ask(data);
+  start_in_background(&PoolState::answer_checking, &PoolState::checking_started_);
+}
+
+Task<void> PoolState::answer_checking() {
   for (;;) {
-    co_await scrubber.run();
+    co_await checker.run();
     Lock lock(background_mutex_);
-    if (scrubber.wanted() && !closing_) continue;
-    scrubbing_started_ = false;
+    if (checker.wanted() && !closing_) continue;
+    checking_started_ = false;
     co_return;
   }
 }
@@ -209,13 +217,8 @@ void PoolState::start_emptying() {
 }
 
 Task<void> PoolState::empty_leaving() {
-  for (;;) {
-    co_await members.empty();
-    Lock lock(background_mutex_);
-    if (members.to_be_emptied() && !closing_) continue;
-    emptying_started_ = false;
-    co_return;
-  }
+  do co_await members.empty();
+  while (wanted_again([this] { return members.to_be_emptied(); }, &PoolState::emptying_started_));
 }
 
 // Users' checkpoints move what they leave no room for; what nobody touches has nobody who would.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "blobs/segment.h"
 #include "engine/checkpoint_parts.h"
 #include "engine/pool_state.h"
 
@@ -19,6 +20,13 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   t.nodes = made.nodes;
   t.segments = pool_.space.tell_tables(made.number);
   made.counts.add_to(t.segments);
+  // A rebuild without slots knows by it that something was there (B2).
+  const LogPosition& log = cut.log;
+  for (Segment& s : t.segments)
+    if (s.name.generation == log.segment.generation && s.use == SegmentUse::open &&
+        log.block >
+            payload_begin(SegmentClass::log, pool_.space.blob(s.name.blob).segment_blocks(), 0))
+      s.used_blocks = log.block;
   for (Segment& s : t.segments)
     for (const Generation target : cut.moves.targets)
       if (s.name.generation == target) s.settled = t.cut;

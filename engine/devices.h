@@ -123,6 +123,7 @@ class Devices {
   std::map<std::string, std::string, std::less<>> root_xattrs;
   Lineage lineage;
   std::vector<LostRange> lost;
+  std::vector<LostRange> suspect() const;  // of all maps, as they are now (B2)
   // That trees of devices which are gone had; and that trees may have had where something was erased,
   // at most. Both since somebody counted them, at a cut.
   uint64_t dropped_blocks = 0, erased_blocks = 0;

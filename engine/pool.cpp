@@ -144,6 +144,18 @@ void Pool::stop_scrub() {
   state_->scrubber.stop();
 }
 
+void Pool::ask_check(bool data) {
+  state_->start_checking(data);
+}
+
+void Pool::stop_check() {
+  state_->checker.stop();
+}
+
+std::vector<CheckFinding> Pool::check_findings() const {
+  return state_->checker.findings();
+}
+
 void Pool::on_changed(std::function<void(DeviceId)> changed) {
   state_->changed = std::move(changed);
 }
@@ -154,7 +166,28 @@ std::vector<LostRange> Pool::lost() {
   std::vector<LostRange> lost = s.devices.lost;
   for (LostRange& range : lost)
     if (const DevicePtr device = s.devices.find(range.device)) range.name = device->name;
+  const std::vector<LostRange> suspect = s.devices.suspect();
+  lost.insert(lost.end(), suspect.begin(), suspect.end());
   return lost;
+}
+
+std::vector<LostRange> Pool::suspect() {
+  Lock order(state_->log.order());
+  return state_->devices.suspect();
+}
+
+Task<Result<>> Pool::accept_suspect(DeviceId id) {
+  PoolState& s = *state_;
+  LAMINA_CO_TRY(s.writable());
+  {
+    Lock order(s.log.order());
+    const DevicePtr device = s.devices.find(id);
+    if (!device) co_return fail(Code::not_found);
+    if (device->map->suspect().empty()) co_return fail(Code::invalid);
+    device->map->set_suspect({});
+  }
+  if (s.changed) s.changed(id);
+  co_return co_await s.checkpointer.run(true);
 }
 
 }  // namespace lamina

@@ -62,6 +62,7 @@ struct DeviceInfo {
                               // merge, corrected by what the layers are known to change
   uint64_t reserved_bytes = 0;  // preallocated and not yet written
   uint64_t extents = 0;         // as of the last merge
+  uint64_t suspect_bytes = 0;   // in suspect ranges, see Pool::suspect()
 };
 
 // A blob that is to become a member of the pool.
@@ -145,6 +146,26 @@ struct ScrubStatus {
   std::string ended;  // how the newest one did: "done", or why it was early; empty: not yet
 };
 
+// What is wrong, by the rule of engine/INVARIANTS.md that it breaks.
+struct CheckFinding {
+  std::string rule;
+  std::string where;  // path and place, or device and range
+  std::string what;
+  friend bool operator==(const CheckFinding&, const CheckFinding&) = default;
+};
+
+// Looking at everything that is on the disks.
+struct CheckStatus {
+  uint64_t asked = 0, answered = 0;  // Pool::ask_check()
+  bool running = false;
+  bool data = false;            // of the one under way, or the newest: payload, too
+  std::string doing;            // what is being looked at; empty: nothing
+  uint64_t done = 0, all = 0;   // of that
+  uint64_t nodes = 0, segments = 0, devices = 0, ranges = 0, verified_bytes = 0;  // looked at
+  uint64_t findings = 0;        // so far; Pool::check_findings() says which
+  std::string ended;            // how it did: "done", or why it was early; empty: not yet
+};
+
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
@@ -188,6 +209,7 @@ struct PoolStatus {
   std::string members_refused;  // why the newest change of members was refused or failed; empty
   DefragStatus defrag;
   ScrubStatus scrub;
+  CheckStatus check;
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -375,6 +397,14 @@ class Pool {
   // Ends it after the segment under way; the next one goes on from there.
   void stop_scrub();
 
+  // Looks at all metadata, and at all payload if `data`, while everything goes on, and changes
+  // nothing. The answer has come when status().check.answered has come to what .asked is now.
+  void ask_check(bool data);
+  // Ends it soon: then what was found so far is all that is known.
+  void stop_check();
+  // Of the check under way, or the newest; the first 10,000.
+  std::vector<CheckFinding> check_findings() const;
+
   // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
   // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.
   Task<Result<std::vector<GrownBlob>>> grow(std::string blob);
@@ -405,7 +435,13 @@ class Pool {
   Task<Result<uint64_t>> heal_metadata();
 
   PoolStatus status();
+  // Ranges that cannot be read, suspect ones among them.
   std::vector<LostRange> lost();
+  // What a repair found there may not be the newest: EIO until it is written, or accepted (B2).
+  std::vector<LostRange> suspect();
+  // What was found there is the device's content from now on; durable when it returns. Errors:
+  // not_found; invalid, nothing of it is suspect; read_only.
+  Task<Result<>> accept_suspect(DeviceId id);
   // Called on some executor when a device's size or contents changed by other means than the
   // caller's (rollback, resize from outside); set once, before use.
   void on_changed(std::function<void(DeviceId)> changed);

@@ -44,6 +44,7 @@ DeviceInfo info_of(const Devices& devices, const Device& d, uint64_t now_ns) {
     if (const auto origin = devices.origins().find(generation); origin != devices.origins().end())
       info.origin_files.push_back(origin->second.path);
   info.reserved_bytes = d.reserved_blocks * block_size;
+  for (const BlockRange& range : d.map->suspect()) info.suspect_bytes += range.length().bytes();
   return info;
 }
 

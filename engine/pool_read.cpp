@@ -44,7 +44,7 @@ Result<> PoolState::plan_read(const ThinMap::Resolved& resolved, BlockRange rang
     const auto part = into.subspan((extent.begin - range.begin).bytes(), extent.length().bytes());
     at = extent.end;
     if (extent.kind == ExtentKind::lost)
-      return fail(Code::io, "the range is lost (see .lamina/lost)");
+      return fail(Code::io, "the range is lost or suspect (see .lamina/lost)");
     if (extent.kind == ExtentKind::zero)
       std::memset(part.data(), 0, part.size());
     else if (!log.tail().copy(extent.address, part))

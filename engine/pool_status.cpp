@@ -80,7 +80,7 @@ PoolStatus Pool::status() {
   {
     Lock order(s.log.order());
     status.devices = s.devices.count();
-    status.lost_ranges = s.devices.lost.size();
+    status.lost_ranges = s.devices.lost.size() + s.devices.suspect().size();
     for (const OpenOriginPtr& origin : s.origins.all())
       status.origins.push_back(origin_status(s, *origin));
   }
@@ -126,6 +126,7 @@ PoolStatus Pool::status() {
   status.aging_asked = s.aging_asked;
   status.aging_answered = s.aging_answered;
   status.scrub = s.scrubber.status();
+  status.check = s.checker.status();
   status.defrag = s.defragmenter.status();
   status.defrag.moved_bytes = moved.defragmented;
   status.emptied_segments = moved.victims;

@@ -12,6 +12,8 @@
 #include "blobs/record.h"
 #include "blobs/summary.h"
 #include "engine/log/records.h"
+#include "engine/missing_disk.h"
+#include "engine/mutation.h"
 #include "engine/space/array_from_payload.h"
 
 namespace lamina {
@@ -38,8 +40,9 @@ class Scanner {
   void complete_header(size_t index);
   Task<Result<SegmentHeader>> header_from_contents(Blob& blob, uint32_t index);
   Task<Result<>> segment(size_t index);
+  Task<Result<>> log_segment(size_t index);
   Task<Result<bool>> summary(size_t index, bool back);
-  Task<Result<bool>> sums(ScannedSegment& segment, uint64_t expected);
+  Task<Result<>> sums(ScannedSegment& segment, uint64_t expected);
   Task<Result<>> first_record(size_t index);
   Task<Result<>> records(size_t index, bool entries);
   Task<Result<>> tables_pages(ScannedSegment& segment);
@@ -228,14 +231,7 @@ Task<Result<>> Scanner::segment(size_t index) {
     known = *from_back;
     if (!known) ++out_.damaged_summaries;
   }
-  if (kind == SegmentClass::log) {
-    if (out_.segments[index].header_lost) known = false;  // it is sealed again, header and all
-    out_.segments[index].by_records = !known;
-    if (!known) ++out_.from_records;
-    auto task = known ? first_record(index) : records(index, true);
-    co_return co_await task;
-  }
-  if (!known) {
+  if (!known && kind != SegmentClass::log) {
     auto front = summary(index, false);
     const Result<bool> from_front = co_await front;
     if (!from_front) co_return fail(from_front.error().code, from_front.error().message);
@@ -244,8 +240,26 @@ Task<Result<>> Scanner::segment(size_t index) {
     if (!known && header.state == SegmentState::sealed)
       out_.untold.push_back({header.blob, header.index, header.generation});
   }
+  out_.segments[index].told = known;
   if (known && out_.segments[index].header_lost) complete_header(index);
-  co_return Result<>{};
+  if (kind != SegmentClass::log) co_return Result<>{};
+  auto of_log = log_segment(index);
+  co_return co_await of_log;
+}
+
+// What its summary or its header lacks its records say as well; then it is sealed again. Where a
+// record is gone that the summary tells of, the summary stays what it is.
+Task<Result<>> Scanner::log_segment(size_t index) {
+  ScannedSegment& segment = out_.segments[index];
+  const bool told = segment.told;
+  if (told && !segment.array_lost && !segment.header_lost) {
+    auto first = first_record(index);
+    co_return co_await first;
+  }
+  ++out_.from_records;
+  segment.by_records = true;
+  auto asking = records(index, !told);
+  co_return co_await asking;
 }
 
 // Where its payload ends, from what lies in it.
@@ -259,11 +273,17 @@ void Scanner::complete_header(size_t index) {
   header.used_end = end;
   if (header.kind != SegmentClass::frames) return;
   header.addressed = end;
+  if (segment.array_lost && !segment.summed.front()) {
+    header.used_end = header.blocks;
+    return;
+  }
   const uint32_t last = *std::ranges::max_element(segment.sums);
   header.used_end = static_cast<uint32_t>(div_up(uint64_t{last} * frame_grain, block_size));
 }
 
-// True: the summary at that end is good, and so are the checksums; they have been taken.
+// True: the summary at that end is good. Its entries have been taken, and the checksums that it
+// vouches for, if they are good, or can be made again: without them what lies there cannot be read,
+// but what it is is known.
 Task<Result<bool>> Scanner::summary(size_t index, bool back) {
   ScannedSegment& segment = out_.segments[index];
   const SegmentHeader& header = segment.header;
@@ -283,25 +303,25 @@ Task<Result<bool>> Scanner::summary(size_t index, bool back) {
   const auto summary = unpack_summary(blocks.span(), secret, place(segment, begin), back);
   if (!summary) co_return false;
   auto sums_task = sums(segment, summary->checksums_sum);
-  const Result<bool> good = co_await sums_task;
-  if (!good || !*good) co_return good;
+  LAMINA_CO_TRY(co_await sums_task);
   for (const Entry& entry : summary->entries) take(entry, index);
   co_return true;
 }
 
-Task<Result<bool>> Scanner::sums(ScannedSegment& segment, uint64_t expected) {
+Task<Result<>> Scanner::sums(ScannedSegment& segment, uint64_t expected) {
   const uint32_t count = array_blocks(segment.header.kind, segment.header.blocks);
   Buffer blocks(uint64_t{count} * block_size);
   auto task = read(segment, 1, blocks.span());
   LAMINA_CO_TRY(co_await task);
   if (plain_checksum(blocks.span()) != expected) {
-    if (segment.header.kind == SegmentClass::log) co_return false;
+    segment.array_lost = true;
+    if (segment.header.kind == SegmentClass::log) co_return Result<>{};  // its records say them
     const SegmentHeader& header = segment.header;
     Buffer all(segment.blob->segment_bytes());
     LAMINA_CO_TRY(co_await segment.blob->read_segment(header.index, all.span()));
     auto array = array_from_payload(header.kind, all.span(), header.secret, place(segment, 0),
                                     header.used_end > 0 ? header.used_end : header.blocks, expected);
-    if (!array) co_return false;
+    if (!array) co_return Result<>{};
     blocks = std::move(*array);
   }
   const size_t words = std::min(segment.sums.size(), blocks.size() / sizeof(le32));
@@ -311,7 +331,7 @@ Task<Result<bool>> Scanner::sums(ScannedSegment& segment, uint64_t expected) {
     segment.sums[i] = value.load();
     segment.summed[i] = true;
   }
-  co_return true;
+  co_return Result<>{};
 }
 
 void Scanner::note_header(const RecordHeader& header) {
@@ -338,8 +358,8 @@ Task<Result<>> Scanner::first_record(size_t index) {
   co_return Result<>{};
 }
 
-// All that the records say, from the front to the first block that is none; of a header that is
-// gone, what the next one repeats (B1). `entries`: there is no summary.
+// All that the records say; of a header that is gone, what the next one repeats (B1). `entries`:
+// there is no summary; else it stays, if it says more than they do.
 Task<Result<>> Scanner::records(size_t index, bool entries) {
   const SegmentHeader header = out_.segments[index].header;
   auto loading =
@@ -347,8 +367,12 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
   auto loaded = co_await loading;
   if (!loaded) co_return forward_error(loaded);
   TailSegment& tail = **loaded;
+  Sequence next = 0;
+  bool gap = false;
   const auto counts = [&](const RecordHeader& found) {
     if (found.epoch != header.epoch) return false;
+    gap = gap || (next != 0 && found.body.first > next);
+    next = found.last() + 1;
     note_header(found);
     const bool is_there = record_at(tail, header.secret, found.at.block).has_value();
     ScannedRecord record{header.epoch, found.body.first, found.last(), is_there};
@@ -357,14 +381,18 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
       if (block >= header.blocks) break;
       record.whole =
           record.whole && payload_checksum(tail.memory.blocks(block, 1)) == found.body.checksums[i];
-      if (!entries) continue;
+      if (out_.segments[index].summed[block]) continue;
       out_.segments[index].sums[block] = found.body.checksums[i];
       out_.segments[index].summed[block] = true;
     }
     out_.records.push_back(record);
     return true;
   };
-  note_records(tail, header.secret, header.blocks, counts);
+  note_records(tail, header.secret, header.blocks, counts, true);
+  if (gap && entries) out_.torn.push_back({header.blob, header.index, header.generation});
+  out_.segments[index].records_end = tail.next_block;
+  if (!entries && (gap || tail.next_block < header.used_end))
+    out_.segments[index].by_records = false;
   // A segment is sealed when all of it is durable: what its header says was there has been lost.
   const bool sealed = header.state == SegmentState::sealed && !out_.segments[index].header_lost;
   if (entries && sealed && tail.next_block < header.used_end)
@@ -452,6 +480,7 @@ bool before(const Scan& scan, const ScannedEntry& a, const ScannedEntry& b) {
 }
 
 bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence) {
+  if (mutated(Mutation::forget_cuts)) return false;
   return std::any_of(cuts.begin(), cuts.end(),
                      [&](const EpochCut& cut) { return cut.epoch >= epoch && sequence > cut.cut; });
 }
@@ -459,6 +488,8 @@ bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence) 
 Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs) {
   Scan scan;
   Scanner scanner(scan);
+  std::erase_if(blobs, [](const Blob* blob) { return is_missing(blob->disk()); });
+  scan.blobs = blobs;
   for (Blob* blob : blobs) {
     auto task = scanner.blob(*blob);
     LAMINA_CO_TRY(co_await task);

@@ -3,7 +3,8 @@
 // record and summary, every checkpoint's tables, every cut. Nothing of the maps is looked at, and
 // no slot but for its cuts. The first half of a rebuild; repair begins the same way.
 // Thread-safety: one coroutine. Reads only.
-// Errors: io of a disk ends the scan; what does not decode is skipped and counted.
+// A blob that is missing is passed over. Errors: io of a disk ends the scan; what does not decode
+// is skipped and counted.
 #pragma once
 
 #include <map>
@@ -24,8 +25,12 @@ struct ScannedSegment {
   SegmentHeader header;
   std::vector<uint32_t> sums;  // of its blocks, by block; where known
   std::vector<bool> summed;    // which are
-  bool by_records = false;     // of the log: its records were asked
+  bool by_records = false;     // of the log: its records were asked, and say all that it holds
   bool header_lost = false;    // `header` is what the rest of it says
+  bool told = false;           // every entry of it is known
+  uint32_t records_end = 0;    // of the log, where its records were asked: behind the last one
+  // Its summary is whole, the array behind its header is not; made again, if `summed` says so.
+  bool array_lost = false;
 };
 
 struct ScannedEntry {
@@ -42,6 +47,7 @@ struct ScannedRecord {
 };
 
 struct Scan {
+  std::vector<Blob*> blobs;  // that were scanned
   std::vector<ScannedSegment> segments;
   std::map<Generation, size_t> by_generation;  // in `segments`
   std::vector<ScannedEntry> entries;           // void ones are gone (A3)
@@ -57,6 +63,8 @@ struct Scan {
   uint64_t void_entries = 0, damaged_summaries = 0, from_records = 0;
   // Of segments whose contents could not be told: no summary could be read, nor records.
   std::vector<SegmentName> untold;
+  // Segments of the log whose records are told but for some between others.
+  std::vector<SegmentName> torn;
   std::vector<SegmentName> stamped;
   // Where something lies that may be a segment; no generation is known.
   std::vector<SegmentName> headerless;

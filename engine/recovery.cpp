@@ -11,6 +11,7 @@
 #include "blobs/segment.h"
 #include "engine/log/chain.h"
 #include "engine/missing_disk.h"
+#include "engine/mutation.h"
 #include "engine/orphans.h"
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
@@ -24,7 +25,15 @@ namespace {
 // have used: up to two more than the loaded one where K_new was lost (A13), and in each epoch at
 // most one attempt that came to nothing, since that ended it.
 CheckpointNumber next_checkpoint(const Slot& slot, Epoch epoch) {
+  if (mutated(Mutation::same_numbers)) return slot.number + 1;
   return slot.number + 1 + uint64_t{epoch - slot.epoch} * slot_ring_length;
+}
+
+std::vector<BlockRange> ranges_of(const std::vector<LostRange>& all, DeviceId device) {
+  std::vector<BlockRange> ranges;
+  for (const LostRange& one : all)
+    if (one.device == device && !one.range.empty()) ranges.push_back(one.range);
+  return ranges;
 }
 
 void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& image) {
@@ -54,6 +63,7 @@ void restore_devices(PoolState& pool, const Tables& tables, const ImagePtr& imag
     device->origins = row.origins;
     device->map =
         std::make_shared<ThinMap>(row.map, row.id, image, row.root, row.mapped_blocks, row.extents);
+    device->map->set_suspect(ranges_of(tables.suspect, row.id));
     devices.restore(std::move(device));
   }
 }
@@ -401,7 +411,7 @@ Task<Result<>> Recovery::drop_unlinked() {
   {
     Lock order(pool_.log.order());
     pool_.devices.for_each([&](const DevicePtr& device) {
-      if (!device->name.empty()) return;
+      if (!device->name.empty() || mutated(Mutation::keep_unlinked)) return;
       Entry drop;
       drop.kind = EntryKind::drop;
       drop.device = device->id;

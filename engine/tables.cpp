@@ -14,7 +14,7 @@ namespace lamina {
 namespace {
 
 // 1: before there were external origins; 2: before anything was scrubbed; 3: before members' sizes
-// of segments were told. They are read as having none of it.
+// of segments were told, and anything was suspect. They are read as having none of it.
 constexpr uint64_t stream_version = 4, oldest_version = 1;
 
 class Writer {
@@ -246,6 +246,27 @@ std::map<BlobId, uint32_t> get_segment_blocks(Reader& r) {
   return segment_blocks;
 }
 
+void put(Writer& w, const std::vector<LostRange>& ranges) {
+  w.number(ranges.size());
+  for (const LostRange& l : ranges) {
+    w.number(l.device);
+    w.number(l.range.begin.value);
+    w.number(l.range.length().value);
+  }
+}
+
+std::vector<LostRange> get_ranges(Reader& r) {
+  std::vector<LostRange> ranges;
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    LostRange l;
+    l.device = r.id<DeviceId>();
+    l.range.begin = DeviceBlock{r.at_most(device_end.value)};
+    l.range.end = l.range.begin + BlockCount{r.at_most(device_end.value)};
+    ranges.push_back(l);
+  }
+  return ranges;
+}
+
 }  // namespace
 
 const size_t tables_page_bytes = sizeof(tables_format::Page::bytes);
@@ -279,12 +300,8 @@ std::vector<std::byte> pack_tables(const Tables& t) {
     w.number(l.forked_at);
     w.number(l.device);
   }
-  w.number(t.lost.size());
-  for (const LostRange& l : t.lost) {
-    w.number(l.device);
-    w.number(l.range.begin.value);
-    w.number(l.range.length().value);
-  }
+  put(w, t.lost);
+  put(w, t.suspect);
   put(w, t.scrub);
   put(w, t.segment_blocks);
   w.number(t.segments.size());
@@ -331,13 +348,8 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
     l.device = r.id<DeviceId>();
     t.lineage.push_back(l);
   }
-  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
-    LostRange l;
-    l.device = r.id<DeviceId>();
-    l.range.begin = DeviceBlock{r.at_most(device_end.value)};
-    l.range.end = l.range.begin + BlockCount{r.at_most(device_end.value)};
-    t.lost.push_back(l);
-  }
+  t.lost = get_ranges(r);
+  if (version > 3) t.suspect = get_ranges(r);
   if (version > 2) t.scrub = get_scrub(r);
   if (version > 3) t.segment_blocks = get_segment_blocks(r);
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.segments.push_back(get_segment(r));
@@ -376,13 +388,16 @@ Result<TablesPage> unpack_tables_page(std::span<const std::byte> block, const Se
       format.version.load() != format_version || used > tables_page_bytes ||
       format.reserved.load() != 0 || format.index.load() >= format.count.load())
     return fail(Code::corrupt, "a page of a checkpoint's tables fails its checksum");
+  const auto stream = block.subspan(offsetof(tables_format::Page, bytes), tables_page_bytes);
+  if (!all_zero(stream.subspan(used)))
+    return fail(Code::corrupt, "a page of a checkpoint's tables has something behind its end");
   TablesPage page;
   page.number = format.checkpoint.load();
   page.cut = format.cut.load();
   page.epoch = format.epoch.load();
   page.index = format.index.load();
   page.count = format.count.load();
-  page.bytes = block.subspan(offsetof(tables_format::Page, bytes), used);
+  page.bytes = stream.first(used);
   return page;
 }
 

@@ -64,7 +64,8 @@ struct Tables {
   std::vector<DeviceRow> devices;
   uint64_t used_blocks = 0;  // of data, at most: what several devices share counts once
   Lineage lineage;
-  std::vector<LostRange> lost;  // by device and range; names are looked up
+  std::vector<LostRange> lost;     // by device and range; names are looked up
+  std::vector<LostRange> suspect;  // likewise (B2)
   ScrubPosition scrub;
   // How many blocks the segments of a member have: its own superblocks say so too, but they are not
   // there when its disk is not. Nothing: an older version wrote these tables.

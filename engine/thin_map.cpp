@@ -33,6 +33,25 @@ void sort_by_place(std::vector<Extent>& extents) {
             [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
 }
 
+std::vector<BlockRange> ranges_of(const Layer& layer) {
+  std::vector<BlockRange> ranges;
+  layer.for_each([&](const Extent& extent) { ranges.push_back(extent.range()); });
+  return ranges;
+}
+
+std::shared_ptr<const Layer> suspects(const std::vector<BlockRange>& ranges) {
+  if (ranges.empty()) return nullptr;
+  auto layer = std::make_shared<Layer>();
+  for (const BlockRange& range : ranges) {
+    Extent extent;
+    extent.begin = range.begin;
+    extent.end = range.end;
+    extent.kind = ExtentKind::lost;
+    layer->insert(extent);
+  }
+  return layer;
+}
+
 }  // namespace
 
 ThinMap::ThinMap(MapId id, DeviceId device, ImagePtr image, NodeId root, uint64_t mapped_blocks,
@@ -62,10 +81,49 @@ void ThinMap::close_top(Sequence at) {
 }
 
 std::shared_ptr<ThinMap> ThinMap::fork(MapId id, DeviceId device, Sequence at) {
+  std::shared_ptr<ThinMap> forked;
+  std::shared_ptr<const Layer> suspect;
+  Sequence suspect_at = 0;
+  {
+    Lock lock(mutex_);
+    if (!mutated(Mutation::fork_without_closing)) close_top(at);
+    forked = std::make_shared<ThinMap>(id, device, image_, tree_.root, tree_.mapped_blocks,
+                                       tree_.extents, closed_, at);
+    suspect = suspect_;
+    suspect_at = suspect_at_;
+  }
+  Lock its(forked->mutex_);
+  forked->suspect_ = std::move(suspect);
+  forked->suspect_at_ = suspect_at;
+  return forked;
+}
+
+void ThinMap::set_suspect(const std::vector<BlockRange>& ranges, Sequence at) {
+  auto suspect = suspects(ranges);
   Lock lock(mutex_);
-  if (!mutated(Mutation::fork_without_closing)) close_top(at);
-  return std::make_shared<ThinMap>(id, device, image_, tree_.root, tree_.mapped_blocks,
-                                   tree_.extents, closed_, at);
+  suspect_ = std::move(suspect);
+  suspect_at_ = at;
+}
+
+std::vector<BlockRange> ThinMap::suspect() const {
+  Lock lock(mutex_);
+  if (!suspect_) return {};
+  std::vector<BlockRange> left = ranges_of(*suspect_);
+  std::vector<Extent> covered;
+  left = look_through(top_, left, covered);
+  for (const ClosedLayerPtr& closed : closed_)
+    if (closed->closed_at > suspect_at_) left = look_through(closed->layer, left, covered);
+  return left;
+}
+
+// What the tree has from there is newer than what was in doubt.
+void ThinMap::believe_covered(const std::vector<ClosedLayerPtr>& merged) {
+  if (!suspect_) return;
+  std::vector<BlockRange> left = ranges_of(*suspect_);
+  std::vector<Extent> covered;
+  for (const ClosedLayerPtr& layer : merged)
+    if (layer->closed_at > suspect_at_) left = look_through(layer->layer, left, covered);
+  if (!covered.empty()) suspect_ = suspects(left);
 }
 
 ThinMap::Gathered ThinMap::gather(BlockRange range) const {
@@ -75,8 +133,13 @@ ThinMap::Gathered ThinMap::gather(BlockRange range) const {
   found.image = image_;
   found.root = tree_.root;
   if (!top_.empty()) found.gaps = look_through(top_, found.gaps, found.extents);
-  for (auto at = closed_.rbegin(); at != closed_.rend() && !found.gaps.empty(); ++at)
+  const Layer* doubted = suspect_.get();
+  for (auto at = closed_.rbegin(); at != closed_.rend() && !found.gaps.empty(); ++at) {
+    if (doubted && (*at)->closed_at <= suspect_at_)
+      found.gaps = look_through(*std::exchange(doubted, nullptr), found.gaps, found.extents);
     found.gaps = look_through((*at)->layer, found.gaps, found.extents);
+  }
+  if (doubted) found.gaps = look_through(*doubted, found.gaps, found.extents);
   return found;
 }
 
@@ -162,6 +225,7 @@ void ThinMap::publish(ImagePtr image, const ImageMap& made, Sequence at) {
                                   [at](const ClosedLayerPtr& l) { return l->closed_at > at; });
   std::move(closed_.begin(), newer, std::back_inserter(old));
   closed_.erase(closed_.begin(), newer);
+  believe_covered(old);
 }
 
 ThinMap::Size ThinMap::size() const {
@@ -178,7 +242,7 @@ ThinMap::Size ThinMap::size() const {
 
 bool ThinMap::untouched() const {
   Lock lock(mutex_);
-  return tree_.root == NodeId::none && top_.empty() && closed_.empty();
+  return tree_.root == NodeId::none && top_.empty() && closed_.empty() && !suspect_;
 }
 
 size_t ThinMap::layer_bytes(std::vector<ClosedLayerPtr>& closed) const {

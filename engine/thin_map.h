@@ -52,6 +52,13 @@ class ThinMap {
 
   void insert(const Extent& extent);
 
+  // Ranges of which it is not believed what the tree says, and layers that were closed up to `at`,
+  // until a person accepts it: they read as `lost` (B2). What is written lies over that; the tree
+  // keeps what it has, so it can be accepted. suspect(): those that are still in doubt, in order. A
+  // fork has the same.
+  void set_suspect(const std::vector<BlockRange>& ranges, Sequence at = 0);
+  std::vector<BlockRange> suspect() const;
+
   // Another map that is as this one is now; the two share everything so far. O(layers).
   std::shared_ptr<ThinMap> fork(MapId id, DeviceId device, Sequence at);
 
@@ -109,6 +116,7 @@ class ThinMap {
   };
   Gathered gather(BlockRange range) const;
   void close_top(Sequence at) REQUIRES(mutex_);
+  void believe_covered(const std::vector<ClosedLayerPtr>& merged) REQUIRES(mutex_);
 
   const MapId id_;
   const DeviceId device_;
@@ -118,6 +126,10 @@ class ThinMap {
   std::vector<ClosedLayerPtr> closed_ GUARDED_BY(mutex_);  // the newest last; none is empty
   ImagePtr image_ GUARDED_BY(mutex_);
   ImageMap tree_ GUARDED_BY(mutex_);
+  // Lies below the layers that were closed after `suspect_at_`; null: all is believed. Owners: maps
+  // of a family.
+  std::shared_ptr<const Layer> suspect_ GUARDED_BY(mutex_);
+  Sequence suspect_at_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace lamina

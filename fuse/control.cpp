@@ -11,6 +11,8 @@
 //                 origin_accept = 1, or PATH where it has been moved: images that have changed are
 //                 right as they are now. Of both the status says why the newest was refused. For
 //                 root, and who runs the daemon, alone
+//                 suspect: bytes of which a repair could not know whether what it found is the
+//                 newest; = accept: it is the device's content from now on
 //                 tier = BLOB: its data is to lie in the tier of that; auto: anywhere; also got
 //                 snapshot snapshot_read_only clone = NAME: makes it; durable when it returns
 //                 rollback rollback_force = NAME: becomes as that is
@@ -26,6 +28,9 @@
 //                 scrub = 1: everything is compared with its checksums, or what is left of it; 0:
 //                 it ends after the segment under way. The answer comes at once, status says when
 //                 it is done, or how it ended
+//                 check = 1: all metadata is looked at, and nothing changed; data: all payload, too;
+//                 0: it ends soon. The answer comes at once, status says when it is done, and
+//                 .lamina/check.json what was found
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
 //                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
@@ -56,7 +61,8 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@", reverse_prefix = "reverse@";
 
-constexpr std::array<std::string_view, 16> root_actions{"checkpoint",
+constexpr std::array<std::string_view, 17> root_actions{"checkpoint",
+                                                        "check",
                                                         "sync",
                                                         "age",
                                                         "defrag",
@@ -72,9 +78,9 @@ constexpr std::array<std::string_view, 16> root_actions{"checkpoint",
                                                         "snapshot_all_read_only",
                                                         "snapshot_some",
                                                         "snapshot_some_read_only"};
-constexpr std::array<std::string_view, 10> device_actions{
-    "tier",     "read_only",      "snapshot", "snapshot_read_only", "clone",
-    "rollback", "rollback_force", "defrag",   "origin_file",        "origin_accept"};
+constexpr std::array<std::string_view, 11> device_actions{
+    "tier",           "read_only", "snapshot",    "snapshot_read_only", "clone",  "rollback",
+    "rollback_force", "defrag",    "origin_file", "origin_accept",      "suspect"};
 
 struct Getter {
   std::string_view key;
@@ -92,7 +98,7 @@ std::string lines_of(const std::vector<std::string>& lines) {
   return text;
 }
 
-constexpr std::array<Getter, 12> getters{{
+constexpr std::array<Getter, 13> getters{{
     {"id", [](const DeviceInfo& d) { return std::to_string(raw(d.id)); }},
     {"origin", [](const DeviceInfo& d) { return d.origin_name; }},
     {"origin_file", [](const DeviceInfo& d) { return lines_of(d.origin_files); }},
@@ -112,6 +118,7 @@ constexpr std::array<Getter, 12> getters{{
      }},
     {"reserved", [](const DeviceInfo& d) { return std::to_string(d.reserved_bytes); }},
     {"extents", [](const DeviceInfo& d) { return std::to_string(d.extents); }},
+    {"suspect", [](const DeviceInfo& d) { return std::to_string(d.suspect_bytes); }},
     {"tier", [](const DeviceInfo& d) { return d.pin.empty() ? std::string("auto") : d.pin; }},
     {"read_only", [](const DeviceInfo& d) { return std::string(d.read_only ? "1" : "0"); }},
 }};
@@ -277,6 +284,11 @@ Task<Result<>> FileSystem::set_device_control(DeviceId device, std::string key, 
     Task<Result<>> pinning = pool_.pin(device, value == "auto" ? std::string() : value);
     co_return co_await pinning;
   }
+  if (key == "suspect") {
+    if (value != "accept") co_return fail(Code::invalid);
+    Task<Result<>> accepting = pool_.accept_suspect(device);
+    co_return co_await accepting;
+  }
   if (key.starts_with("origin_")) {
     Task<Result<>> changing = change_origin(device, key, std::move(value));
     co_return co_await changing;
@@ -339,7 +351,18 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
     Task<Result<>> changing = change_members(key, std::move(value));
     co_return co_await changing;
   }
+  if (key == "check" && value == "data") {
+    pool_.ask_check(true);
+    co_return Result<>{};
+  }
   const Result<bool> on = parse_switch(value);
+  if (on && key == "check") {
+    if (*on)
+      pool_.ask_check(false);
+    else
+      pool_.stop_check();
+    co_return Result<>{};
+  }
   if (on && !*on && key == "defrag") {
     pool_.stop_defrag();
     co_return Result<>{};

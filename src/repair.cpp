@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // lamina repair: makes a damaged pool whole.
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
 #include "config/pool_config.h"
+#include "config/quantity.h"
 #include "progress.h"
 #include "run_task.h"
 #include "status_report.h"
@@ -23,31 +25,60 @@ void print_json(const RepairedPool& repaired, const std::string& where) {
   nlohmann::ordered_json findings = nlohmann::ordered_json::array();
   for (const Finding& finding : repaired.after.findings)
     findings.push_back({{"rule", finding.rule}, {"where", finding.where}, {"what", finding.what}});
-  const nlohmann::ordered_json facts{
-      {"pool", repaired.pool},
-      {"path", where},
-      {"superblocks_written", repaired.superblocks},
-      {"rebuilt", repaired.rebuilt},
-      {"devices", repaired.after.devices},
-      {"extents", repaired.rebuild.extents},
-      {"segments", repaired.rebuild.segments},
-      {"untold_segments", repaired.rebuild.untold.size()},
-      {"missing_entries", repaired.rebuild.missing_entries},
-      {"verdict", repaired.after.damaged() ? "damaged" : "clean"},
-      {"findings", findings}};
+  nlohmann::ordered_json suspect = nlohmann::ordered_json::array();
+  for (const LostRange& range : repaired.rebuild.suspect)
+    suspect.push_back({{"device", range.name},
+                       {"begin", range.range.begin.byte_offset()},
+                       {"length", range.range.length().bytes()}});
+  const nlohmann::ordered_json facts{{"pool", repaired.pool},
+                                     {"path", where},
+                                     {"superblocks_written", repaired.superblocks},
+                                     {"rebuilt", repaired.rebuilt},
+                                     {"devices", repaired.after.devices},
+                                     {"extents", repaired.rebuild.extents},
+                                     {"segments", repaired.rebuild.segments},
+                                     {"missing_blobs", repaired.missing},
+                                     {"untold_segments", repaired.rebuild.untold.size()},
+                                     {"missing_entries", repaired.rebuild.missing_entries},
+                                     {"suspect", suspect},
+                                     {"verdict", repaired.after.damaged() ? "damaged" : "clean"},
+                                     {"findings", findings}};
   std::printf("%s\n",
               facts.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+}
+
+// By device: what can be read of each is the newest, whatever is in doubt.
+void print_suspect(const RepairedPool& repaired) {
+  std::map<std::string, uint64_t> bytes;
+  for (const LostRange& range : repaired.rebuild.suspect)
+    bytes[range.name] += range.range.length().bytes();
+  if (!repaired.rebuild.untold.empty() || repaired.rebuild.missing_entries > 0)
+    std::printf(
+        "what %zu segments and %llu entries of the log held nobody can tell any more: "
+        "something newer than what was found may have been there\n",
+        repaired.rebuild.untold.size(),
+        static_cast<unsigned long long>(repaired.rebuild.missing_entries));
+  for (const auto& [name, count] : bytes)
+    std::printf(
+        "suspect: device \"%s\", %s, cannot be read until it is written, or accepted: "
+        "`lamina set MOUNT/%s suspect=accept`\n",
+        name.c_str(), format_size(count).c_str(), name.c_str());
 }
 
 void print_for_people(const RepairedPool& repaired, const std::string& where) {
   for (const std::string& disk : repaired.superblocks)
     std::printf("%s: its superblocks have been written again\n", disk.c_str());
+  for (const std::string& blob : repaired.missing)
+    std::printf(
+        "blob \"%s\": nothing of the pool is left on its disk; the pool goes on without it\n",
+        blob.c_str());
   if (repaired.rebuilt)
     std::printf("rebuilt from %llu segments: %llu devices with %llu extents\n",
                 static_cast<unsigned long long>(repaired.rebuild.segments),
                 static_cast<unsigned long long>(repaired.rebuild.devices),
                 static_cast<unsigned long long>(repaired.rebuild.extents));
-  else if (repaired.superblocks.empty() && !repaired.before.damaged())
+  if (!repaired.rebuild.suspect.empty()) print_suspect(repaired);
+  if (!repaired.rebuilt && repaired.superblocks.empty() && !repaired.before.damaged())
     std::printf("nothing is damaged, and nothing was changed; --rebuild rebuilds all the same\n");
   for (const Finding& finding : repaired.after.findings)
     std::printf("left: %s  %s: %s\n", finding.rule.c_str(), finding.where.c_str(),
@@ -74,13 +105,7 @@ Result<ExitCode> repair_it(const OptionsOfRepair& options) {
     config = std::move(copy);
   }
   const auto repaired = run_task<RepairedPool>([&] { return repair_pool(*config, wanted); });
-  if (!repaired) {
-    Error error = explain_use(*config, repaired.error());
-    if (error.code == Code::corrupt && !options.accept_suspect &&
-        error.message.find("(B2)") != std::string::npos)
-      error.message += "; --accept-suspect takes what was found for the newest";
-    return std::unexpected(error);
-  }
+  if (!repaired) return std::unexpected(explain_use(*config, repaired.error()));
   if (options.json)
     print_json(*repaired, config->file);
   else
@@ -98,7 +123,8 @@ void add_repair(CommandLine& line) {
               "Repair a copy: a file or partition, or, of a pool with a pool file, a new folder")
       .flag("--rebuild", options->rebuild, "Rebuild all maps, even if none is found damaged")
       .flag("--accept-suspect", options->accept_suspect,
-            "Take what was found for the newest, where something newer may have been destroyed")
+            "Believe what is found also where something newer may have been destroyed; else it "
+            "cannot be read until it is accepted (`lamina set MOUNT/NAME suspect=accept`)")
       .flag("--data", options->data, "Verify all data afterwards")
       .json(options->json)
       .example("lamina repair /srv/pool.img --to /srv/repaired.img")

@@ -59,12 +59,22 @@ class MapCheck {
       Task<void> checking = check_device(devices[i]);
       co_await checking;
     }
+    for (const LostRange& suspect : suspect_)
+      report_.findings.push_back(
+          {"B2",
+           "device \"" + suspect.name + "\" bytes " +
+               std::to_string(suspect.range.begin.byte_offset()) + " to " +
+               std::to_string(suspect.range.end.byte_offset()),
+           "is suspect: something newer than what was found there may have been destroyed; it "
+           "cannot be read until it is written, or accepted: `lamina set MOUNT/" +
+               suspect.name + " suspect=accept`"});
     for (const LostRange& lost : pool_.lost())
-      report_.findings.push_back({"B6",
-                                  "device \"" + lost.name + "\" bytes " +
-                                      std::to_string(lost.range.begin.byte_offset()) + " to " +
-                                      std::to_string(lost.range.end.byte_offset()),
-                                  "lost"});
+      if (!is_suspect(lost.device, lost.range))
+        report_.findings.push_back({"B6",
+                                    "device \"" + lost.name + "\" bytes " +
+                                        std::to_string(lost.range.begin.byte_offset()) + " to " +
+                                        std::to_string(lost.range.end.byte_offset()),
+                                    "lost"});
   }
 
  private:
@@ -82,7 +92,7 @@ class MapCheck {
       for (const MappedRange& range : *ranges) {
         check_order(device, at, range);
         at = range.range.end;
-        if (range.state == RangeState::lost)
+        if (range.state == RangeState::lost && !is_suspect(device.id, range.range))
           report_.findings.push_back(
               {"B6",
                place_in(device, range.range.begin.byte_offset(), range.range.end.byte_offset()),
@@ -112,11 +122,18 @@ class MapCheck {
       if (ranges->size() < ranges_at_once) break;
     }
     // What was rolled forward lies in layers, which know only bounds.
-    if (mapped != device.mapped_bytes && pool_.status().recovered_entries == 0)
+    if (mapped != device.mapped_bytes && device.suspect_bytes == 0 &&
+        pool_.status().recovered_entries == 0)
       report_.findings.push_back({"D2", place_in(device, 0, device.size_bytes),
                                   "counts " + std::to_string(device.mapped_bytes) +
                                       " bytes as mapped, but its map has " +
                                       std::to_string(mapped)});
+  }
+
+  bool is_suspect(DeviceId device, BlockRange range) const {
+    return std::ranges::any_of(suspect_, [&](const LostRange& one) {
+      return one.device == device && one.range.begin <= range.begin && range.end <= one.range.end;
+    });
   }
 
   void check_order(const DeviceInfo& device, DeviceBlock expected, const MappedRange& range) {
@@ -185,6 +202,7 @@ class MapCheck {
 
   Pool& pool_;
   std::set<BlobId> missing_;
+  const std::vector<LostRange> suspect_ = pool_.suspect();
   std::set<std::string> bad_origins_;  // their paths
   const SegmentIndex& segments_;
   const Generation log_began_;  // of the segment that the newest checkpoint's log goes on in
@@ -196,6 +214,13 @@ class MapCheck {
 // Durable, and missing where roll-forward looked for them, since the process began.
 uint64_t salvaged_records() {
   return recovery_branches_taken[static_cast<size_t>(RecoveryBranch::lost_below_durable)].load();
+}
+
+// The pool has gone on without it.
+bool has_failed(const Slot& slot, const std::string& name) {
+  return std::ranges::any_of(slot.members, [&](const SlotMember& member) {
+    return member.name == name.substr(0, slot_name_bytes) && member.use == BlobUse::failed;
+  });
 }
 
 Task<void> check_maps(OpenedBlobs opened, Settings settings, const SegmentIndex& segments,
@@ -230,8 +255,6 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   auto opened = co_await opening;
   if (!opened) co_return forward_error(opened);
   CheckReport report;
-  for (const auto& [name, why] : opened->absent)
-    report.findings.push_back({"A13", "blob \"" + name + "\"", why, true});
   report.pool = opened->pool_name;
   std::optional<Slot> newest;
   for (const auto& blob : opened->blobs) {
@@ -242,10 +265,14 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
     if (slot && (!newest || slot->number > newest->number)) newest = std::move(slot);
   }
   if (!newest) {
+    for (const auto& [name, why] : opened->absent)
+      report.findings.push_back({"A13", "blob \"" + name + "\"", why, true});
     report.findings.push_back({"A13", "pool " + report.pool,
                                "no checkpoint can be read; `lamina repair` rebuilds it", true});
     co_return report;
   }
+  for (const auto& [name, why] : opened->absent)
+    report.findings.push_back({"A13", "blob \"" + name + "\"", why, !has_failed(*newest, name)});
   KnownSegments known;
   Task<void> checkpoints = check_checkpoints(
       opened->blobs, opened->blobs.front()->superblock().secret, options, known, report);

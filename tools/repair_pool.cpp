@@ -2,8 +2,11 @@
 #include "tools/repair_pool.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
+#include "engine/missing_disk.h"
+#include "engine/slots.h"
 #include "tools/find_superblock.h"
 #include "tools/make_pool.h"
 #include "tools/open_pool.h"
@@ -13,11 +16,40 @@ namespace {
 
 struct Disks {
   Blobs blobs;
+  std::vector<std::string> missing;  // what stands in for them is behind the others
   std::vector<size_t> damaged;  // whose superblocks are to be written again
 };
 
+// A disk on which nothing of the pool is left is no reason to give the others up, if a slot on them
+// names it. One that is not there at all may come back, and what lies on it then.
+Task<Result<>> stand_in(Disks& disks, std::map<std::string, std::string> absent) {
+  if (absent.empty()) co_return Result<>{};
+  std::vector<SlotMember> members;
+  if (!disks.blobs.empty()) {
+    const Secret secret = disks.blobs.front()->superblock().secret;
+    Task<Result<std::vector<Slot>>> finding = find_slots(disks.blobs, secret);
+    const auto slots = co_await finding;
+    if (slots) members = slots->front().members;
+  }
+  uint32_t segment_blocks = 0;
+  for (const auto& blob : disks.blobs)
+    segment_blocks = std::max(segment_blocks, blob->segment_blocks());
+  const Blobs there = disks.blobs;
+  for (const auto& [name, why] : absent) {
+    const auto member = std::ranges::find_if(members, [&](const SlotMember& one) {
+      return one.name == name.substr(0, slot_name_bytes) &&
+             std::ranges::none_of(there, [&](const auto& blob) { return blob->id() == one.blob; });
+    });
+    if (member == members.end()) co_return fail(Code::not_found, why + "; nothing was changed");
+    disks.blobs.push_back(missing_blob(*member, *there.front(), segment_blocks));
+    disks.missing.push_back(name);
+  }
+  co_return Result<>{};
+}
+
 Task<Result<Disks>> open_disks(PoolConfig config) {
   Disks disks;
+  std::map<std::string, std::string> absent;  // why, by name
   for (const BlobConfig& blob : config.blobs) {
     FileDiskOptions options;
     options.offset = blob.offset;
@@ -25,7 +57,10 @@ Task<Result<Disks>> open_disks(PoolConfig config) {
     auto opened = open_file_disk(blob.path, options);
     if (!opened) {
       const std::string place = blob.where.empty() ? "" : blob.where + ": ";
-      co_return fail(opened.error().code, place + opened.error().message);
+      co_return fail(opened.error().code,
+                     place + opened.error().message +
+                         "; what is on the other disks is served with `lamina mount -o force`, and "
+                         "nothing was changed");
     }
     const std::shared_ptr<Disk> disk = std::move(*opened);
     Task<Result<Blob::Found>> finding = Blob::find(*disk);
@@ -49,6 +84,10 @@ Task<Result<Disks>> open_disks(PoolConfig config) {
     like.created_ns = Executor::current().wall_ns();
     Task<Result<Superblock>> looking = superblock_from_segments(disk, std::move(like));
     auto superblock = co_await looking;
+    if (!superblock && superblock.error().code == Code::not_found) {
+      absent[blob.name] = blob.place() + ": " + superblock.error().message;
+      continue;
+    }
     if (!superblock)
       co_return fail(superblock.error().code,
                      blob.place() + ": " + superblock.error().message + "; nothing was changed");
@@ -59,6 +98,8 @@ Task<Result<Disks>> open_disks(PoolConfig config) {
     if (blob->superblock().pool != disks.blobs.front()->superblock().pool)
       co_return fail(Code::invalid, blob->disk().name() + ": it is a member of another pool than " +
                                         disks.blobs.front()->disk().name());
+  Task<Result<>> standing_in = stand_in(disks, absent);
+  LAMINA_CO_TRY(co_await standing_in);
   co_return disks;
 }
 
@@ -79,7 +120,11 @@ Task<Result<RepairedPool>> repair_pool(PoolConfig config, RepairOptions options)
     auto disks = co_await opening;
     if (!disks) co_return forward_error(disks);
     out.pool = disks->blobs.front()->superblock().pool_name;
-    out.rebuilt = options.rebuild || !before || std::ranges::any_of(before->findings, &Finding::rebuild);
+    out.missing = disks->missing;
+    out.rebuilt = options.rebuild || !before ||
+                  std::ranges::any_of(before->findings, [&](const Finding& finding) {
+                    return finding.rebuild || (options.accept_suspect && finding.rule == "B2");
+                  });
     if (out.rebuilt) {
       options.progress("rebuilding", 0, 1);
       Task<Result<RepairReport>> repairing =

@@ -6,8 +6,9 @@
 // damaged, those are written. Each step changes nothing until all that it needs is there, so that a
 // repair which is cut off can be begun again.
 // Thread-safety: on the thread of a UringLoop; progress is called there.
-// Errors, with path and what to do: those of opening a disk; not_found, nothing of a pool is on it;
-// corrupt, something that nobody can tell any more may have been newer than what was found.
+// A disk that has nothing of the pool any more is stood in for as a mount does, if a slot on
+// another names it; what lay there is lost. Errors, with path and what to do: those of opening a
+// disk; not_found, nothing of a pool is on it.
 #pragma once
 
 #include <functional>
@@ -22,7 +23,7 @@ namespace lamina {
 
 struct RepairOptions {
   bool rebuild = false;         // even where nothing is found to be damaged
-  bool accept_suspect = false;  // what may not be the newest counts as it was found
+  bool accept_suspect = false;  // what may not be the newest is believed as it was found
   bool data = false;            // verify all data afterwards
   std::function<void(const std::string& doing, uint64_t done, uint64_t all)> progress =
       [](const std::string&, uint64_t, uint64_t) {};
@@ -31,6 +32,7 @@ struct RepairOptions {
 struct RepairedPool {
   std::string pool;
   std::vector<std::string> superblocks;  // of which disks they were written again
+  std::vector<std::string> missing;      // blobs of whose disks nothing is left
   bool rebuilt = false;
   RepairReport rebuild;
   CheckReport before, after;

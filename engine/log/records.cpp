@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/log/records.h"
 
+#include <optional>
+
 #include "blobs/segment.h"
 
 namespace lamina {
@@ -38,8 +40,20 @@ void note_record(TailSegment& segment, const RecordHeader& header) {
   }
 }
 
+namespace {
+
+std::optional<UnpackedRecord> next_record(const TailSegment& segment, const Secret& secret,
+                                          uint32_t behind) {
+  const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
+  for (uint32_t block = behind + 1; block < blocks; ++block)
+    if (auto record = record_at(segment, secret, block)) return std::move(*record);
+  return std::nullopt;
+}
+
+}  // namespace
+
 uint32_t note_records(TailSegment& segment, const Secret& secret, uint32_t until,
-                      const std::function<bool(const RecordHeader&)>& counts) {
+                      const std::function<bool(const RecordHeader&)>& counts, bool past_gaps) {
   uint32_t gone = 0;
   while (segment.next_block < until) {
     const uint32_t at = segment.next_block;
@@ -50,24 +64,20 @@ uint32_t note_records(TailSegment& segment, const Secret& secret, uint32_t until
       continue;
     }
     // Its header is gone: the record after it repeats what it covered (B1).
-    uint32_t after = at + 1;
-    const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
-    for (; after < blocks; ++after) {
-      record = record_at(segment, secret, after);
-      if (record && record->header.previous_at == Address{segment.name.generation, at}) break;
-    }
-    if (after >= blocks) {
-      ++gone;
-      break;
-    }
-    RecordHeader lost;
-    lost.epoch = record->header.epoch;
-    lost.at = {segment.name.generation, at};
-    lost.body = record->header.previous;
-    if (!counts(lost)) break;
     ++gone;
-    note_record(segment, lost);
-    segment.next_block = after;
+    const auto after = next_record(segment, secret, at);
+    const bool repeats = after && after->header.previous_at == Address{segment.name.generation, at};
+    if (!after || (!repeats && !past_gaps)) break;
+    const Address before = after->header.previous_at;
+    if (before.generation == segment.name.generation && before.block >= at) {
+      RecordHeader lost;
+      lost.epoch = after->header.epoch;
+      lost.at = before;
+      lost.body = after->header.previous;
+      if (!counts(lost)) break;
+      note_record(segment, lost);
+    }
+    segment.next_block = after->header.at.block;
   }
   return gone;
 }

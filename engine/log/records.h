@@ -25,8 +25,10 @@ void note_record(TailSegment& segment, const RecordHeader& header);
 
 // Notes the records from `segment.next_block` to block `until` for which `counts`, up to the first
 // for which not. A header that is gone is taken from the record behind it (B1); where that is gone
-// as well, what follows is not found. The result is how many headers were gone.
+// as well, it ends, or, `past_gaps`, goes on with the next record there is, which repeats the one
+// before it: numbers are missing between then. The result is how many headers were gone, or gaps.
 uint32_t note_records(TailSegment& segment, const Secret& secret, uint32_t until,
-                      const std::function<bool(const RecordHeader&)>& counts);
+                      const std::function<bool(const RecordHeader&)>& counts,
+                      bool past_gaps = false);
 
 }  // namespace lamina

@@ -25,13 +25,17 @@ Sequence find_end(Scan& scan) {
   return end;
 }
 
-uint64_t missing_entries(const Scan& scan, Sequence end) {
+MissingEntries missing_entries(const Scan& scan, Sequence end) {
   const Sequence cut = scan.tables.cut;
   std::set<Sequence> there;
   for (const ScannedEntry& s : scan.entries)
     if (s.entry.sequence > cut && scan.segments[s.segment].header.kind == SegmentClass::log)
       there.insert(s.entry.sequence);
-  return end - cut - there.size();
+  MissingEntries missing{end - cut - there.size(), 0};
+  if (missing.count == 0) return missing;
+  missing.last = end;
+  for (auto at = there.rbegin(); at != there.rend() && *at == missing.last; ++at) --missing.last;
+  return missing;
 }
 
 }  // namespace lamina

@@ -12,7 +12,11 @@ namespace lamina {
 // `scan.cuts` says so from then on.
 Sequence find_end(Scan& scan);
 
-// How many entries of the log, since the tables that were found and up to `end`, are nowhere.
-uint64_t missing_entries(const Scan& scan, Sequence end);
+// Entries of the log, since the tables that were found and up to `end`, that are nowhere.
+struct MissingEntries {
+  uint64_t count = 0;
+  Sequence last = 0;  // the newest of them
+};
+MissingEntries missing_entries(const Scan& scan, Sequence end);
 
 }  // namespace lamina

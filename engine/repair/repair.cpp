@@ -7,10 +7,14 @@
 #include <set>
 #include <utility>
 
+#include "base/endian.h"
+#include "blobs/segment.h"
 #include "engine/log/records.h"
 #include "engine/log/seal.h"
+#include "engine/missing_disk.h"
 #include "engine/pool_state.h"
 #include "engine/rebuild.h"
+#include "engine/repair/doubts.h"
 #include "engine/repair/find_end.h"
 #include "engine/repair/replay.h"
 #include "engine/repair/unproven.h"
@@ -39,9 +43,10 @@ class Repair {
   void load_space();
   std::set<Generation> origins_of(MapId map) const;
   void load_devices();
+  void suspect(const Doubts& doubts);
   Checkpointer::Resume resume() const;
   Task<Result<>> seal_log();
-  Task<Result<>> write_lost_headers();
+  Task<Result<>> write_what_is_told();
   Task<Result<>> clear_bad_slots();
 
   const Blobs blobs_;
@@ -142,6 +147,18 @@ void Repair::load_devices() {
   report_.devices = rebuilt_->devices().size();
 }
 
+// Below everything that will be written, above all that was found.
+void Repair::suspect(const Doubts& doubts) {
+  Lock order(pool_->log.order());
+  pool_->devices.for_each([&](const DevicePtr& device) {
+    const auto found = doubts.find(device->map->id());
+    if (found == doubts.end()) return;
+    (void)device->map->cut(end_);
+    device->map->set_suspect(found->second, end_);
+  });
+  report_.suspect = pool_->devices.suspect();
+}
+
 // Past every number that any attempt at a checkpoint had, and in no way its successor: there is no
 // older one to fall back to (A13).
 Checkpointer::Resume Repair::resume() const {
@@ -165,9 +182,12 @@ Task<Result<>> Repair::seal_log() {
     if (!loaded) co_return forward_error(loaded);
     TailSegment& segment = **loaded;
     const std::vector<EpochCut>& cuts = rebuilt_->scan().cuts;
-    note_records(segment, header.secret, header.blocks, [&](const RecordHeader& record) {
-      return record.epoch == header.epoch && !is_void(cuts, record.epoch, record.body.first);
-    });
+    note_records(
+        segment, header.secret, header.blocks,
+        [&](const RecordHeader& record) {
+          return record.epoch == header.epoch && !is_void(cuts, record.epoch, record.body.first);
+        },
+        true);
     if (segment.first == 0) continue;
     segment.epoch = header.epoch;
     const uint32_t begin = payload_begin(header.kind, header.blocks, header.front_blocks);
@@ -184,19 +204,29 @@ Task<Result<>> Repair::seal_log() {
   co_return Result<>{};
 }
 
-// Of segments that the rest of them tells; the log's are sealed again, those of nodes are not needed
-// any more.
-Task<Result<>> Repair::write_lost_headers() {
+// Headers, and arrays of checksums, of segments that the rest of them tells; the log's are mostly
+// sealed again, those of nodes are not needed any more.
+Task<Result<>> Repair::write_what_is_told() {
   std::vector<Buffer> blocks;
   IoBatch writes;
   for (const ScannedSegment& scanned : rebuilt_->scan().segments) {
     const SegmentHeader& header = scanned.header;
-    const bool moved = header.kind == SegmentClass::moved || header.kind == SegmentClass::frames;
-    if (!scanned.header_lost || !moved || header.used_end == 0) continue;
-    blocks.emplace_back(block_size);
-    pack_segment_header(header, blocks.back().span());
-    writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 0),
-                 blocks.back().span());
+    if (!scanned.told || scanned.by_records) continue;
+    if (scanned.header_lost && header.used_end > 0) {
+      blocks.emplace_back(block_size);
+      pack_segment_header(header, blocks.back().span());
+      writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 0),
+                   blocks.back().span());
+    }
+    if (scanned.array_lost && scanned.summed.front()) {  // all of it was made again, or nothing
+      Buffer array(uint64_t{array_blocks(header.kind, header.blocks)} * block_size);
+      std::vector<uint32_t> words = scanned.sums;
+      words.resize(std::min(words.size(), array.size() / sizeof(le32)));
+      store_sums(words, array.span());
+      blocks.push_back(std::move(array));
+      writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 1),
+                   blocks.back().span());
+    }
   }
   co_await writes;
   co_return writes.result();
@@ -208,6 +238,7 @@ Task<Result<>> Repair::clear_bad_slots() {
   std::memset(zeroes.data(), 0, zeroes.size());
   IoBatch writes;
   for (const auto& blob : blobs_) {
+    if (is_missing(blob->disk())) continue;
     for (CheckpointNumber number = 0; number < slot_ring_length; ++number)
       for (const uint64_t offset : blob->slot_offsets(number)) {
         IoBatch reading;
@@ -231,17 +262,14 @@ Task<Result<RepairReport>> Repair::run() {
   auto scan = co_await scanning;
   if (!scan) co_return forward_error(scan);
   end_ = report_.last = find_end(*scan);
-  if (scan->has_tables) report_.missing_entries = missing_entries(*scan, end_);
+  MissingEntries missing;
+  if (scan->has_tables) missing = missing_entries(*scan, end_);
+  report_.missing_entries = missing.count;
   LAMINA_CO_TRY(co_await drop_unproven(*scan));
   report_.damaged_summaries = scan->damaged_summaries;
   report_.untold = untold(*scan);
-  const bool suspect = !report_.untold.empty() || report_.missing_entries > 0;
-  if (suspect && !accept_suspect_)
-    co_return fail(Code::corrupt,
-                   "of " + std::to_string(report_.untold.size()) + " segments, and " +
-                       std::to_string(report_.missing_entries) +
-                       " entries of the log, nobody can tell what they held: what is older than "
-                       "they were may not be the newest (B2); nothing was changed");
+  const Sequence doubted = doubted_through(*scan, report_.untold, missing, end_);
+  report_.untold.insert(report_.untold.end(), scan->torn.begin(), scan->torn.end());
   auto rebuilding = Rebuilt::from(std::move(*scan), false);
   auto rebuilt = co_await rebuilding;
   if (!rebuilt) co_return forward_error(rebuilt);
@@ -253,12 +281,19 @@ Task<Result<RepairReport>> Repair::run() {
   identity.epoch = rebuilt_->scan().epoch + 1;
   pool_ = std::make_unique<PoolState>(blobs_, settings_, identity,
                                       blobs_[0]->superblock().pool_name);
+  for (const auto& blob : blobs_)
+    if (is_missing(blob->disk())) pool_->space.set_use(blob->id(), BlobUse::failed);
   load_space();
   load_devices();
+  if (!accept_suspect_) {
+    auto finding = find_doubts(*rebuilt_, report_.untold, doubted);
+    const Doubts doubts = co_await finding;
+    suspect(doubts);
+  }
   pool_->epochs = distinct(rebuilt_->scan().cuts);
   pool_->checkpointer.resume(resume());
   LAMINA_CO_TRY(co_await seal_log());
-  LAMINA_CO_TRY(co_await write_lost_headers());
+  LAMINA_CO_TRY(co_await write_what_is_told());
   LAMINA_CO_TRY(pool_->log.name_first(end_));
   LAMINA_CO_TRY(co_await pool_->checkpointer.run(true, true));
   LAMINA_CO_TRY(co_await clear_bad_slots());

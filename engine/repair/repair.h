@@ -21,6 +21,7 @@
 
 #include "base/task.h"
 #include "blobs/blob.h"
+#include "engine/pool.h"
 #include "engine/settings.h"
 #include "engine/space/space.h"
 
@@ -29,17 +30,20 @@ namespace lamina {
 struct RepairReport {
   uint64_t segments = 0, devices = 0, extents = 0;
   uint64_t damaged_summaries = 0;  // what they said was found in another place
-  // Segments whose contents nobody can tell any more: what is older than they may be is suspect
-  // (B2).
+  // Segments whose contents nobody can tell any more, and entries of the log likewise: what is
+  // older than they may be is suspect (B2).
   std::vector<SegmentName> untold;
-  uint64_t missing_entries = 0;    // of the log, likewise
+  uint64_t missing_entries = 0;
+  std::vector<LostRange> suspect;  // nothing where it was accepted
   Sequence last = 0;               // the newest entry that counts
   CheckpointNumber checkpoint = 0;  // the new one
 };
 
-// `blobs`: all members, as their superblocks were, which are not written. `accept_suspect`: what is
-// older than something that nobody can tell any more is taken for the newest; else that is error
-// corrupt, and nothing is changed.
+// `blobs`: all members, as their superblocks were, which are not written; what stands in for a
+// missing one (engine/missing_disk.h) is passed over, and its blob counts as failed from then on.
+// What is older than something that nobody can tell any more is suspect in the maps that are made,
+// EIO until it is written or accepted (Pool::accept_suspect); `accept_suspect`: it is taken for the
+// newest.
 Task<Result<RepairReport>> repair(Blobs blobs, Settings settings, bool accept_suspect);
 
 }  // namespace lamina

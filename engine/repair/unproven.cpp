@@ -117,12 +117,33 @@ std::vector<SegmentName> vanished(const Scan& scan) {
     note({segment.header.blob, segment.header.index, segment.header.generation});
   for (const SegmentName& name : scan.stamped) note(name);
   std::vector<SegmentName> out;
+  const auto is_there = [&](const SegmentName& name) {
+    const auto there = newest.find({name.blob, name.index});
+    return there != newest.end() && there->second >= name.generation;
+  };
   for (const Segment& row : scan.tables.segments) {
-    const bool filled = row.use == SegmentUse::sealed || row.use == SegmentUse::stuck;
+    // Open and used is where the log went on from the cut.
+    const bool filled = row.use == SegmentUse::sealed || row.use == SegmentUse::stuck ||
+                        (row.use == SegmentUse::open && row.used_blocks > 0);
     const bool published = row.kind == SegmentClass::log || is_proven(row, scan.tables);
     if (!filled || !published || !row.holds_data() || row.dead_in != 0) continue;
-    const auto there = newest.find({row.name.blob, row.name.index});
-    if (there == newest.end() || there->second < row.name.generation) out.push_back(row.name);
+    if (!is_there(row.name)) out.push_back(row.name);
+  }
+  return out;
+}
+
+// Of the log, told by records alone, which end before the tables know them to.
+std::vector<SegmentName> cut_short(const Scan& scan) {
+  std::vector<SegmentName> out;
+  for (const Segment& row : scan.tables.segments) {
+    const auto at = scan.by_generation.find(row.name.generation);
+    if (row.use == SegmentUse::retired || at == scan.by_generation.end()) continue;
+    const ScannedSegment& segment = scan.segments[at->second];
+    const SegmentHeader& header = segment.header;
+    const bool log = header.kind == SegmentClass::log;
+    const bool known_end = header.state == SegmentState::sealed && !segment.header_lost;
+    if (log && !known_end && !segment.told && segment.records_end < row.used_blocks)
+      out.push_back(row.name);
   }
   return out;
 }
@@ -138,6 +159,7 @@ Task<Result<>> drop_unproven(Scan& scan) {
 std::vector<SegmentName> untold(const Scan& scan) {
   const std::set<Generation> known = proven(scan.tables);
   std::vector<SegmentName> out = vanished(scan);
+  for (const SegmentName& name : cut_short(scan)) out.push_back(name);
   for (const SegmentName& name : scan.untold) {
     const auto at = scan.by_generation.find(name.generation);
     // Of the log that it is sealed is proof: all of it was durable.

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "blobs/origin.h"
+#include "engine/mutation.h"
 #include "engine/space/moved_layout.h"
 
 namespace lamina {
@@ -500,7 +501,8 @@ bool Space::is_shared_since(Generation generation, Sequence cut) const {
 void Space::mark_dead(Generation generation, CheckpointNumber in, uint64_t cut) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))
-    if (segment->dead_in == 0 && segment->settled_before(cut))
+    if (segment->dead_in == 0 &&
+        (segment->settled_before(cut) || mutated(Mutation::trust_unsettled)))
       segment->dead_in = std::max(in, told_);
 }
 

@@ -113,7 +113,8 @@ def short_of_the_aim(t):
     if t.beyond:
         yield f"lost {size(t.beyond)} beyond what was destroyed"
     if t.repair == "accepted":
-        yield f"a person had to accept what is suspect ({size(t.accepted)} of it were not right)"
+        yield (f"{size(t.suspect)} were suspect, and a person accepted them "
+               f"({size(t.accepted)} of it were not right)")
     if t.repair == "failed":
         yield "could not be repaired"
     if t.unnoticed:

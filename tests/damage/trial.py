@@ -23,6 +23,7 @@ class Trial:
     resurrected: int = 0
     vanished: int = 0          # zeroes instead of data
     unreported: int = 0        # lost, and the last verdict before it was read was "all is well"
+    suspect: int = 0           # bytes that a repair leaves unreadable until a person accepts them
     accepted: int = 0          # stale, resurrected or vanished, since a person accepted what is suspect
     false_clean: int = 0       # 1: called clean, and something was lost or wrong
     unnoticed: int = 0         # 1: metadata was damaged, called clean, and nothing was lost

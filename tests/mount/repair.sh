@@ -84,10 +84,26 @@ umount_pool
 step "a whole segment is gone: nothing older is taken for what was in it"
 cp --sparse=always "$work/whole.img" "$image"
 destroy "$image" segment >/dev/null
-before=$(sha256sum <"$image")
-refuses "nobody can tell.*--accept-suspect" "$lamina" repair "$image"
-[ "$before" = "$(sha256sum <"$image")" ] || fail "it was changed all the same"
-answers 0 "rebuilt" "$lamina" repair "$image" --accept-suspect
+answers 1 'suspect: device "vm1".*suspect=accept' "$lamina" repair "$image"
+answers 1 "B2.*is suspect" "$lamina" check "$image"
+mount_pool
+[ "$("$lamina" get "$mnt/vm1" suspect)" -gt 0 ] || fail "nothing of vm1 is suspect"
+grep -q " vm1$" "$mnt/.lamina/lost" || fail "it is not listed"
+! cat "$mnt/vm1" >/dev/null 2>&1 || fail "what is suspect can be read"
+"$lamina" snapshot "$mnt/vm1" "$mnt/doubtful" >/dev/null
+remount_pool
+! cat "$mnt/vm1" >/dev/null 2>&1 || fail "what is suspect can be read after a mount"
+
+step "a person accepts it, for one device"
+refuses "suspect" "$lamina" set "$mnt/vm1" suspect=yes
+"$lamina" set "$mnt/vm1" suspect=accept
+[ "$("$lamina" get "$mnt/vm1" suspect)" = 0 ] || fail "it is suspect still"
+cat "$mnt/vm1" >/dev/null || fail "what was accepted cannot be read"
+! cat "$mnt/doubtful" >/dev/null 2>&1 || fail "another device was accepted as well"
+remount_pool
+cat "$mnt/vm1" >/dev/null || fail "it was accepted for this life only"
+umount_pool
+answers 0 "clean" "$lamina" repair "$image" --accept-suspect
 
 step "three tiers, a blob of each kind"
 for blob in fast mid deep; do truncate -s 128M "$work/$blob.img"; done
@@ -120,6 +136,22 @@ for pool in "$work/new/three.yaml" "$work/three.yaml"; do
   three | diff "$work/sums3" - || fail "something is different in $pool"
   umount_pool
 done
+
+step "a disk of which nothing is left: the rest is whole, what lay there is EIO"
+"$lamina" mount "$work/three.yaml" "$mnt"
+truncate -s 4M "$mnt/new"
+dd if=/dev/urandom of="$mnt/new" bs=1M count=4 conv=notrunc,fsync status=none
+new=$(sha256sum <"$mnt/new")
+umount_pool
+truncate -s 0 "$work/deep.img" && truncate -s 128M "$work/deep.img"
+refuses "holds no lamina pool" "$lamina" mount "$work/three.yaml" "$mnt"
+answers 1 "nothing of the pool is left on its disk" "$lamina" repair "$work/three.yaml"
+answers 1 'B2.*"a"' "$lamina" check "$work/three.yaml"
+"$lamina" mount "$work/three.yaml" "$mnt"
+[ "$new" = "$(sha256sum <"$mnt/new")" ] || fail "what lay elsewhere is not there"
+! cat "$mnt/a" >/dev/null 2>&1 || fail "what lay there can be read"
+"$lamina" blob remove "$mnt" deep --accept-loss >/dev/null
+umount_pool
 
 step "what is no pool, a pool under another name, and one that is mounted"
 sed 's/pool: three/pool: four/' "$work/three.yaml" >"$work/four.yaml"

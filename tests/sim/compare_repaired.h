@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The proof that a repair loses nothing: in a copy of what a recovery began from all checkpoints and
-// all nodes are destroyed; repaired and opened, it must show what the pool shows.
-// Thread-safety: none. The pool itself is not touched.
+// The proof that a repair loses nothing, and guesses nothing: in a copy of what a recovery began
+// from all checkpoints and all nodes are destroyed; repaired and opened, it must show what the pool
+// shows. Or more is destroyed, which cannot be told any more (harm.h); then it shows that, or EIO,
+// and never something older or something else. Thread-safety: none. The pool itself is not touched.
 #pragma once
 
 #include <random>

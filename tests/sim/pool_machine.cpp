@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "base/buffer.h"
 #include "base/check.h"
 #include "blobs/segment.h"
+#include "blobs/slot.h"
 #include "content.h"
 #include "pool_store.h"
 #include "text.h"
@@ -433,7 +435,28 @@ void PoolMachine::crash(std::mt19937_64& random) {
   const bool kill = random() % 100 < options_.kill_percent;
   for (const auto& medium : media_)
     kill ? medium->process_killed(random) : medium->power_cut(random);
+  if (options_.loses_newest_slot && random() % 2 == 0) lose_newest_slot();
   power_off();
+}
+
+// Only one that came after the last that was lost: of the one before it K_old is gone (A4).
+void PoolMachine::lose_newest_slot() {
+  std::map<CheckpointNumber, std::vector<Location>> slots;
+  Buffer block(block_size);
+  for (size_t i = 0; i < media_.size(); ++i) {
+    const Blob blob(nullptr, superblocks_[i]);
+    for (CheckpointNumber place = 0; place < slot_ring_length; ++place)
+      for (const uint64_t offset : blob.slot_offsets(place)) {
+        media_[i]->read(offset, block.span());
+        const auto slot = unpack_slot(block.span(), superblocks_[i].secret, superblocks_[i].blob,
+                                      static_cast<uint32_t>(offset / block_size));
+        if (slot) slots[slot->number].push_back({media_[i].get(), offset});
+      }
+  }
+  if (slots.size() < 2 || slots.rbegin()->first <= lost_slot_) return;
+  lost_slot_ = slots.rbegin()->first;
+  std::ranges::fill(block.span(), std::byte{0x5a});
+  for (const Location& at : slots.rbegin()->second) at.medium->damage(at.offset, block.span());
 }
 
 void PoolMachine::power_off() {

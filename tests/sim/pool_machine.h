@@ -38,6 +38,7 @@ struct PoolOptions {
   unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power
   uint64_t crash_within = 40;  // disk operations after arm_crash()
   Failing fails = Failing::nothing;
+  bool loses_newest_slot = false;  // at every second crash, all copies, if K_old can stand in
   bool keeps_found = false;  // copies of the media as each recovery finds them: take_found()
   Settings settings;
 };
@@ -104,6 +105,7 @@ class PoolMachine final : public Machine {
   void put_away(size_t disk);
   void put_away_strangers();
   bool is_member(size_t disk) const;
+  void lose_newest_slot();
   // What a disk's superblocks say now; its new segments are watched.
   void adopt(size_t disk, const Superblock& superblock);
 
@@ -127,6 +129,7 @@ class PoolMachine final : public Machine {
   } away_;
   unsigned disk_names_ = 0;
   uint64_t removed_blobs_ = 0;
+  CheckpointNumber lost_slot_ = 0;  // the newest that was lost
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Store> store_;
   uint64_t now_ns_ = 0;

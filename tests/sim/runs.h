@@ -28,6 +28,8 @@ LifeStatistics members_run(uint64_t seed, Report& report);
 // More is written than fits: what was acknowledged stays, deleting works and makes room (promise
 // 4).
 LifeStatistics full_run(uint64_t seed, Report& report);
+// Every second crash loses the newest checkpoint: K_old and the log bring everything back (A4, A13).
+LifeStatistics fall_back_run(uint64_t seed, Report& report);
 // A block of payload, or a record's header, that was durable goes bad while the power is off: that
 // range alone may be lost, and nothing is ever wrong (A2, B1).
 LifeStatistics damage_run(uint64_t seed, Report& report);

@@ -382,6 +382,9 @@ Task<void> Workload::do_scrub() {
   if (!options_.may_break && store_.status().scrub.bad_bytes > 0)
     report_.violation("a scrub found damage that nobody has done");
   store_.scrub(chance(10));
+  const std::string found = store_.check(++checks_ % 2 == 0);
+  if (!options_.damaged && !found.empty())
+    report_.violation("a check found damage that nobody has done: " + found);
   co_await Yield{};
 }
 

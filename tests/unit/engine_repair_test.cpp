@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pool whose maps and checkpoints are destroyed, and something of its segments too, is repaired:
+// what is not told by anything any more is EIO, and nothing is older than it should be.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "engine/missing_disk.h"
+#include "engine/repair/repair.h"
+#include "engine_damage_fixture.h"
+
+namespace lamina {
+namespace {
+
+class ADamagedPool : public PoolWithDamage {
+ protected:
+  // All slots and nodes; only a rebuild can tell the maps now.
+  void destroy_maps() {
+    for (const auto& [what, places] : classes())
+      if (what == "slot" || what.starts_with("node"))
+        for (const Place& place : places) spoil(place);
+  }
+  Blobs blobs_again() {
+    Blobs blobs{blob_on(medium_, *executor_)};
+    if (GetParam()) blobs.push_back(blob_on(slow_, *executor_));
+    return blobs;
+  }
+  Result<RepairReport> repair_it(bool accept_suspect = false) {
+    Settings settings = settings_;
+    settings.log = [](Settings::Severity, const std::string&) {};
+    return wait(repair(blobs_again(), settings, accept_suspect));
+  }
+  // The segments that hold data, sealed ones.
+  struct InUse {
+    Place at;
+    SegmentHeader header;
+  };
+  std::vector<InUse> segments() {
+    std::vector<InUse> out;
+    const auto look = [&](SimMedium& medium, const Blob& blob) {
+      for (uint32_t index = 0; index < blob.segment_count(); ++index) {
+        const Place at{&medium, blob.offset(index, 0)};
+        const auto header = unpack_segment_header(MetadataPlaces::read(at).span());
+        if (header && header->state == SegmentState::sealed && header->kind != SegmentClass::nodes)
+          out.push_back({at, *header});
+      }
+    };
+    look(medium_, *blobs_[0]);
+    if (GetParam()) look(slow_, *blobs_[1]);
+    return out;
+  }
+  void destroy(const InUse& segment) {
+    const std::vector<std::byte> nothing(uint64_t{segment.header.blocks} * block_size);
+    segment.at.medium->damage(segment.at.offset, nothing);
+  }
+  // Blocks of data, by device, that lie in that segment.
+  using Blocks = std::set<std::pair<std::string, uint64_t>>;
+  Blocks blocks_of(const std::function<bool(const MappedRange&)>& wanted) {
+    Blocks out;
+    for (const auto& [name, versions] : devices_) {
+      const auto ranges = wait(pool_->map(pool_->find(name)->id, DeviceBlock{0}, SIZE_MAX));
+      if (!ranges) continue;
+      for (const MappedRange& range : *ranges)
+        if (range.state == RangeState::data && wanted(range))
+          for (uint64_t b = range.range.begin.value; b < range.range.end.value; ++b)
+            out.emplace(name, b);
+    }
+    return out;
+  }
+  bool readable(const std::string& name, uint64_t block) {
+    std::vector<std::byte> got(block_size);
+    return wait(pool_->read(pool_->find(name)->id, block * block_size, got)).has_value();
+  }
+  std::vector<std::byte> got_of(const std::string& name, uint64_t block) {
+    std::vector<std::byte> got(block_size);
+    EXPECT_TRUE(wait(pool_->read(pool_->find(name)->id, block * block_size, got)));
+    return got;
+  }
+  uint64_t suspect_bytes() {
+    uint64_t bytes = 0;
+    for (const LostRange& range : pool_->suspect()) bytes += range.range.length().bytes();
+    return bytes;
+  }
+  // Every block that can be read is what was written last; the result is how many cannot.
+  uint64_t unreadable() {
+    uint64_t lost = 0;
+    std::vector<std::byte> got(block_size);
+    for (const auto& [name, versions] : devices_) {
+      const auto device = pool_->find(name);
+      EXPECT_TRUE(device) << name;
+      if (!device) continue;
+      for (uint64_t block = 0; block < device_blocks; ++block) {
+        const auto read = wait(pool_->read(device->id, block * block_size, got));
+        if (!read) {
+          EXPECT_EQ(read.error().code, Code::io) << read.error().message;
+          ++lost;
+          continue;
+        }
+        const auto found = versions.find(block);
+        EXPECT_EQ(got, content(found == versions.end() ? 0 : found->second))
+            << name << " block " << block;
+        if (HasFailure()) return lost;
+      }
+    }
+    return lost;
+  }
+};
+
+// The summaries tell what is where, so nothing older is taken for it; what cannot be verified is
+// EIO, and no more than that.
+TEST_P(ADamagedPool, ArraysOfChecksumsThatNothingCanMakeAgainAreNoReasonToRefuseIt) {
+  close();
+  std::mt19937_64 random(3);
+  uint64_t payload_destroyed = 0;
+  for (const auto& [what, places] : classes()) {
+    if (!what.starts_with("array")) continue;
+    for (const Place& array : places) {
+      spoil(array);
+      // Of its payload the last block, so that nothing makes it again.
+      const Place header{array.medium, array.offset - block_size};
+      const auto segment = unpack_segment_header(MetadataPlaces::read(header).span());
+      if (!segment || segment->used_end == 0) continue;
+      spoil({array.medium, header.offset + uint64_t{segment->used_end - 1} * block_size});
+      ++payload_destroyed;
+    }
+  }
+  ASSERT_GT(payload_destroyed, 0u);
+  destroy_maps();
+  const auto repaired = repair_it();
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  open();
+  const uint64_t lost = unreadable();
+  EXPECT_GT(lost, 0u);
+  if (!GetParam()) {  // its records say the rest
+    EXPECT_LE(lost, payload_destroyed * devices_.size());
+  }
+}
+
+// The maps say which ranges refer to what is gone: those alone are in doubt.
+TEST_P(ADamagedPool, ASegmentThatIsGoneCostsWhatMapsReferToInIt) {
+  close();
+  open();
+  InUse victim;
+  Blocks there;
+  for (const InUse& segment : segments()) {
+    const Blocks blocks = blocks_of([&](const MappedRange& range) {
+      return range.address.generation == segment.header.generation;
+    });
+    if (blocks.size() <= there.size()) continue;
+    victim = segment;
+    there = blocks;
+  }
+  ASSERT_GT(there.size(), 100u);
+  close();
+  destroy(victim);
+  const auto repaired = repair_it();
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  EXPECT_EQ(repaired->untold.size(), 1u);
+  open();
+  EXPECT_GE(unreadable(), there.size());
+  EXPECT_GE(suspect_bytes(), there.size() * block_size);
+  for (const auto& [name, versions] : devices_)
+    for (const auto& [block, version] : versions)
+      EXPECT_TRUE(version == 0 || there.contains({name, block}) || readable(name, block))
+          << name << " block " << block;
+}
+
+// With the maps gone too nothing bounds it but the devices.
+TEST_P(ADamagedPool, WithoutMapsNothingOlderIsTakenForWhatASegmentHeld) {
+  close();
+  const std::vector<InUse> all = segments();
+  for (size_t i = 0; i < all.size(); i += 5) destroy(all[i]);
+  destroy_maps();
+  const auto repaired = repair_it();
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  EXPECT_FALSE(repaired->suspect.empty());
+  open();
+  EXPECT_GT(unreadable(), 0u);
+  ASSERT_FALSE(HasFailure());
+
+  // It stays so, over mounts, checkpoints and another repair; a snapshot is as suspect.
+  const uint64_t suspect = suspect_bytes();
+  close();
+  destroy_maps();
+  const auto again = repair_it();
+  ASSERT_TRUE(again) << again.error().message;
+  open();
+  EXPECT_EQ(suspect_bytes(), suspect);
+  const LostRange one = pool_->suspect().front();
+  const uint64_t block = one.range.begin.value;
+  snapshot(one.name, "later");
+  EXPECT_FALSE(readable("later", block));
+
+  // What is written there is there, and the rest as suspect as it was.
+  put(one.name, block);
+  put(one.name, block + 1);
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  close();
+  open();
+  EXPECT_TRUE(readable(one.name, block));
+  EXPECT_FALSE(readable("later", block));
+  unreadable();
+  ASSERT_FALSE(HasFailure());
+
+  // A person takes what there is, for one device; for good, and for no other.
+  const DeviceId device = pool_->find(one.name)->id;
+  const auto accepted = wait(pool_->accept_suspect(device));
+  ASSERT_TRUE(accepted) << accepted.error().message;
+  EXPECT_EQ(wait(pool_->accept_suspect(device)).error().code, Code::invalid);
+  crash();
+  open();
+  EXPECT_EQ(pool_->info(device)->suspect_bytes, 0u);
+  EXPECT_FALSE(readable("later", block));
+  for (uint64_t b = one.range.begin.value; b < one.range.end.value; ++b) {
+    std::vector<std::byte> got(block_size);
+    const auto read = wait(pool_->read(device, b * block_size, got));
+    EXPECT_TRUE(read || read.error().code == Code::io);
+  }
+  EXPECT_EQ(got_of(one.name, block), content(devices_[one.name][block]));
+}
+
+TEST_P(ADamagedPool, WhatIsSuspectIsBelievedWhereAPersonSaysSoAtOnce) {
+  close();
+  const std::vector<InUse> all = segments();
+  for (size_t i = 0; i < all.size(); i += 5) destroy(all[i]);
+  destroy_maps();
+  const auto repaired = repair_it(true);
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  open();
+  EXPECT_TRUE(pool_->suspect().empty());
+}
+
+// A disk of which nothing is left is passed over; what lay on it is EIO, and the rest is whole.
+TEST_P(ADamagedPool, ADeadDiskCostsWhatLayOnIt) {
+  if (!GetParam()) GTEST_SKIP() << "there is no other disk";
+  close();
+  open();
+  const Blocks there = blocks_of([&](const MappedRange& range) { return range.blob == BlobId{1}; });
+  ASSERT_GT(there.size(), 100u);
+  close();
+  const std::vector<std::byte> nothing(mib);
+  for (uint64_t at = 0; at < pool_bytes; at += mib) slow_.damage(at, nothing);
+  SlotMember member{BlobId{1}, blobs_[1]->superblock().blob_uuid, *GetParam(),
+                    1,         blobs_[1]->segment_count(),        BlobUse::serves,
+                    "below"};
+  Blobs blobs{blob_on(medium_, *executor_)};
+  blobs.push_back(missing_blob(member, *blobs[0], blobs[0]->segment_blocks()));
+  Settings settings = settings_;
+  settings.log = [](Settings::Severity, const std::string&) {};
+  const auto repaired = wait(repair(blobs, settings, false));
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  auto opened = wait(Pool::open({blob_on(medium_, *executor_)}, settings));
+  ASSERT_TRUE(opened) << opened.error().message;
+  pool_ = std::move(*opened);
+  EXPECT_GE(unreadable(), there.size());
+  for (const auto& [name, versions] : devices_)
+    for (const auto& [block, version] : versions)
+      EXPECT_TRUE(version == 0 || there.contains({name, block}) || readable(name, block))
+          << name << " block " << block;
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ADamagedPool,
+                         testing::Values(std::nullopt, BlobKind::transparent,
+                                         BlobKind::compression),
+                         [](const auto& one) {
+                           return one.param ? name_of(*one.param) : std::string("journal");
+                         });
+
+}  // namespace
+}  // namespace lamina
