@@ -32,7 +32,8 @@ uint64_t alignment(uint64_t segment_bytes, uint64_t erase_bytes) {
 
 // `bytes` as a multiple of the erase size, unless that would more than double it.
 uint64_t whole_erases(uint64_t bytes, uint64_t erase_bytes) {
-  return erase_bytes <= bytes ? round_up(bytes, erase_bytes) : bytes;
+  const uint64_t whole = round_up(bytes, erase_bytes);
+  return whole <= 2 * bytes ? whole : bytes;
 }
 
 uint32_t segments_of(uint64_t size, uint64_t segment_bytes, uint64_t erase_bytes) {
@@ -51,7 +52,8 @@ uint64_t choose_segment_bytes(uint64_t size, uint64_t erase_bytes) {
   while (grain < max_segment_bytes &&
          segments_of(size, whole_erases(grain, erase_bytes), erase_bytes) > max_formatted_segments)
     grain *= 2;
-  return whole_erases(grain, erase_bytes);
+  const uint64_t whole = whole_erases(grain, erase_bytes);
+  return segments_of(size, whole, erase_bytes) >= wanted_segments ? whole : grain;
 }
 
 Result<> check_segment_bytes(uint64_t bytes) {

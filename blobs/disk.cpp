@@ -45,6 +45,7 @@ void DiskOperation::complete(int error_number) {
   owner->zeroed_ += zeroed;
   const bool wrote = kind == Kind::write || kind == Kind::write_through || kind == Kind::flush;
   if (error_number != 0 && wrote) disk->note_failure();
+  if (error_number != 0 && kind == Kind::read) disk->note_failed_read();
   if (error_number != 0 && owner->first_error_ == 0) {
     owner->first_error_ = error_number;
     owner->failed_kind_ = kind;

@@ -79,13 +79,16 @@ class Disk {
   // Writes and flushes that have failed since it was opened.
   uint64_t failures() const { return failures_.load(std::memory_order_relaxed); }
   void note_failure() { failures_.fetch_add(1, std::memory_order_relaxed); }
+  // Reads, likewise: nobody gives up a disk for them.
+  uint64_t failed_reads() const { return failed_reads_.load(std::memory_order_relaxed); }
+  void note_failed_read() { failed_reads_.fetch_add(1, std::memory_order_relaxed); }
 
   // Adopts a size that has grown behind our back (a file or device made larger); the new size.
   virtual Result<uint64_t> refresh_size() = 0;
 
  private:
   std::atomic<bool> given_up_{false};
-  std::atomic<uint64_t> failures_{0};
+  std::atomic<uint64_t> failures_{0}, failed_reads_{0};
 };
 
 // Several operations, submitted at once and awaited together:

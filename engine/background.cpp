@@ -17,6 +17,7 @@ constexpr int figures_attempts = 32;  // of a walk that is given up
 // Between two looks at what is idle.
 constexpr uint64_t idle_look_least_ns = 100'000'000, idle_look_most_ns = 10'000'000'000;
 constexpr uint64_t idle_part = 8;  // of the time after which data is idle
+constexpr uint64_t cut_part = 2;   // and between two cuts
 
 }  // namespace
 
@@ -51,6 +52,14 @@ Task<void> PoolState::run_in_background(Task<void> (PoolState::*work)()) {
   Lock lock(background_mutex_);
   --background_;
   background_ended_.wake_all();
+}
+
+// Under the lock under which those who ask find out whether somebody works.
+bool PoolState::wanted_again(const std::function<bool()>& wanted, bool PoolState::*once) {
+  Lock lock(background_mutex_);
+  if (!closing_ && wanted()) return true;
+  this->*once = false;
+  return false;
 }
 
 bool PoolState::closing() const {
@@ -124,10 +133,8 @@ Task<void> PoolState::answer_figures() {
       settings.log(Settings::Severity::warning,
                    "what devices share could not be counted: " + counted.error().message);
     walker.answer(asked);
-    Lock lock(background_mutex_);
-    if (walker.asked() != asked && !closing_) continue;
-    figures_started_ = false;
-    co_return;
+    if (!wanted_again([&] { return walker.asked() != asked; }, &PoolState::figures_started_))
+      co_return;
   }
 }
 
@@ -143,10 +150,7 @@ Task<void> PoolState::answer_aging() {
     if (!aged)
       settings.log(Settings::Severity::warning, "aging has ended early: " + aged.error().message);
     aging_answered = asked;
-    Lock lock(background_mutex_);
-    if (aging_asked != asked && !closing_) continue;
-    aging_started_ = false;
-    co_return;
+    if (!wanted_again([&] { return aging_asked != asked; }, &PoolState::aging_started_)) co_return;
   }
 }
 
@@ -156,13 +160,8 @@ void PoolState::start_defragmenting(std::vector<DeviceId> wanted) {
 }
 
 Task<void> PoolState::answer_defragmenting() {
-  for (;;) {
-    co_await defragmenter.run();
-    Lock lock(background_mutex_);
-    if (defragmenter.wanted() && !closing_) continue;
-    defragmenting_started_ = false;
-    co_return;
-  }
+  do co_await defragmenter.run();
+  while (wanted_again([this] { return defragmenter.wanted(); }, &PoolState::defragmenting_started_));
 }
 
 void PoolState::start_scrubbing() {
@@ -176,11 +175,21 @@ void PoolState::go_on_scrubbing() {
 }
 
 Task<void> PoolState::answer_scrubbing() {
+  do co_await scrubber.run();
+  while (wanted_again([this] { return scrubber.wanted(); }, &PoolState::scrubbing_started_));
+}
+
+void PoolState::start_checking(bool data) {
+  checker.ask(data);
+  start_in_background(&PoolState::answer_checking, &PoolState::checking_started_);
+}
+
+Task<void> PoolState::answer_checking() {
   for (;;) {
-    co_await scrubber.run();
+    co_await checker.run();
     Lock lock(background_mutex_);
-    if (scrubber.wanted() && !closing_) continue;
-    scrubbing_started_ = false;
+    if (checker.wanted() && !closing_) continue;
+    checking_started_ = false;
     co_return;
   }
 }
@@ -207,22 +216,33 @@ void PoolState::start_emptying() {
 }
 
 Task<void> PoolState::empty_leaving() {
-  for (;;) {
-    co_await members.empty();
-    Lock lock(background_mutex_);
-    if (members.to_be_emptied() && !closing_) continue;
-    emptying_started_ = false;
-    co_return;
-  }
+  do co_await members.empty();
+  while (wanted_again([this] { return members.to_be_emptied(); }, &PoolState::emptying_started_));
 }
 
 // Users' checkpoints move what they leave no room for; what nobody touches has nobody who would.
+// Only what lies below a cut is moved, cuts tell how old it is, and a batch that has been moved is
+// true with the next one; so there is one now and then even where there is too little in the log to
+// be worth it.
 Task<void> PoolState::watch_idle() {
-  uint64_t period = idle_look_most_ns;
+  uint64_t idle_ns = UINT64_MAX;
   for (size_t tier = 0; tier + 1 < space.tier_count(); ++tier)
-    period = std::min(period, aging_of(tier).idle_ns / idle_part);
+    idle_ns = std::min(idle_ns, aging_of(tier).idle_ns);
+  const uint64_t period = std::clamp(idle_ns / idle_part, idle_look_least_ns, idle_look_most_ns);
+  Sequence cut = checkpointer.cut();
+  uint64_t cut_at_ns = settings.background->now_ns();
   while (!closing()) {
-    co_await sleep_unless_closing(std::max(period, idle_look_least_ns));
+    co_await sleep_unless_closing(period);
+    const uint64_t now_ns = settings.background->now_ns();
+    const Sequence newest = checkpointer.cut();
+    if (newest != cut) cut_at_ns = now_ns;
+    cut = newest;
+    const bool due = checkpointer.has_moves() || now_ns - cut_at_ns >= idle_ns / cut_part;
+    if (due && log.health() && !closing()) {
+      cut_at_ns = now_ns;
+      const auto settled = co_await checkpointer.run();
+      static_cast<void>(settled);  // the log's health says why not
+    }
     while (!closing() && log.health() && reclaimer.would_move()) {
       auto moved = co_await reclaimer.after_checkpoint();
       if (!moved || !checkpointer.has_moves()) break;

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "engine/checkpoint_parts.h"
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -192,6 +193,8 @@ Result<> Checkpointer::take_cut(Cut& cut) {
   t.epochs = pool_.epochs;
   devices.refresh_shares();
   t.lineage = devices.lineage;
+  if (mutated(Mutation::forget_ancestors))
+    std::erase_if(t.lineage, [&](const LineageRow& row) { return !devices.find_map(row.map); });
   t.lost = devices.lost;
   t.scrub = pool_.scrubber.position();
   devices.for_each([&](const DevicePtr& d) {

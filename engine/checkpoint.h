@@ -129,6 +129,7 @@ class Checkpointer {
   Task<Result<>> make(Cut& cut, Made& made, bool clean);
   void give_back(Cut& cut, const Made& made);
   Task<Result<>> merge_all(Cut& cut, Made& made);
+  bool leaves_a_blob(const PendingMoves& moves) const;
   void postpone(const Cut& cut, const Made& made);
   Task<Result<>> rewrite_sparse_nodes(Made& made);
   Task<Result<>> rewrite_leaving_nodes(Made& made);

@@ -58,7 +58,9 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
     work.push_back({rows[i].map, rows[i].last_fork, rows[i].last_share, cut.stacks[i]});
   cut.moves.follow(std::exchange(cut.reshaped, {}));
   cut.moves.keep_shared(pool_.space);
-  LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves));
+  const bool all_follow = leaves_a_blob(cut.moves);
+  LAMINA_CO_TRY(co_await made.merges.run(std::move(work), cut.moves.relocations, cut.moves.leaves,
+                                         all_follow));
   if (!made.merges.unmoved().empty()) postpone(cut, made);
   uint64_t mapped = 0;
   bool shares = false;
@@ -85,10 +87,18 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   co_return Result<>{};
 }
 
+bool Checkpointer::leaves_a_blob(const PendingMoves& moves) const {
+  const std::optional<BlobId> leaving = pool_.space.leaving();
+  return leaving && std::ranges::any_of(moves.victims, [&](Generation victim) {
+           const auto name = pool_.space.find(victim);
+           return name && name->blob == *leaving;
+         });
+}
+
 // Where a leaf could not take its new pointers, its victim is not empty. It may be some time before
-// that is different.
+// that is different; but what is on a blob that is to be empty is tried again at once.
 void Checkpointer::postpone(const Cut& cut, const Made& made) {
-  if (!cut.moves.whole) return;
+  if (!cut.moves.whole || leaves_a_blob(cut.moves)) return;
   for (const Generation victim : cut.moves.victims)
     pool_.space.postpone(victim, made.number + postponed_checkpoints);
 }
@@ -148,8 +158,8 @@ Task<Result<>> Checkpointer::rewrite_leaving_nodes(Made& made) {
   co_return co_await rewrite_nodes(moving, made);
 }
 
-// Nodes of which a copy has failed, or all copies, and which were made again: both are written anew,
-// in other places, as if they had changed.
+// Nodes of which a copy has failed, or all copies, and which were made again: both are written
+// anew, in other places, as if they had changed.
 Task<Result<>> Checkpointer::rewrite_damaged_nodes(Made& made) {
   const std::vector<NodeId> moving = pool_.healer.nodes_to_write(made.nodes);
   co_return co_await rewrite_nodes(moving, made);

@@ -14,6 +14,7 @@ Task<Result<>> Checkpointer::write_tables(Cut& cut, Made& made, Slot& slot) {
   // Segments of a blob that has grown are taken once this slot counts them.
   uint64_t segments = 0;
   for (const auto& blob : pool_.blobs()) segments += blob->segment_count();
+  for (const auto& blob : pool_.blobs()) t.segment_blocks[blob->id()] = blob->segment_blocks();
   const uint32_t quota = generation_quota(segments);
   t.next_node = NodeId{made.next_node};
   t.nodes = made.nodes;

@@ -13,6 +13,9 @@ namespace lamina {
 namespace {
 
 constexpr size_t shrunk_part = 2;  // of its extents are left, or fewer: a leaf may be joined
+// What one checkpoint may write to part those who share leaves: so many nodes, and no more than
+// such a part of what it could write.
+constexpr uint64_t parted_at_once = 4096, parted_part = 4;
 
 }  // namespace
 
@@ -62,11 +65,15 @@ ImageMap MapMerges::result(const MapStack& stack) const {
 }
 
 Task<Result<>> MapMerges::run(std::vector<MergeWork> work, const Relocations& moved,
-                              std::vector<MovedLeaf> leaves) {
+                              std::vector<MovedLeaf> leaves, bool all_follow) {
   work_ = std::move(work);
   if (!moved.empty()) {
     moved_ = &moved;
-    LAMINA_CO_TRY(co_await find_reshaped(leaves));
+    const auto full = co_await find_reshaped(leaves);
+    if (!full) co_return std::unexpected(full.error());
+    if (all_follow) co_await part(*full);
+    for (auto& [root, ranges] : also_)
+      std::ranges::sort(ranges, {}, [](const BlockRange& range) { return range.begin; });
   }
   std::vector<Group> waiting = by_tree();
   while (!waiting.empty()) {
@@ -121,7 +128,7 @@ Task<Result<>> MapMerges::advance(Group group, std::vector<Group>& next) {
   auto merged = co_await merge_layers(group, until);
   if (!merged) co_return forward_error(merged);
   // The sharers' own merges may have to read it back.
-  if (group.members.size() > 1 && until > group.done)
+  if (group.members.size() > 1 && merged->root != group.tree.root)
     LAMINA_CO_TRY(co_await pool_.writer.write_out());
   group.tree = *merged;
   group.done = until;
@@ -146,14 +153,17 @@ Task<Result<ImageMap>> MapMerges::merge_layers(const Group& group, size_t until)
   const MergeWork& first = work_[group.members.front()];
   const bool alone = group.members.size() == 1;
   MergeInput input;
-  if (alone)
-    if (const auto also = also_.find(first.map); also != also_.end()) input.also = also->second;
+  if (group.done == 0)
+    if (const auto also = also_.find(group.tree.root); also != also_.end())
+      input.also = also->second;
   for (size_t i = group.done; i < until; ++i)
     input.changes.push_back(&first.stack.layers[i]->layer);
   if (input.changes.empty() && input.also.empty()) co_return group.tree;
   input.map = first.map;
   input.root = group.tree.root;
-  input.birth = alone ? cut_ : first.stack.layers[until - 1]->closed_at;
+  const auto birth = co_await birth_for(group, until);
+  if (!birth) co_return std::unexpected(birth.error());
+  input.birth = *birth;
   input.checkpoint = number_;
   input.moved = moved_;
   Sequence last_share = 0;
@@ -174,16 +184,30 @@ Task<Result<ImageMap>> MapMerges::merge_layers(const Group& group, size_t until)
   co_return made;
 }
 
+// F1: when the last of the layers was closed. Where none is merged, but a leaf parted, when the
+// root was born: it is in all of their trees, so none of them diverged from another before that.
+Task<Result<Sequence>> MapMerges::birth_for(const Group& group, size_t until) const {
+  if (group.members.size() == 1) co_return cut_;
+  if (until > 0) co_return work_[group.members.front()].stack.layers[until - 1]->closed_at;
+  const NodeId root = group.tree.root;
+  const NodeEntry entry = table_.at(root);
+  auto block = co_await pool_.nodes.get(root, entry);
+  if (!block) co_return forward_error(block);
+  co_return NodeView((*block)->span()).header().birth;
+}
+
 // Leaves that do not fit a block with what has moved, or have so few extents left that they and
 // their neighbours could be one. Where one map alone has the leaf, its merge makes several of it,
-// or one of several; of a shared one every sharer would have to make his own.
-Task<Result<>> MapMerges::find_reshaped(const std::vector<MovedLeaf>& leaves) {
+// or one of several. Returns those that do not fit and more than one map has.
+Task<Result<std::vector<MapMerges::FullLeaf>>> MapMerges::find_reshaped(
+    const std::vector<MovedLeaf>& leaves) {
   struct Uncounted final : LiveCounts {
     void data(Generation, int64_t) override {}
     void home(Generation, int64_t) override {}
   } uncounted;
-  std::map<MapId, Sequence> last_forks;
-  for (const MergeWork& work : work_) last_forks[work.map] = work.last_fork;
+  std::map<MapId, const MergeWork*> maps;
+  for (const MergeWork& work : work_) maps[work.map] = &work;
+  std::vector<FullLeaf> shared;
   std::vector<MovedLeaf> present;
   std::copy_if(leaves.begin(), leaves.end(), std::back_inserter(present),
                [this](const MovedLeaf& l) { return table_.find(l.leaf) != nullptr; });
@@ -204,24 +228,49 @@ Task<Result<>> MapMerges::find_reshaped(const std::vector<MovedLeaf>& leaves) {
       break;
     }
     const MovedLeaf& leaf = present[taken];
-    const auto owner = last_forks.find(leaf.map);
-    const bool owned = owner != last_forks.end() && node->header.birth > owner->second;
+    const auto owner = maps.find(leaf.map);
+    const bool owned = owner != maps.end() && node->header.birth > owner->second->last_fork;
     const size_t before = node->extents.size();
-    if (!owned || !moved_->apply(leaf.leaf, node->extents, uncounted)) continue;
-    const bool shrinks = node->extents.size() * shrunk_part <= before;
-    if (fits(*node) && !shrinks) continue;
-    also_[leaf.map].push_back({node->header.begin, node->header.end});
+    if (!moved_->apply(leaf.leaf, node->extents, uncounted)) continue;
+    const bool full = !fits(*node), shrinks = node->extents.size() * shrunk_part <= before;
+    const BlockRange range{node->header.begin, node->header.end};
+    if (owned && (full || shrinks)) also_[owner->second->stack.tree.root].push_back(range);
+    if (!owned && full) shared.push_back({leaf.leaf, range});
   }
   co_await ahead.drain();
-  for (auto& [map, ranges] : also_) std::sort(ranges.begin(), ranges.end());
-  co_return result;
+  if (!result) co_return std::unexpected(result.error());
+  co_return shared;
+}
+
+// Every tree that has one of those leaves is to have its own instead. What is left for another
+// checkpoint stays with the trees that have it, and so does a leaf of which that cannot be told.
+Task<void> MapMerges::part(const std::vector<FullLeaf>& full) {
+  std::set<NodeId> roots;
+  for (const MergeWork& work : work_)
+    if (work.stack.tree.root != NodeId::none) roots.insert(work.stack.tree.root);
+  const Space& space = pool_.space;
+  const uint64_t room = space.available(Claim::checkpoint) * space.segment_blocks() / 2;
+  uint64_t left = std::min(parted_at_once, room / parted_part);
+  for (const FullLeaf& leaf : full) {
+    bool by_all = true;
+    for (const NodeId root : roots) {
+      const auto at = co_await leaf_at(pool_.nodes, table_, root, leaf.range.begin);
+      if (at && *at != leaf.id) continue;
+      const uint64_t nodes = table_.at(root).level + 2u;  // a path, and one more leaf
+      by_all = at && nodes <= left;
+      if (!by_all) break;
+      left -= nodes;
+      also_[root].push_back(leaf.range);
+    }
+    if (by_all) parted_.insert(leaf.id);
+  }
 }
 
 Task<Result<>> MapMerges::rewrite_moved(const std::vector<MovedLeaf>& leaves) {
   Counts counts(*this, 0);
   for (const MovedLeaf& moved : leaves) {
     const NodeEntry* found = table_.find(moved.leaf);
-    if (!found || found->checkpoint == number_) continue;
+    if (!found || found->checkpoint == number_ || parted_.contains(moved.leaf)) continue;
     const NodeEntry entry = *found;
     auto block = co_await pool_.nodes.get(moved.leaf, entry, false);
     if (!block) co_return forward_error(block);

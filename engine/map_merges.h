@@ -9,12 +9,15 @@
 // no two contents have one id and one version (B3).
 //
 // What the mover has moved is changed in every leaf that is read; leaves that no merge has read are
-// written again afterwards, under their own ids, once for all who share them (A12).
+// written again afterwards, under their own ids, once for all who share them (A12). One that has no
+// room for what has moved cannot be: where it has to follow all the same, since its blob is to be
+// empty, the trees that have it are merged there, each into leaves of its own.
 //
 // Thread-safety: one checkpoint.
 #pragma once
 
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -58,8 +61,10 @@ class MapMerges {
         epoch_(epoch),
         number_(number) {}
 
+  // `all_follow`: so do leaves that are too full, and more than one map's. Some at a time: each of
+  // those maps needs nodes of its own for it.
   Task<Result<>> run(std::vector<MergeWork> work, const Relocations& moved,
-                     std::vector<MovedLeaf> leaves);
+                     std::vector<MovedLeaf> leaves, bool all_follow = false);
 
   // What a map with that stack, up to the cut, has come to. Asserts that one was merged.
   ImageMap result(const MapStack& stack) const;
@@ -73,7 +78,8 @@ class MapMerges {
   }
   // Data blocks that were covered, but may be somebody else's.
   uint64_t maybe_dead_blocks() const { return maybe_dead_; }
-  // Leaves that were too full for what had moved, and more than one map's: they are as they were.
+  // Leaves that were too full for what had moved, and more than one map's: they are as they were,
+  // and some map has them still.
   const std::vector<NodeId>& unmoved() const { return unmoved_; }
 
  private:
@@ -89,10 +95,16 @@ class MapMerges {
 
   std::vector<Group> by_tree() const;
   static void in_order(std::vector<Group>& groups);
+  struct FullLeaf {
+    NodeId id = NodeId::none;
+    BlockRange range;
+  };
   Task<Result<>> advance(Group group, std::vector<Group>& next);
   size_t in_common(const Group& group) const;
   Task<Result<ImageMap>> merge_layers(const Group& group, size_t until);
-  Task<Result<>> find_reshaped(const std::vector<MovedLeaf>& leaves);
+  Task<Result<Sequence>> birth_for(const Group& group, size_t until) const;
+  Task<Result<std::vector<FullLeaf>>> find_reshaped(const std::vector<MovedLeaf>& leaves);
+  Task<void> part(const std::vector<FullLeaf>& full);
   Task<Result<>> rewrite_moved(const std::vector<MovedLeaf>& leaves);
 
   PoolState& pool_;
@@ -104,7 +116,8 @@ class MapMerges {
   const CheckpointNumber number_;
   std::vector<MergeWork> work_;
   const Relocations* moved_ = nullptr;
-  std::map<MapId, std::vector<BlockRange>> also_;  // by place
+  std::map<NodeId, std::vector<BlockRange>> also_;  // of the tree with that root, by place
+  std::set<NodeId> parted_;  // leaves that no map has any more, since each has got its own
   std::map<Key, ImageMap> results_;
   std::map<MapId, int64_t> moved_extents_;
   int64_t added_ = 0;

@@ -13,6 +13,9 @@
 namespace lamina {
 namespace {
 
+// Between two attempts at what users' need of space has interrupted.
+constexpr uint64_t users_pause_ns = 100'000'000;
+
 // The ranges of an extent of data whose blocks lie in the parts.
 std::vector<BlockRange> within(const Extent& extent, const MovedParts& parts) {
   std::vector<BlockRange> out;
@@ -67,6 +70,28 @@ Task<Result<>> find_medium_users(PoolState& pool, ImagePtr image,
     }
   }
   co_return Result<>{};
+}
+
+Task<Result<std::vector<MediumUser>>> all_medium_users(PoolState& pool,
+                                                       std::vector<MovedParts::Part> places,
+                                                       std::function<Result<>()> go_on) {
+  MovedParts parts;
+  for (const MovedParts::Part& part : places) parts.add(part);
+  parts.finish();
+  const auto shared = std::make_shared<const MovedParts>(std::move(parts));
+  for (;;) {
+    std::vector<MediumUser> users;
+    Task<Result<>> finding =
+        find_medium_users(pool, pool.newest_image(), shared,
+                          [&users](const MediumUser& user) { users.push_back(user); });
+    Result<> found = co_await finding;
+    if (found) co_return users;
+    if (found.error().code != Code::busy) co_return forward_error(found);
+    Result<> going_on = go_on();
+    if (!going_on) co_return forward_error(going_on);
+    const Sleep pause{users_pause_ns};
+    co_await pause;
+  }
 }
 
 }  // namespace lamina

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "base/task.h"
@@ -29,5 +30,11 @@ struct MediumUser {
 Task<Result<>> find_medium_users(PoolState& pool, ImagePtr image,
                                  std::shared_ptr<const MovedParts> parts,
                                  std::function<void(const MediumUser&)> visit);
+
+// All of them, of the newest image, however often users' need of space interrupts it. Error: what
+// `go_on` says, which is asked before each other attempt.
+Task<Result<std::vector<MediumUser>>> all_medium_users(PoolState& pool,
+                                                       std::vector<MovedParts::Part> places,
+                                                       std::function<Result<>()> go_on);
 
 }  // namespace lamina

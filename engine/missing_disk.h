@@ -30,9 +30,12 @@ class MissingDisk final : public Disk {
 
 bool is_missing(const Disk& disk);
 
-// The blob of that member, beside `other`, one of the same pool that is there. Nobody knows how
-// large its segments are; they count as at least `segment_blocks`.
+// The blob of that member, beside `other`, one of the same pool that is there. The member's slot
+// does not say how large its segments are, but the tables of a checkpoint do: until they have been
+// read, and where an older version wrote them, `segment_blocks`.
 std::shared_ptr<Blob> missing_blob(const SlotMember& member, const Blob& other,
                                    uint32_t segment_blocks);
+// The same blob, with segments of that size.
+std::shared_ptr<Blob> missing_blob(const Blob& before, uint32_t segment_blocks);
 
 }  // namespace lamina

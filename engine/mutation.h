@@ -37,6 +37,20 @@ enum class Mutation : uint8_t {
   wipe_before_removal,     // a blob is wiped while the newest slot names it (A13)
   trust_images,            // an external origin that has changed is read on (C7)
   forget_last_copy,        // what a copy shared counts as its device's own (A9)
+  flush_one_disk,          // of several disks a flush flushes the first (A1)
+  write_where_cut,         // the log runs on into the segment where a recovery would go on (A3)
+  same_numbers,            // a new epoch's checkpoints have the numbers of a dead one's (A3, A12)
+  forget_cuts,             // what an ended epoch wrote past its cut counts (A3)
+  free_by_newest,          // what K_new does not need is free, whatever K_old does (A4)
+  trust_unsettled,         // a walk judges what pointers may yet be published into (A5)
+  move_without_summaries,  // data is moved before the back summary says what it is (A15, B4)
+  trust_failed_write,      // a record that its disk refused counts as written (A19)
+  repeat_nothing,          // a record does not say what the one before covered (B1)
+  forget_witness,          // nothing says that the last flush was one (B5)
+  believe_reads,           // what is read is not compared with its checksum (B6)
+  keep_behind_end,         // shrinking erases nothing (C3)
+  forget_ancestors,        // the tables name living maps alone as ancestors (C5)
+  keep_unlinked,           // what was removed while open outlives a crash (C6)
 };
 
 #ifdef LAMINA_MUTATIONS

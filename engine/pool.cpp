@@ -144,6 +144,18 @@ void Pool::stop_scrub() {
   state_->scrubber.stop();
 }
 
+void Pool::ask_check(bool data) {
+  state_->start_checking(data);
+}
+
+void Pool::stop_check() {
+  state_->checker.stop();
+}
+
+std::vector<CheckFinding> Pool::check_findings() const {
+  return state_->checker.findings();
+}
+
 void Pool::on_changed(std::function<void(DeviceId)> changed) {
   state_->changed = std::move(changed);
 }

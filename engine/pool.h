@@ -98,7 +98,7 @@ struct BlobStatus {
   uint64_t size = 0, used = 0, free = 0;     // in segments
   uint64_t disk_size = 0;                    // all of it
   uint64_t data_bytes = 0, saved_bytes = 0;  // that live in it; of them, what compression spares
-  uint32_t segment_bytes = 0;
+  uint64_t segment_bytes = 0;
   uint32_t segments_free = 0, segments_total = 0;
   DiskTraits traits;
   std::string health;  // "ok", or what is wrong
@@ -146,6 +146,26 @@ struct ScrubStatus {
   std::string ended;  // how the newest one did: "done", or why it was early; empty: not yet
 };
 
+// What is wrong, by the rule of engine/INVARIANTS.md that it breaks.
+struct CheckFinding {
+  std::string rule;
+  std::string where;  // path and place, or device and range
+  std::string what;
+  friend bool operator==(const CheckFinding&, const CheckFinding&) = default;
+};
+
+// Looking at everything that is on the disks.
+struct CheckStatus {
+  uint64_t asked = 0, answered = 0;  // Pool::ask_check()
+  bool running = false;
+  bool data = false;            // of the one under way, or the newest: payload, too
+  std::string doing;            // what is being looked at; empty: nothing
+  uint64_t done = 0, all = 0;   // of that
+  uint64_t nodes = 0, segments = 0, devices = 0, ranges = 0, verified_bytes = 0;  // looked at
+  uint64_t findings = 0;        // so far; Pool::check_findings() says which
+  std::string ended;            // how it did: "done", or why it was early; empty: not yet
+};
+
 struct PoolStatus {
   std::string name;
   Uuid uuid{};
@@ -189,6 +209,7 @@ struct PoolStatus {
   std::string members_refused;  // why the newest change of members was refused or failed; empty
   DefragStatus defrag;
   ScrubStatus scrub;
+  CheckStatus check;
   uint64_t data_bytes = 0;  // of `used`: data that the maps refer to, what is shared once, as of
                             // the last merge; at most, and exact as of the last walk
   WalkStatus walk;
@@ -375,6 +396,14 @@ class Pool {
   Result<> ask_scrub();
   // Ends it after the segment under way; the next one goes on from there.
   void stop_scrub();
+
+  // Looks at all metadata, and at all payload if `data`, while everything goes on, and changes
+  // nothing. The answer has come when status().check.answered has come to what .asked is now.
+  void ask_check(bool data);
+  // Ends it soon: then what was found so far is all that is known.
+  void stop_check();
+  // Of the check under way, or the newest; the first 10,000.
+  std::vector<CheckFinding> check_findings() const;
 
   // Takes in what disks have become larger by, while everything goes on; `blob` empty: of all.
   // Those that have grown; durable when it returns. Errors: not_found, no blob has that name; io.

@@ -31,6 +31,7 @@ PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity&
       members(*this),
       defragmenter(*this),
       scrubber(*this),
+      checker(*this),
       pin_mover(*this),
       promoter(*this),
       healer(*this) {

@@ -6,16 +6,18 @@
 //   2. ThinMap::mutex_, RangeLocks::mutex_
 //   3. PoolState::images_mutex_, Checkpointer::mutex_, PoolState::background_mutex_,
 //      Reclaimer::mutex_
-//   4. Walker::mutex_, Defragmenter::mutex_, Scrubber::mutex_, Space::mutex_, Tail::mutex_, Sums::mutex_, NodeStore's
-//   shards, Healer::mutex_
+//   4. Walker::mutex_, Defragmenter::mutex_, Scrubber::mutex_, Space::mutex_, Tail::mutex_,
+//      Sums::mutex_, NodeStore's shards, Healer::mutex_
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/check/checker.h"
 #include "engine/checkpoint.h"
 #include "engine/counters.h"
 #include "engine/devices.h"
@@ -201,6 +203,8 @@ class PoolState final : public BlockSource {
   void start_scrubbing();
   // What a life before has begun, and nobody has stopped.
   void go_on_scrubbing();
+  // Everything is looked at; Pool::ask_check() says how one hears of the end.
+  void start_checking(bool data);
   // Looks now and then whether data has become idle, where there is a tier below the first.
   void start_watching_idle();
   // What the healer has been told of is written anew.
@@ -247,6 +251,7 @@ class PoolState final : public BlockSource {
   Members members;
   Defragmenter defragmenter;
   Scrubber scrubber;
+  Checker checker;
   PinMover pin_mover;
   Promoter promoter;
   FullnessWatch fullness;
@@ -277,6 +282,8 @@ class PoolState final : public BlockSource {
   // here on, and says that there need not be another, until `work` takes it back.
   void start_in_background(Task<void> (PoolState::*work)(), bool PoolState::*once);
   Task<void> run_in_background(Task<void> (PoolState::*work)());
+  // Whether `work` goes on, because it was asked for while it ran; if not, takes `once` back.
+  bool wanted_again(const std::function<bool()>& wanted, bool PoolState::*once);
   Task<void> checkpoint_and_reclaim();
   Task<void> prepare();
   Task<void> show_space();
@@ -284,6 +291,7 @@ class PoolState final : public BlockSource {
   Task<void> answer_aging();
   Task<void> answer_defragmenting();
   Task<void> answer_scrubbing();
+  Task<void> answer_checking();
   Task<void> follow_pins();
   Task<void> watch_idle();
   Task<void> watch_origins();
@@ -305,6 +313,7 @@ class PoolState final : public BlockSource {
   bool defragmenting_started_ GUARDED_BY(background_mutex_) = false;
   bool healing_started_ GUARDED_BY(background_mutex_) = false;
   bool scrubbing_started_ GUARDED_BY(background_mutex_) = false;
+  bool checking_started_ GUARDED_BY(background_mutex_) = false;
   bool closing_ GUARDED_BY(background_mutex_) = false;
   Waiters background_ended_ GUARDED_BY(background_mutex_);
   mutable Mutex policies_mutex_;

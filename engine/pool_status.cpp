@@ -7,6 +7,20 @@
 namespace lamina {
 namespace {
 
+std::string health_of(PoolState& s, const Blob& blob) {
+  if (is_missing(blob.disk()))
+    return "missing: its disk was not there when the pool was opened; what lies on it cannot be "
+           "read";
+  if (s.space.use_of(blob.id()) == BlobUse::failed)
+    return "failed: nothing is written to it any more; what lies on it is still read";
+  if (const auto health = s.log.health(); !health) return health.error().message;
+  if (const uint64_t reads = blob.disk().failed_reads(); reads > 0)
+    return "failing: " + std::to_string(reads) +
+           " reads of it have failed since the pool was opened; what cannot be read is EIO, and "
+           "listed in .lamina/lost";
+  return "ok";
+}
+
 BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment>& used) {
   BlobStatus status;
   status.id = blob.id();
@@ -15,7 +29,7 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.path = blob.disk().name();
   status.kind = blob.superblock().kind;
   status.tier = blob.superblock().tier;
-  status.segment_bytes = static_cast<uint32_t>(blob.segment_bytes());
+  status.segment_bytes = blob.segment_bytes();
   status.segments_total = blob.segment_count();
   status.traits = blob.disk().traits();
   uint64_t taken = 0;
@@ -32,14 +46,7 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.size = uint64_t{blob.segment_count()} * blob.segment_bytes();
   status.used = taken * blob.segment_bytes();
   status.free = status.size - status.used;
-  auto health = s.log.health();
-  status.health = is_missing(blob.disk())
-                      ? "missing: its disk was not there when the pool was opened; what lies on it "
-                        "cannot be read"
-                  : s.space.use_of(blob.id()) == BlobUse::failed
-                      ? "failed: nothing is written to it any more; what lies on it is still read"
-                  : health ? "ok"
-                           : health.error().message;
+  status.health = health_of(s, blob);
   return status;
 }
 
@@ -119,6 +126,7 @@ PoolStatus Pool::status() {
   status.aging_asked = s.aging_asked;
   status.aging_answered = s.aging_answered;
   status.scrub = s.scrubber.status();
+  status.check = s.checker.status();
   status.defrag = s.defragmenter.status();
   status.defrag.moved_bytes = moved.defragmented;
   status.emptied_segments = moved.victims;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/buffer.h"
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -342,7 +343,9 @@ Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
     reserved = co_await s.count_reserved(*device->map, gone);
   co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
     std::vector<PoolState::StepEntry> list;
-    if (size_bytes < device->size_bytes) {  // C3: an erase to infinity and the size, in one step
+    if (size_bytes < device->size_bytes &&
+        !mutated(
+            Mutation::keep_behind_end)) {  // C3: an erase to infinity and the size, in one step
       Entry entry;
       entry.kind = EntryKind::zero;
       entry.map = device->map->id();

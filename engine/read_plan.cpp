@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/endian.h"
 #include "blobs/segment.h"
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/read_summary.h"
 
@@ -142,6 +143,7 @@ Result<> ReadPlan::find_in_frames() {
 }
 
 Result<> ReadPlan::verify(PoolState& pool, const Piece& piece) {
+  if (mutated(Mutation::believe_reads)) return {};
   const auto blocks = static_cast<uint32_t>(piece.into.size() / block_size);
   for (uint32_t i = 0; i < blocks; ++i) {
     const Address block = piece.address + BlockCount{i};

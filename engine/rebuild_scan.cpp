@@ -13,6 +13,7 @@
 #include "blobs/summary.h"
 #include "engine/log/records.h"
 #include "engine/missing_disk.h"
+#include "engine/mutation.h"
 #include "engine/space/array_from_payload.h"
 
 namespace lamina {
@@ -484,6 +485,7 @@ bool before(const Scan& scan, const ScannedEntry& a, const ScannedEntry& b) {
 }
 
 bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence) {
+  if (mutated(Mutation::forget_cuts)) return false;
   return std::any_of(cuts.begin(), cuts.end(),
                      [&](const EpochCut& cut) { return cut.epoch >= epoch && sequence > cut.cut; });
 }

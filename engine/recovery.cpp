@@ -11,6 +11,7 @@
 #include "blobs/segment.h"
 #include "engine/log/chain.h"
 #include "engine/missing_disk.h"
+#include "engine/mutation.h"
 #include "engine/orphans.h"
 #include "engine/recovery_counters.h"
 #include "engine/roll_forward.h"
@@ -24,6 +25,7 @@ namespace {
 // have used: up to two more than the loaded one where K_new was lost (A13), and in each epoch at
 // most one attempt that came to nothing, since that ended it.
 CheckpointNumber next_checkpoint(const Slot& slot, Epoch epoch) {
+  if (mutated(Mutation::same_numbers)) return slot.number + 1;
   return slot.number + 1 + uint64_t{epoch - slot.epoch} * slot_ring_length;
 }
 
@@ -112,6 +114,7 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
+      size_missing(chosen.tables, chosen.blobs);
       if (chosen.fell_back) count(RecoveryBranch::fell_back_to_older_slot);
       co_return chosen;
     }
@@ -132,6 +135,7 @@ class Recovery {
 
  private:
   Result<> load();
+  Result<> unreadable_log(const Error& why) const;
   Result<> apply(const Entry& entry, Generation generation, uint64_t wall_ns,
                  std::span<const std::byte> payload);
   Task<Result<>> settle_shared();
@@ -192,6 +196,18 @@ Result<> Recovery::load() {
   pool_.written_times.note(slot.cut, slot.wall_ns);
   pool_.space.set_node_bytes(resume_.metadata_bytes);
   return {};
+}
+
+// What a log segment on a disk that is missing holds may have been durable, so no tail is cut for it.
+Result<> Recovery::unreadable_log(const Error& why) const {
+  if (why.code == Code::io)
+    for (const auto& blob : pool_.blobs())
+      if (is_missing(blob->disk()) && blob->kind() == BlobKind::journal)
+        return fail(Code::io, "the log may go on on the disk of the journal blob \"" +
+                                  blob->superblock().blob_name +
+                                  "\", which is missing: nobody can tell what was written last, so "
+                                  "the pool is not served without it; bring that disk back");
+  return std::unexpected<Error>(why);
 }
 
 Result<> Recovery::apply(const Entry& entry, Generation generation, uint64_t wall_ns,
@@ -395,7 +411,7 @@ Task<Result<>> Recovery::drop_unlinked() {
   {
     Lock order(pool_.log.order());
     pool_.devices.for_each([&](const DevicePtr& device) {
-      if (!device->name.empty()) return;
+      if (!device->name.empty() || mutated(Mutation::keep_unlinked)) return;
       Entry drop;
       drop.kind = EntryKind::drop;
       drop.device = device->id;
@@ -438,7 +454,7 @@ Task<Result<>> Recovery::run() {
                                             uint64_t wall_ns, std::span<const std::byte> payload) {
     return apply(entry, generation, wall_ns, payload);
   });
-  if (!rolled) co_return rolled;
+  if (!rolled) co_return unreadable_log(rolled.error());
   end_ = forward.end();
   pool_.identity.epoch = end_.epoch;  // until the next begins
   pool_.recovered_entries = forward.entries();

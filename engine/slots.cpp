@@ -11,7 +11,8 @@
 namespace lamina {
 namespace {
 
-// 8 MiB: no disk of less than 2 TiB has larger ones, unless somebody wanted them.
+// 8 MiB: no disk of less than 2 TiB has larger ones, unless somebody wanted them. For a member that
+// is missing where the tables do not say it.
 constexpr uint32_t usual_segment_blocks = 2048;
 
 Blob* blob_of(const Blobs& blobs, BlobId id) {
@@ -102,7 +103,10 @@ Blobs members_of(const Slot& slot, const Blobs& blobs) {
 
 Result<> check_members(const Slot& slot, const Blobs& blobs,
                        const std::map<std::string, std::string>& absent) {
-  constexpr const char* hint = "; `-o force` serves what is on the others without it";
+  const auto hint = [](const SlotMember& member) {
+    return std::string("; `-o force` serves what is on the others without it") +
+           (member.kind == BlobKind::journal ? ", unless the log goes on on it" : "");
+  };
   std::map<std::string, std::string> known;  // as slots say names
   for (const auto& [name, why] : absent) {
     const std::string short_name = name.substr(0, slot_name_bytes);
@@ -113,7 +117,7 @@ Result<> check_members(const Slot& slot, const Blobs& blobs,
   for (const SlotMember& member : slot.members) {
     const Blob* blob = blob_of(blobs, member.blob);
     if (!blob && known.contains(member.name))
-      return fail(Code::not_found, known.at(member.name) + hint);
+      return fail(Code::not_found, known.at(member.name) + hint(member));
     if (!blob)
       return fail(
           Code::not_found,
@@ -122,7 +126,7 @@ Result<> check_members(const Slot& slot, const Blobs& blobs,
               "the pool was last open. Name it in the pool file, with the path of its disk: "
               "{name: " +
               member.name + ", kind: " + name_of(member.kind) +
-              ", tier: " + std::to_string(member.tier) + ", path: ...}" + hint);
+              ", tier: " + std::to_string(member.tier) + ", path: ...}" + hint(member));
     if (blob->segment_count() < member.segment_count && member.use != BlobUse::failed)
       return fail(Code::invalid,
                   blob->disk().name() + " is smaller than it was when the pool was last open");
@@ -139,6 +143,14 @@ void stand_in_for_missing(std::vector<SlotMember>& members, bool force, Blobs& b
     blobs.push_back(missing_blob(member, *blobs.front(), segment_blocks));
   }
   std::ranges::sort(blobs, {}, [](const auto& blob) { return raw(blob->id()); });
+}
+
+void size_missing(const Tables& tables, Blobs& blobs) {
+  for (auto& blob : blobs) {
+    const auto known = tables.segment_blocks.find(blob->id());
+    if (is_missing(blob->disk()) && known != tables.segment_blocks.end())
+      blob = missing_blob(*blob, known->second);
+  }
 }
 
 Task<Result<Tables>> read_tables(const Slot& slot, const Blobs& blobs, const Secret& secret,

@@ -23,6 +23,8 @@ Blobs members_of(const Slot& slot, const Blobs& blobs);
 // Adds to the blobs of a slot's members one for each that is not there, whose data then cannot be
 // read: of those that had failed before, or, by force, of any. They count as failed from now on.
 void stand_in_for_missing(std::vector<SlotMember>& members, bool force, Blobs& blobs);
+// Gives those that stand in what the tables know of them.
+void size_missing(const Tables& tables, Blobs& blobs);
 // Ok, or which member of the slot is not among the blobs (not_found; `absent`: why, by name, where
 // somebody knows), which of those that are absent is none, or which is smaller than it was
 // (invalid).

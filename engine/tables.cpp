@@ -6,14 +6,15 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "blobs/segment_format.h"
 #include "blobs/varint.h"
 #include "engine/tables_format.h"
 
 namespace lamina {
 namespace {
 
-// 1: before there were external origins; 2: before anything was scrubbed. They are read as having
-// none of it.
+// 1: before there were external origins; 2: before anything was scrubbed; 3: before members' sizes
+// of segments were told, and anything was suspect. They are read as having none of it.
 constexpr uint64_t stream_version = 4, oldest_version = 1;
 
 class Writer {
@@ -226,6 +227,25 @@ ScrubPosition get_scrub(Reader& r) {
   return scrub;
 }
 
+void put(Writer& w, const std::map<BlobId, uint32_t>& segment_blocks) {
+  w.number(segment_blocks.size());
+  for (const auto& [blob, blocks] : segment_blocks) {
+    w.number(blob);
+    w.number(uint64_t{blocks});
+  }
+}
+
+std::map<BlobId, uint32_t> get_segment_blocks(Reader& r) {
+  std::map<BlobId, uint32_t> segment_blocks;
+  for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) {
+    const auto blob = r.id<BlobId>();
+    const auto blocks = static_cast<uint32_t>(r.at_most(max_segment_blocks));
+    if (blocks < min_segment_blocks) r.refuse();
+    segment_blocks[blob] = blocks;
+  }
+  return segment_blocks;
+}
+
 void put(Writer& w, const std::vector<LostRange>& ranges) {
   w.number(ranges.size());
   for (const LostRange& l : ranges) {
@@ -283,6 +303,7 @@ std::vector<std::byte> pack_tables(const Tables& t) {
   put(w, t.lost);
   put(w, t.suspect);
   put(w, t.scrub);
+  put(w, t.segment_blocks);
   w.number(t.segments.size());
   for (const Segment& s : t.segments) put(w, s);
   t.nodes.pack(w.out);
@@ -330,6 +351,7 @@ Result<Tables> unpack_tables(std::span<const std::byte> bytes) {
   t.lost = get_ranges(r);
   if (version > 3) t.suspect = get_ranges(r);
   if (version > 2) t.scrub = get_scrub(r);
+  if (version > 3) t.segment_blocks = get_segment_blocks(r);
   for (uint64_t i = r.rows(); i > 0 && !r.bad(); --i) t.segments.push_back(get_segment(r));
   if (r.bad()) return fail(Code::corrupt, "the checkpoint's tables do not decode");
   auto nodes = NodeTable::unpack(r.rest());
@@ -366,13 +388,16 @@ Result<TablesPage> unpack_tables_page(std::span<const std::byte> block, const Se
       format.version.load() != format_version || used > tables_page_bytes ||
       format.reserved.load() != 0 || format.index.load() >= format.count.load())
     return fail(Code::corrupt, "a page of a checkpoint's tables fails its checksum");
+  const auto stream = block.subspan(offsetof(tables_format::Page, bytes), tables_page_bytes);
+  if (!all_zero(stream.subspan(used)))
+    return fail(Code::corrupt, "a page of a checkpoint's tables has something behind its end");
   TablesPage page;
   page.number = format.checkpoint.load();
   page.cut = format.cut.load();
   page.epoch = format.epoch.load();
   page.index = format.index.load();
   page.count = format.count.load();
-  page.bytes = block.subspan(offsetof(tables_format::Page, bytes), used);
+  page.bytes = stream.first(used);
   return page;
 }
 

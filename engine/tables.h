@@ -67,6 +67,9 @@ struct Tables {
   std::vector<LostRange> lost;     // by device and range; names are looked up
   std::vector<LostRange> suspect;  // likewise (B2)
   ScrubPosition scrub;
+  // How many blocks the segments of a member have: its own superblocks say so too, but they are not
+  // there when its disk is not. Nothing: an older version wrote these tables.
+  std::map<BlobId, uint32_t> segment_blocks;
   std::vector<Segment> segments;
   NodeTable nodes;
 };

@@ -28,6 +28,9 @@
 //                 scrub = 1: everything is compared with its checksums, or what is left of it; 0:
 //                 it ends after the segment under way. The answer comes at once, status says when
 //                 it is done, or how it ended
+//                 check = 1: all metadata is looked at, and nothing changed; data: all payload, too;
+//                 0: it ends soon. The answer comes at once, status says when it is done, and
+//                 .lamina/check.json what was found
 //                 grow = BLOB, or * for all: takes in what disks have become larger by
 //                 blob_add = lines: the name of a blob, the pool file with it, perhaps "force"
 //                 blob_evacuate blob_keep blob_remove = BLOB: it is to leave, or not; it leaves.
@@ -58,7 +61,8 @@ constexpr size_t ranges_per_answer = 512;
 constexpr size_t ranges_per_step = 1024;
 constexpr std::string_view map_prefix = "map@", reverse_prefix = "reverse@";
 
-constexpr std::array<std::string_view, 16> root_actions{"checkpoint",
+constexpr std::array<std::string_view, 17> root_actions{"checkpoint",
+                                                        "check",
                                                         "sync",
                                                         "age",
                                                         "defrag",
@@ -347,7 +351,18 @@ Task<Result<>> FileSystem::set_root_control(std::string key, std::string value) 
     Task<Result<>> changing = change_members(key, std::move(value));
     co_return co_await changing;
   }
+  if (key == "check" && value == "data") {
+    pool_.ask_check(true);
+    co_return Result<>{};
+  }
   const Result<bool> on = parse_switch(value);
+  if (on && key == "check") {
+    if (*on)
+      pool_.ask_check(false);
+    else
+      pool_.stop_check();
+    co_return Result<>{};
+  }
   if (on && !*on && key == "defrag") {
     pool_.stop_defrag();
     co_return Result<>{};

@@ -140,6 +140,23 @@ Json scrub_json(const ScrubStatus& scrub) {
           {"ended", scrub.ended.empty() ? Json() : Json(scrub.ended)}};
 }
 
+Json check_json(const CheckStatus& check) {
+  return {{"asked", check.asked},
+          {"answered", check.answered},
+          {"running", check.running},
+          {"data", check.data},
+          {"doing", check.doing.empty() ? Json() : Json(check.doing)},
+          {"done", check.done},
+          {"all", check.all},
+          {"segments", check.segments},
+          {"devices", check.devices},
+          {"ranges", check.ranges},
+          {"nodes", check.nodes},
+          {"verified_bytes", check.verified_bytes},
+          {"found", check.findings},
+          {"ended", check.ended.empty() ? Json() : Json(check.ended)}};
+}
+
 Json defrag_json(const DefragStatus& defrag) {
   return {{"asked", defrag.asked},
           {"answered", defrag.answered},
@@ -271,6 +288,7 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
       {"origin_refused", status.origin_refused},
       {"defrag", defrag_json(status.defrag)},
       {"scrub", scrub_json(status.scrub)},
+      {"check", check_json(status.check)},
       {"walk", walk_json(status.walk)},
       {"lost_ranges", status.lost_ranges},
       {"kernel", kernel_json(kernel, process)},
@@ -370,6 +388,28 @@ std::string lost_text(const std::vector<LostRange>& ranges) {
             std::to_string(lost.range.length().bytes()) + " " + std::to_string(raw(lost.device)) +
             " " + lost.name + "\n";
   return text;
+}
+
+std::string check_text(const PoolStatus& status, const std::vector<CheckFinding>& findings) {
+  const CheckStatus& check = status.check;
+  Json list = Json::array();
+  for (const CheckFinding& finding : findings)
+    list.push_back({{"rule", finding.rule}, {"where", finding.where}, {"what", finding.what}});
+  Json verdict;  // clean is only what was looked at to the end
+  if (check.findings > 0)
+    verdict = "damaged";
+  else if (check.ended == "done")
+    verdict = "clean";
+  const Json json = {{"verdict", verdict},
+                     {"pool", status.name},
+                     {"segments", check.segments},
+                     {"devices", check.devices},
+                     {"ranges", check.ranges},
+                     {"verified_bytes", check.verified_bytes},
+                     {"findings", list},
+                     {"found", check.findings},
+                     {"ended", check.ended.empty() ? Json() : Json(check.ended)}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string device_json(const DeviceInfo& info, uint64_t stored) {

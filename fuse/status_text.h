@@ -18,6 +18,9 @@ std::string status_json(const PoolStatus& status, const KernelFeatures& kernel,
 std::string metrics_text(const PoolStatus& status);
 // "offset length device-id name" a line, bytes.
 std::string lost_text(const std::vector<LostRange>& ranges);
+// {verdict: clean | damaged, null while nobody knows, ..., findings: [{rule, where, what}]} of the
+// newest check.
+std::string check_text(const PoolStatus& status, const std::vector<CheckFinding>& findings);
 // `stored`: what its data takes on the medium, bytes.
 std::string device_json(const DeviceInfo& info, uint64_t stored);
 // {ranges: [{begin, length, state, blob}], next}: `next` is the byte where to go on, null at the

@@ -27,6 +27,8 @@ std::string FileSystem::generate(Inode inode) const {
       return metrics_text(pool_.status());
     case raw(lost_inode):
       return lost_text(pool_.lost());
+    case raw(check_inode):
+      return check_text(pool_.status(), pool_.check_findings());
     case raw(version_inode):
       return options_.version + "\n";
   }

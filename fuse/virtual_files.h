@@ -19,12 +19,14 @@ inline constexpr Inode status_inode{first_virtual_inode + 1};
 inline constexpr Inode metrics_inode{first_virtual_inode + 2};
 inline constexpr Inode lost_inode{first_virtual_inode + 3};
 inline constexpr Inode version_inode{first_virtual_inode + 4};
+inline constexpr Inode check_inode{first_virtual_inode + 5};
 
-inline constexpr std::array<VirtualFile, 4> virtual_files{{
+inline constexpr std::array<VirtualFile, 5> virtual_files{{
     {"status.json", status_inode},
     {"lamina.prom", metrics_inode},
     {"lost", lost_inode},
     {"version", version_inode},
+    {"check.json", check_inode},
 }};
 
 }  // namespace lamina

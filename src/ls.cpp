@@ -165,6 +165,7 @@ Result<ExitCode> list(const std::string& typed, bool fresh, bool json) {
   TextTable table({{"NAME"},
                    {"SIZE", Align::right},
                    {"MAPPED", Align::right},
+                   {"STORED", Align::right},
                    {"EXCLUSIVE", Align::right},
                    {"SHARED", Align::right},
                    {"EXTENTS", Align::right},
@@ -175,7 +176,8 @@ Result<ExitCode> list(const std::string& typed, bool fresh, bool json) {
     std::string name = device["name"].get<std::string>();
     if (device["read_only"] == Json(true)) name += " (read-only)";
     table.row({name, format_size(device["size"].get<uint64_t>()),
-               format_size(device["mapped"].get<uint64_t>()), counted_text(device, "exclusive"),
+               format_size(device["mapped"].get<uint64_t>()),
+               format_size(device["stored"].get<uint64_t>()), counted_text(device, "exclusive"),
                counted_text(device, "shared"), std::to_string(device["extents"].get<uint64_t>()),
                word(device["created"]), attached_text(device["attached"]), origin_text(device)});
   }

@@ -71,6 +71,7 @@ std::string blob_table(const nlohmann::ordered_json& blobs) {
                    {"FREE", Align::right},
                    {"DATA", Align::right},
                    {"RATIO", Align::right},
+                   {"SAVED", Align::right},
                    {"STATE"},
                    {"HEALTH"},
                    {"PATH"}});
@@ -78,8 +79,8 @@ std::string blob_table(const nlohmann::ordered_json& blobs) {
     const auto size = [&](const char* key) { return format_size(blob.value(key, uint64_t{0})); };
     table.row({blob.value("name", ""), blob.value("kind", ""),
                std::to_string(blob.value("tier", 0)), size("size"), size("used"), size("free"),
-               size("data_bytes"), ratio(blob), blob.value("state", ""), blob.value("health", ""),
-               blob.value("path", "")});
+               size("data_bytes"), ratio(blob), size("saved_bytes"), blob.value("state", ""),
+               blob.value("health", ""), blob.value("path", "")});
   }
   return table.text();
 }

@@ -2,9 +2,11 @@
 #include "tools/check_blob.h"
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 
 #include "base/buffer.h"
+#include "base/lanes.h"
 #include "blobs/layout.h"
 #include "blobs/segment.h"
 #include "tools/check_sealed.h"
@@ -50,6 +52,37 @@ Task<SlotCopy> read_slot(Blob& blob, uint64_t offset) {
 bool is_ours(const SegmentHeader& header, const Blob& blob, uint32_t index) {
   return header.pool == blob.superblock().pool && header.secret == blob.superblock().secret &&
          header.blob == blob.id() && header.index == index;
+}
+
+constexpr size_t segment_lanes = 16;
+
+struct OneSegment {
+  std::optional<SegmentHeader> header;
+  CheckReport found;  // its findings
+};
+
+Task<void> check_segment(Blob& blob, uint32_t index, const KnownSegments& known, OneSegment& out) {
+  Buffer block(block_size);
+  Task<Result<>> reading = read_blocks(blob, blob.offset(index, 0), block.span());
+  const Result<> read = co_await reading;
+  if (!read) {
+    out.found.findings.push_back({"B7", at(blob, blob.offset(index, 0)), read.error().message});
+    co_return;
+  }
+  const auto header = unpack_segment_header(block.span());
+  if (!header || !is_ours(*header, blob, index)) {
+    if (known.kept.contains(place_of(blob.id(), index)))
+      out.found.findings.push_back(
+          {"B7", at(blob, blob.offset(index, 0)),
+           "the header of a segment that is in use: " +
+               (header ? "it is another segment's" : header.error().message)});
+    co_return;
+  }
+  out.header = *header;
+  if (header->state == SegmentState::retired || !known.sealed.contains(raw(header->generation)))
+    co_return;
+  Task<void> checking = check_sealed(blob, index, *header, out.found);
+  co_await checking;
 }
 
 }  // namespace
@@ -109,36 +142,29 @@ Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report) {
 
 Task<void> check_segments(Blob& blob, const KnownSegments& known, const CheckOptions& options,
                           SegmentIndex& segments, CheckReport& report) {
-  Buffer block(block_size);
-  for (uint32_t index = 0; index < blob.segment_count(); ++index) {
-    options.progress("segments of " + blob.disk().name(), index, blob.segment_count());
-    Task<Result<>> reading = read_blocks(blob, blob.offset(index, 0), block.span());
-    const Result<> read = co_await reading;
-    if (!read) {
-      report.findings.push_back({"B7", at(blob, blob.offset(index, 0)), read.error().message});
-      continue;
+  // Each by itself, several at a time; what they found is put together in their order.
+  std::vector<OneSegment> all(blob.segment_count());
+  uint32_t done = 0;
+  Task<void> checking = in_lanes(all.size(), segment_lanes, [&](size_t i) -> Task<void> {
+    options.progress("segments of " + blob.disk().name(), done, all.size());
+    Task<void> one = check_segment(blob, static_cast<uint32_t>(i), known, all[i]);
+    co_await one;
+    ++done;
+  });
+  co_await checking;
+  for (uint32_t index = 0; index < all.size(); ++index) {
+    OneSegment& one = all[index];
+    if (one.header) {
+      ++report.segments;
+      const bool frames = one.header->kind == SegmentClass::frames;
+      const SegmentPlace place{blob.id(), index, one.header->blocks * (frames ? virtual_ratio : 1),
+                               one.header->state};
+      if (!segments.emplace(raw(one.header->generation), place).second)
+        report.findings.push_back({"A3", at(blob, blob.offset(index, 0)),
+                                   "generation " + std::to_string(raw(one.header->generation)) +
+                                       " is the name of two segments"});
     }
-    const auto header = unpack_segment_header(block.span());
-    if (!header || !is_ours(*header, blob, index)) {
-      if (known.kept.contains(place_of(blob.id(), index)))
-        report.findings.push_back(
-            {"B7", at(blob, blob.offset(index, 0)),
-             "the header of a segment that is in use: " +
-                 (header ? "it is another segment's" : header.error().message)});
-      continue;
-    }
-    ++report.segments;
-    const bool frames = header->kind == SegmentClass::frames;
-    const SegmentPlace place{blob.id(), index, header->blocks * (frames ? virtual_ratio : 1),
-                             header->state};
-    if (!segments.emplace(raw(header->generation), place).second)
-      report.findings.push_back({"A3", at(blob, blob.offset(index, 0)),
-                                 "generation " + std::to_string(raw(header->generation)) +
-                                     " is the name of two segments"});
-    if (header->state == SegmentState::retired || !known.sealed.contains(raw(header->generation)))
-      continue;
-    Task<void> checking = check_sealed(blob, index, *header, report);
-    co_await checking;
+    std::ranges::move(one.found.findings, std::back_inserter(report.findings));
   }
 }
 

@@ -2,7 +2,6 @@
 #include "tools/signature.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -163,10 +162,8 @@ Result<std::optional<std::string>> find_signature_of(const std::string& path, ui
     return {};
   };
   auto found = find_signature(size, read);
-  struct stat status {};
-  const bool regular = fstat(file, &status) == 0 && S_ISREG(status.st_mode);
   close(file);
-  if (found && !*found && regular && !begins_with_zeroes)
+  if (found && !*found && !begins_with_zeroes)
     return std::optional<std::string>("data of an unknown kind");
   return found;
 }

@@ -22,8 +22,8 @@ using ReadAt = std::function<Result<>(uint64_t offset, std::span<std::byte> into
 // The first mark found, for a person: "an ext2, ext3 or ext4 file system"; none: nothing known.
 Result<std::optional<std::string>> find_signature(uint64_t size, const ReadAt& read);
 
-// The same of [offset, offset + length) of a path; 0 = to the end. A regular file whose beginning
-// is not all zeroes counts as "data of an unknown kind", since nothing marks most files.
+// The same of [offset, offset + length) of a path; 0 = to the end. What does not begin with zeroes
+// counts as "data of an unknown kind": nothing marks most files, nor all that lies on partitions.
 Result<std::optional<std::string>> find_signature_of(const std::string& path, uint64_t offset,
                                                      uint64_t length);
 

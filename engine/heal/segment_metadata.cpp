@@ -7,6 +7,7 @@
 #include "blobs/segment.h"
 #include "blobs/summary.h"
 #include "engine/heal/healer.h"
+#include "engine/heal/segment_parts.h"
 #include "engine/log/seal.h"
 #include "engine/pool_state.h"
 #include "engine/space/read_summary.h"
@@ -14,42 +15,9 @@
 namespace lamina {
 namespace {
 
-// What is good of one segment.
-struct Parts {
-  bool header = false, array = false;
-  SegmentHeader says;  // the header, where it is good
-  Result<SummaryCopy> back = fail(Code::corrupt), front = fail(Code::corrupt);
-  Buffer bytes;  // header and array as they lie there
-  bool good(SegmentClass kind) const {
-    return header && array && back && (kind == SegmentClass::log || front);
-  }
-};
-
-Task<Result<Parts>> look_at(PoolState& pool, const Segment& row) {
-  Parts parts;
-  Blob& blob = pool.space.blob(row.name.blob);
-  const uint32_t count = array_blocks(row.kind, blob.segment_blocks());
-  parts.bytes = Buffer(uint64_t{1 + count} * block_size);
-  for (uint32_t i = 0; i < 1 + count;
-       ++i) {  // one by one: a block that cannot be read is a bad one
-    IoBatch batch;
-    batch.read(blob.disk(), blob.offset(row.name.index, i), parts.bytes.blocks(i, 1));
-    co_await batch;
-    if (!batch.ok()) std::memset(parts.bytes.blocks(i, 1).data(), 0xff, block_size);
-  }
-  const auto header = unpack_segment_header(parts.bytes.blocks(0, 1));
-  parts.header = header && header->generation == row.name.generation &&
-                 header->index == row.name.index && header->pool == pool.identity.pool;
-  if (parts.header) parts.says = *header;
-  parts.back = co_await read_summary_copy(pool, row, true);
-  if (row.kind != SegmentClass::log) parts.front = co_await read_summary_copy(pool, row, false);
-  const SummaryCopy* any = parts.back ? &*parts.back : parts.front ? &*parts.front : nullptr;
-  parts.array = any && plain_checksum(parts.bytes.blocks(1, count)) == any->summary.checksums_sum;
-  co_return parts;
-}
-
 // All of it is in the records (B4); they must be all there.
-Task<Result<uint64_t>> heal_log_segment(PoolState& pool, const Segment& row, const Parts& parts) {
+Task<Result<uint64_t>> heal_log_segment(PoolState& pool, const Segment& row,
+                                        const SegmentParts& parts) {
   // What never got a seal, because its disk took none, is told by its records for good.
   if (parts.header && parts.says.state != SegmentState::sealed) co_return uint64_t{0};
   const uint64_t bad = (parts.header ? 0 : 1) + (parts.array ? 0 : 1) + (parts.back ? 0 : 1);
@@ -84,7 +52,8 @@ SegmentHeader header_of(PoolState& pool, const Segment& row, const SummaryCopy& 
   return header;
 }
 
-Task<Result<uint64_t>> heal_moved_segment(PoolState& pool, const Segment& row, Parts& parts) {
+Task<Result<uint64_t>> heal_moved_segment(PoolState& pool, const Segment& row,
+                                          SegmentParts& parts) {
   if (!parts.back && !parts.front)
     co_return fail(Code::corrupt, "both summaries of a segment are damaged");
   const SummaryCopy& any = parts.back ? *parts.back : *parts.front;
@@ -133,13 +102,13 @@ Task<Result<uint64_t>> Healer::heal_segment(Generation generation) {
   const bool filled =
       row && (row->use == SegmentUse::sealed || row->use == SegmentUse::stuck) && row->holds_data();
   if (!filled || pool_.space.blob(row->name.blob).disk().given_up()) co_return uint64_t{0};
-  Result<Parts> parts = fail(Code::corrupt);
+  Result<SegmentParts> parts = fail(Code::corrupt);
   for (const bool shared : {false, true}) {  // what is good needs no sharing
     if (shared) {
       Lock order(pool_.log.order());
       if (!pool_.space.share_if_alive(generation, pool_.log.last())) co_return uint64_t{0};
     }
-    Task<Result<Parts>> looking = look_at(pool_, *row);
+    Task<Result<SegmentParts>> looking = look_at_segment(pool_, *row);
     parts = co_await looking;
     if (!parts) co_return forward_error(parts);
     if (parts->good(row->kind)) co_return uint64_t{0};

@@ -148,6 +148,7 @@ Task<Result<>> Log::flush_disks(std::set<BlobId> blobs, Sequence goal) {
   IoBatch batch;
   for (const BlobId id : blobs) {
     if (mutated(Mutation::drop_flush)) break;
+    if (mutated(Mutation::flush_one_disk) && id != *blobs.begin()) break;
     batch.flush(space_.blob(id).disk());
     ++counters_.flushes;
   }
@@ -235,6 +236,7 @@ Task<void> Log::timer() {
       Lock lock(order_);
       if (stopping_ || phase_ == Phase::failed) break;
       if (durable_ >= last_ && witnessed_ < last_ && !previous_.entries.empty() &&
+          !mutated(Mutation::forget_witness) &&
           previous_.entries.back().kind != EntryKind::nothing && has_room(0, Claim::log)) {
         begin(64, 0);
         add(Entry{}, {});
@@ -249,8 +251,10 @@ Task<void> Log::timer() {
   Lock lock(order_);
   timer_runs_ = false;
   --background_;
-  // What came while this was ending gets a timer of its own.
-  if (durable_ < last_ && phase_ != Phase::failed) start_timer();
+  // What came while this was ending gets a timer of its own, durable by now or not (B5).
+  const bool told = durable_ >= last_ && (witnessed_ >= last_ || previous_.entries.empty() ||
+                                          previous_.entries.back().kind == EntryKind::nothing);
+  if (!told && phase_ != Phase::failed) start_timer();
   changed_.wake_all();
 }
 

@@ -72,7 +72,8 @@ Log::Room Log::room(uint32_t payload_blocks, Claim claim, Pace pace) {
 bool Log::may_run_ahead(size_t kept_for_others) const {
   SegmentChain named;  // by the newest durable header
   for (size_t i = 0; i < named.size(); ++i) named[i] = named_at(durable_ordinal_ + 1 + i);
-  const size_t kept = kept_unwritten(named) + kept_for_others;
+  const size_t kept =
+      mutated(Mutation::write_where_cut) ? 0 : kept_unwritten(named) + kept_for_others;
   const size_t ahead = current_->ordinal + 1 - durable_ordinal_;
   return ahead <= std::max<size_t>(1, chain_length - kept);
 }
@@ -244,6 +245,7 @@ void Log::close_record(bool through) {
   header.body = std::move(body_);
   header.previous_at = previous_at_;
   header.previous = std::move(previous_);
+  if (mutated(Mutation::repeat_nothing)) header.previous_at = {}, header.previous = {};
   last_checksum_ = pack_record(header, identity_.secret, segment->name.blob, segment->name.index,
                                segment->memory.blocks(record_block_, 1));
   starts_epoch_ = false;
@@ -332,7 +334,7 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
   Lock lock(order_);
   if (!record->through) unflushed_.insert(segment.name.blob);
   record->written = true;
-  if (!batch.ok()) {
+  if (!batch.ok() && !mutated(Mutation::trust_failed_write)) {
     auto result = batch.result();
     fail_locked(result.error(), segment.epoch);
   }
@@ -371,6 +373,7 @@ Task<void> Log::seal(std::shared_ptr<TailSegment> segment) {
     space_.settle(segment->name.generation, segment->last);
     space_.set_oldest(segment->name.generation, segment->first);
     segment->sealed = true;
+    segment.reset();  // so that its memory is used again
     release_durable();
   } else {
     fail_locked(result.error(), epoch);

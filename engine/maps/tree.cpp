@@ -86,4 +86,12 @@ Task<Result<>> lookup(NodeStore& store, const NodeTable& table, NodeId root, Blo
   co_return Result<>{};
 }
 
+Task<Result<NodeId>> leaf_at(NodeStore& store, const NodeTable& table, NodeId root,
+                             DeviceBlock key) {
+  Task<Result<Leaf>> descending = descend(store, table, root, key);
+  Result<Leaf> leaf = co_await descending;
+  if (!leaf) co_return forward_error(leaf);
+  co_return NodeView(leaf->block->span()).header().id;
+}
+
 }  // namespace lamina

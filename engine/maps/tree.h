@@ -26,6 +26,10 @@ bool try_lookup(NodeStore& store, const NodeTable& table, NodeId root, BlockRang
 Task<Result<>> lookup(NodeStore& store, const NodeTable& table, NodeId root, BlockRange range,
                       std::vector<Extent>& out, size_t limit = SIZE_MAX);
 
+// Which leaf of that tree, which is not empty, answers for `key`.
+Task<Result<NodeId>> leaf_at(NodeStore& store, const NodeTable& table, NodeId root,
+                             DeviceBlock key);
+
 class Relocations;
 
 // What a merge changed in the live blocks and homes of segments: counts to be added. Hints for

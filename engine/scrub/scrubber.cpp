@@ -14,8 +14,6 @@ namespace {
 
 // Beside users, for each worker: only read, and compared.
 constexpr uint64_t bytes_beside_users = 50 * mib;
-// Between two attempts at what users' need of space has interrupted.
-constexpr uint64_t pause_ns = 100'000'000;
 constexpr uint64_t read_again_blocks = 256;  // at once
 
 bool is_in(const ScrubPosition& position, const Segment& segment) {
@@ -170,34 +168,14 @@ Task<Result<>> Scrubber::verify(Generation generation) {
 
 // What several have is each one's loss.
 Task<Result<>> Scrubber::list_bad(std::vector<MovedParts::Part> bad) {
-  Task<Result<Users>> finding = users_of(std::move(bad));
+  Task<Result<std::vector<MediumUser>>> finding =
+      all_medium_users(pool_, std::move(bad), [this] { return go_on(); });
   auto users = co_await finding;
   if (!users) co_return forward_error(users);
   for (const MediumUser& user : *users) pool_.report_unreadable(user.map, user.range);
   Lock lock(mutex_);
   for (const MediumUser& user : *users) position_.bad_bytes += user.range.length().bytes();
   co_return Result<>{};
-}
-
-// However often users' need of space interrupts it.
-Task<Result<Scrubber::Users>> Scrubber::users_of(std::vector<MovedParts::Part> places) {
-  MovedParts parts;
-  for (const MovedParts::Part& part : places) parts.add(part);
-  parts.finish();
-  const auto shared = std::make_shared<const MovedParts>(std::move(parts));
-  for (;;) {
-    Users users;
-    Task<Result<>> finding =
-        find_medium_users(pool_, pool_.newest_image(), shared,
-                          [&users](const MediumUser& user) { users.push_back(user); });
-    Result<> found = co_await finding;
-    if (found) co_return users;
-    if (found.error().code != Code::busy) co_return forward_error(found);
-    Result<> going_on = go_on();
-    if (!going_on) co_return forward_error(going_on);
-    const Sleep pause{pause_ns};
-    co_await pause;
-  }
 }
 
 Task<Result<>> Scrubber::forget_what_is_readable() {

@@ -50,9 +50,7 @@ class Scrubber {
  private:
   Task<Result<>> pass();
   Task<Result<>> verify(Generation generation);
-  using Users = std::vector<MediumUser>;
   Task<Result<>> list_bad(std::vector<MovedParts::Part> bad);
-  Task<Result<Users>> users_of(std::vector<MovedParts::Part> places);
   Task<Result<>> forget_what_is_readable();
   std::vector<Segment> segments_left() const;
   void begin();

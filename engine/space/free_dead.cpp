@@ -21,7 +21,10 @@ constexpr uint64_t kept_checkpoints = 3;
 // Which segments may be used again now (A4): what an image found dead that is not newer than K_old,
 // where nobody holds an older one.
 Task<Result<>> Reclaimer::free_dead() {
-  const CheckpointNumber judge = std::min(pool_.checkpointer.oldest_backed(), pool_.oldest_held());
+  const CheckpointNumber judge =
+      mutated(Mutation::free_by_newest)
+          ? pool_.checkpointer.number()
+          : std::min(pool_.checkpointer.oldest_backed(), pool_.oldest_held());
   const ImagePtr k_old = pool_.older_image();
   std::vector<Segment> dead;
   for (const Segment& s : pool_.space.segments()) {

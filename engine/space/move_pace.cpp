@@ -122,9 +122,12 @@ Task<void> MovePace::rest() {
   begun_ns_ = std::max(end, now - std::min(now, most_credit_ns));
 }
 
+bool MovePace::alone() const {
+  return last_use_ns_ + quiet_ns <= pool_.settings.background->now_ns();
+}
+
 uint64_t MovePace::window() const {
-  const bool beside = last_use_ns_ + quiet_ns > pool_.settings.background->now_ns();
-  return beside ? window_beside_users : window_bytes;
+  return alone() ? window_bytes : window_beside_users;
 }
 
 }  // namespace lamina

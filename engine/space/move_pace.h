@@ -49,6 +49,8 @@ class MovePace {
   bool due() const { return owed_ >= step_bytes; }
   // and to let them be.
   Task<void> rest();
+  // Whether no user was at work at the last look.
+  bool alone() const;
   // Bytes that are read at once.
   uint64_t window() const;
   // Payload of the batch under way, or the last one, so far.

@@ -227,6 +227,7 @@ Task<Result<>> MovedWriter::close() {
   MetadataPlace place{name_.blob, name_.index, name_.generation, 1 + sum_blocks};
   pack_summary(summary, pool_.identity.secret, place, false, memory_.blocks(place.block, length));
   place.block = blocks_ - length;
+  if (mutated(Mutation::move_without_summaries)) summary = {};
   pack_summary(summary, pool_.identity.secret, place, true, memory_.blocks(place.block, length));
 
   const uint32_t payload = used_end - payload_begin(kind_, blocks_, front_);

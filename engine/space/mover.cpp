@@ -14,11 +14,12 @@
 #include "engine/space/cleaning.h"
 #include "engine/space/facts.h"
 #include "engine/space/moved_writer.h"
+#include "engine/space/victim_group.h"
 
 namespace lamina {
 namespace {
 
-constexpr uint64_t victim_bytes = 64 * mib;  // of victims held in memory at a time
+constexpr uint64_t victim_bytes = 32 * mib;  // of a group in memory; two are there at a time
 constexpr int64_t alias_entries = 2;         // so much of a summary one statement may take
 // Until victims are tried again whose aliases did not fit what the mover may take.
 constexpr uint64_t postponed_checkpoints = 8;
@@ -49,6 +50,10 @@ bool Mover::fits_memory(size_t victims, size_t tier) const {
   return victims <= std::max<uint64_t>(1, victim_bytes / segment);
 }
 
+bool Mover::reads_ahead(size_t tier) const {
+  return uint64_t{pool_.space.segment_blocks(tier)} * block_size <= victim_bytes;
+}
+
 // D4: within a tier that is compressed, and from one to another when a blob is emptied. What ages
 // is sorted, and compressed as its new tier says.
 bool Mover::carries_frames(const MovePlan& plan) const {
@@ -57,14 +62,18 @@ bool Mover::carries_frames(const MovePlan& plan) const {
          pool_.space.moved_class(plan.to) == SegmentClass::frames;
 }
 
-// What is sorted together.
-std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan) const {
+// What is sorted together. A victim without referrers is dead, whatever the counts said, and need not
+// be readable.
+std::vector<std::set<Generation>> Mover::groups(const MovePlan& plan,
+                                                const ByVictim& by_victim) const {
+  if (plan.parts) return {plan.victims};
   // Else all of it is sorted together.
   const bool apart = plan.policy == MovePolicy::cleaning || plan.policy == MovePolicy::evacuation;
-  if (!apart) return {plan.victims};
   std::vector<std::set<Generation>> groups;
   for (const Generation victim : plan.victims) {
-    if (groups.empty() || !fits_memory(groups.back().size() + 1, plan.from)) groups.emplace_back();
+    if (!by_victim.contains(victim)) continue;
+    const bool full = apart && !groups.empty() && !fits_memory(groups.back().size() + 1, plan.from);
+    if (groups.empty() || full) groups.emplace_back();
     groups.back().insert(victim);
   }
   return groups;
@@ -178,13 +187,43 @@ Task<Result<uint64_t>> Mover::move(const Image& image, std::vector<Referrer> ref
   co_return writer.moved_bytes();
 }
 
+Mover::ByVictim Mover::sort_by_victim(const std::vector<Referrer>& referrers) {
+  ByVictim by_victim;
+  for (const Referrer& referrer : referrers) {
+    const Extent& extent = referrer.extent;
+    const bool data = extent.kind == ExtentKind::data;
+    if (data) by_victim[extent.address.generation].push_back(&referrer);
+    if (has_home(extent) && !(data && extent.home == extent.address.generation))
+      by_victim[extent.home].push_back(&referrer);
+  }
+  return by_victim;
+}
+
 Task<Result<std::vector<Generation>>> Mover::fill(const Image& image,
                                                   const std::vector<Referrer>& referrers,
                                                   const MovePlan& plan, MovedWriter& writer,
                                                   Relocations& moved) {
+  const ByVictim by_victim = sort_by_victim(referrers);
+  const bool carries = carries_frames(plan);
+  const std::vector<std::set<Generation>> all = groups(plan, by_victim);
   MovedAliases aliases;
-  for (const std::set<Generation>& group : groups(plan))
-    LAMINA_CO_TRY(co_await move_group(image, referrers, group, plan, writer, moved, aliases));
+  std::unique_ptr<VictimGroup> next;
+  for (size_t i = 0; i <= all.size(); ++i) {
+    const std::unique_ptr<VictimGroup> group = std::move(next);
+    if (group) co_await group->read();
+    if (i < all.size()) {
+      const bool whole = fits_memory(all[i].size(), plan.from) && !carries;
+      next = VictimGroup::begin(pool_, all[i],
+                                whole ? Victim::Payload::now : Victim::Payload::later,
+                                pool_.move_pace.alone() && reads_ahead(plan.from));
+    }
+    if (!group) continue;
+    auto result = co_await move_group(image, by_victim, *group, plan, writer, moved, aliases);
+    if (!result) {
+      if (next) co_await next->settle();
+      co_return forward_error(result);
+    }
+  }
   moved.sort();
   LAMINA_CO_TRY(co_await aliases.restate(writer, moved));
   co_return co_await writer.finish();
@@ -284,38 +323,24 @@ void Mover::report_bad(const std::vector<Referrer>& referrers) const {
   }
 }
 
-Task<Result<>> Mover::move_group(const Image& image, const std::vector<Referrer>& referrers,
-                                 const std::set<Generation>& group, const MovePlan& plan,
-                                 MovedWriter& writer, Relocations& moved, MovedAliases& aliases) {
-  const bool carries = carries_frames(plan);
-  const auto payload = fits_memory(group.size(), plan.from) && !carries ? Victim::Payload::now
-                                                                        : Victim::Payload::later;
-  std::map<Generation, std::vector<const Referrer*>> by_victim;
-  for (const Referrer& referrer : referrers) {
-    const Extent& extent = referrer.extent;
-    const bool data = extent.kind == ExtentKind::data;
-    if (data) by_victim[extent.address.generation].push_back(&referrer);
-    if (has_home(extent) && !(data && extent.home == extent.address.generation))
-      by_victim[extent.home].push_back(&referrer);
-  }
+Task<Result<>> Mover::move_group(const Image& image, const ByVictim& by_victim,
+                                 VictimGroup& group, const MovePlan& plan, MovedWriter& writer,
+                                 Relocations& moved, MovedAliases& aliases) {
   Victims victims;
   Moves moves;
-  moves.carries = carries;
-  for (const Generation generation : group) {
-    auto victim = co_await Victim::load(pool_, generation, payload);
-    if (!victim && payload == Victim::Payload::now)  // as much of it as can be read
-      victim = co_await Victim::load(pool_, generation, Victim::Payload::later);
-    if (payload == Victim::Payload::now)
-      pool_.move_pace.note_read(uint64_t{pool_.space.segment_blocks(plan.from)} * block_size);
-    if (pool_.move_pace.due()) co_await pool_.move_pace.rest();
+  moves.carries = carries_frames(plan);
+  for (auto& [generation, victim] : group.victims()) {
+    const auto found = by_victim.find(generation);
+    const std::span<const Referrer* const> referrers =
+        found == by_victim.end() ? std::span<const Referrer* const>() : found->second;
     Result<> known;
     if (victim)
-      known = co_await aliases.find(pool_, image, **victim, by_victim[generation]);
+      known = co_await aliases.find(pool_, image, **victim, referrers);
     else
       known = forward_error(victim);
     if (known)
       known = plan.parts ? add_parts(**victim, *plan.parts, moves)
-                         : add_moves(image, **victim, by_victim[generation], moves);
+                         : add_moves(image, **victim, referrers, moves);
     if (!known) {
       leave(generation, known.error().message);
       continue;

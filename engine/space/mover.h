@@ -19,13 +19,14 @@
 // name, and a rebuild finds as many statements of one number as it was moved; the data's own entry
 // goes with the data as ever, whether or not its origin has overwritten it since.
 //
-// What cleaning empties is read whole, as much at a time as memory may hold, and sorted so far.
+// What cleaning or an evacuation empties is read whole, as much at a time as memory may hold, and
+// sorted so far; where nobody is at work, while what was read before it is copied.
 // Aging sorts all of its batch, so that what was written at random comes to lie in order, and reads
 // it block by block in that order where it is more than memory may hold: its source is the faster
 // tier. So does defragmentation, in the order that its parts say.
 // How fast it goes on beside users: engine/space/move_pace.h.
-// Thread-safety: one at a time. Memory: 64 MiB of segments read, or one, and two written; or some
-// 120 bytes for each extent of what is sorted at once.
+// Thread-safety: one at a time. Memory: twice 32 MiB of segments read, or a larger one, and two
+// written; or some 120 bytes for each extent of what is sorted at once.
 #pragma once
 
 #include <map>
@@ -50,6 +51,7 @@ namespace lamina {
 
 class MovedWriter;
 class PoolState;
+class VictimGroup;
 
 class Mover {
  public:
@@ -98,16 +100,20 @@ class Mover {
     std::vector<Fact> facts;
   };
 
+  using ByVictim = std::map<Generation, std::vector<const Referrer*>>;
+
+  static ByVictim sort_by_victim(const std::vector<Referrer>& referrers);
+  std::vector<std::set<Generation>> groups(const MovePlan& plan, const ByVictim& by_victim) const;
   Task<Result<std::vector<Generation>>> fill(const Image& image,
                                              const std::vector<Referrer>& referrers,
                                              const MovePlan& plan, MovedWriter& writer,
                                              Relocations& moved);
-  std::vector<std::set<Generation>> groups(const MovePlan& plan) const;
   bool fits_memory(size_t victims, size_t tier) const;
+  bool reads_ahead(size_t tier) const;
   bool carries_frames(const MovePlan& plan) const;
-  Task<Result<>> move_group(const Image& image, const std::vector<Referrer>& referrers,
-                            const std::set<Generation>& group, const MovePlan& plan,
-                            MovedWriter& writer, Relocations& moved, MovedAliases& aliases);
+  Task<Result<>> move_group(const Image& image, const ByVictim& by_victim, VictimGroup& group,
+                            const MovePlan& plan, MovedWriter& writer, Relocations& moved,
+                            MovedAliases& aliases);
   static Result<> add_parts(const Victim& victim, const MovedParts& parts, Moves& moves);
   static Result<> add_moves(const Image& image, const Victim& victim,
                             std::span<const Referrer* const> referrers, Moves& moves);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/mutation.h"
 #include "engine/pool_state.h"
 #include "engine/space/aging.h"
 #include "engine/space/mover.h"
@@ -171,8 +172,8 @@ bool Reclaimer::would_move() const {
 std::vector<Segment> Reclaimer::candidates(const Image& image) const {
   std::vector<Segment> all;
   for (const Segment& s : pool_.space.segments())
-    if (s.use == SegmentUse::sealed && s.holds_data() && s.settled_before(image.cut) &&
-        s.dead_in == 0)
+    if (s.use == SegmentUse::sealed && s.holds_data() && s.dead_in == 0 &&
+        (s.settled_before(image.cut) || mutated(Mutation::trust_unsettled)))
       all.push_back(s);
   return all;
 }

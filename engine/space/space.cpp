@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "blobs/origin.h"
+#include "engine/mutation.h"
 #include "engine/space/moved_layout.h"
 
 namespace lamina {
@@ -44,7 +45,7 @@ void Space::rank() {
     tiers_.push_back(std::move(tier));
   }
   permits_.resize(tiers_.size());
-  next_blob_.assign(tiers_.size(), 0);
+  stripes_.assign(tiers_.size(), {});
   tier_count_ = tiers_.size();
 }
 
@@ -356,18 +357,14 @@ std::optional<SegmentName> Space::take_elsewhere(SegmentClass kind, Claim claim,
   return take_free(kind, 0, BlobId::none);
 }
 
-// Striped: the next blob in turn that has one; the one to avoid only if no other has.
+// Striped; from the one to avoid only if no other has any.
 std::optional<SegmentName> Space::take_free(SegmentClass kind, size_t tier, BlobId avoid) {
   const std::vector<size_t>& blobs = tiers_[tier].blobs;
+  std::vector<uint64_t> free(blobs.size());
   for (const bool may_avoided : {false, true}) {
-    for (size_t tried = 0; tried < blobs.size(); ++tried) {
-      const size_t turn = (next_blob_[tier] + tried) % blobs.size();
-      if (!may_avoided && blobs_[blobs[turn]]->id() == avoid) continue;
-      const auto taken = take_on(kind, blobs[turn]);
-      if (!taken) continue;
-      next_blob_[tier] = turn + 1;
-      return taken;
-    }
+    for (size_t i = 0; i < blobs.size(); ++i)
+      free[i] = may_avoided || blobs_[blobs[i]]->id() != avoid ? free_on(blobs[i]) : 0;
+    if (const auto turn = stripes_[tier].next(free)) return take_on(kind, blobs[*turn]);
   }
   return std::nullopt;
 }
@@ -504,7 +501,9 @@ bool Space::is_shared_since(Generation generation, Sequence cut) const {
 void Space::mark_dead(Generation generation, CheckpointNumber in, uint64_t cut) {
   Lock lock(mutex_);
   if (Segment* segment = row(generation))
-    if (segment->dead_in == 0 && segment->settled_before(cut)) segment->dead_in = std::max(in, told_);
+    if (segment->dead_in == 0 &&
+        (segment->settled_before(cut) || mutated(Mutation::trust_unsettled)))
+      segment->dead_in = std::max(in, told_);
 }
 
 void Space::mark_stuck(Generation generation) {

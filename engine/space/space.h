@@ -26,6 +26,7 @@
 #include "blobs/record.h"
 #include "engine/maps/tree.h"
 #include "engine/space/claims.h"
+#include "engine/space/stripe.h"
 
 namespace lamina {
 
@@ -314,7 +315,7 @@ class Space final : public LiveCounts {
   uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t released_ GUARDED_BY(mutex_) = 0;
   std::vector<uint64_t> permits_ GUARDED_BY(mutex_);  // that are out, by tier
-  std::vector<size_t> next_blob_ GUARDED_BY(mutex_);  // whose turn it is, by tier
+  std::vector<Stripe> stripes_ GUARDED_BY(mutex_);    // by tier
 };
 
 }  // namespace lamina

@@ -55,6 +55,7 @@ class Victim {
   // Carried, never made anew (B6). Not of what comes in frames later.
   std::span<const uint32_t> checksums(const MovedPiece& piece) const;
   bool has_payload() const { return memory_.size() > 0; }
+  uint64_t payload_bytes() const { return memory_.size(); }  // in memory
   std::span<const std::byte> payload(const MovedPiece& piece) const;
   // Whether these are the bytes of the piece.
   bool matches(const MovedPiece& piece, std::span<const std::byte> payload) const;

@@ -76,7 +76,9 @@ refuses 'does not name the blob "two"' "$lamina" blob add "$work/other.yaml" col
 pool_file fast one two | sed 's/two/again/' >"$work/other.yaml"
 refuses 'the blob "two" is on it' "$lamina" blob add "$work/other.yaml" again
 pool_file fast one two cold >"$image"
-mkfs.ext4 -q "${disk}p4"
+dd if=/dev/urandom of="${disk}p4" bs=64k count=1 oflag=direct status=none
+refuses "holds data of an unknown kind; nothing was changed" "$lamina" blob add "$image" cold
+mkfs.ext4 -q -F "${disk}p4"
 refuses "holds an ext2, ext3 or ext4 file system; nothing was changed" "$lamina" blob add "$image" cold
 mkdir "$work/x"
 mount "${disk}p4" "$work/x"

@@ -174,7 +174,8 @@ def check_permissions():
 
 def check_virtual_directory():
     assert ".lamina" not in os.listdir(mnt)
-    assert sorted(os.listdir(path(".lamina"))) == ["lamina.prom", "lost", "status.json", "version"]
+    assert sorted(os.listdir(path(".lamina"))) == ["check.json", "lamina.prom", "lost", "status.json",
+                                             "version"]
     for name in os.listdir(path(".lamina")):
         subprocess.run(["cp", path(".lamina/" + name), "/dev/null"], check=True)
         with fails(errno.EPERM):

@@ -6,21 +6,22 @@
 # runs: always
 # limit: 150
 source "$(dirname "$0")/lib.sh"
-needs python3 losetup mkfs.ext4
+needs python3 losetup sfdisk partx mkfs.ext4
 
 image=$work/pool.yaml
-loops=()
-at_end() { for loop in "${loops[@]}"; do losetup -d "$loop" 2>/dev/null || true; done; }
-for name in fast bulk cold; do
-  truncate -s 512M "$work/$name.img"
-  loops+=("$(losetup -f --show --direct-io=on "$work/$name.img")")
-done
+at_end() { [ -z "${disk:-}" ] || losetup -d "$disk" 2>/dev/null || true; }
+truncate -s 1540M "$work/disk.img"
+disk=$(losetup -f --show --direct-io=on "$work/disk.img")
+printf 'label: gpt\n,512M\n,512M\n,512M\n' | sfdisk -q --no-reread "$disk"
+partx -a "$disk" 2>/dev/null || true
+for _ in $(seq 50); do [ -b "${disk}p3" ] && break || sleep 0.1; done
+[ -b "${disk}p3" ] || skip "partx -a makes no partitions of a loop"
 cat >"$image" <<YAML
 pool: tiers
 blobs:
-  - {name: fast, kind: journal, path: ${loops[0]}}
-  - {name: bulk, kind: transparent, path: ${loops[1]}}
-  - {name: cold, kind: compression, path: ${loops[2]}, level: 3}
+  - {name: fast, kind: journal, path: ${disk}p1}
+  - {name: bulk, kind: transparent, path: ${disk}p2}
+  - {name: cold, kind: compression, path: ${disk}p3, level: 3}
 YAML
 "$lamina" format "$image" | grep -q "cold: compression" || fail "format does not say the kinds"
 mount_pool

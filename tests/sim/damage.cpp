@@ -53,9 +53,12 @@ Task<void> flush_all(Store& store, Oracle& oracle, std::mt19937_64& random, Repo
     }
     if (!devices.empty()) oracle.durable(covered);
   }
-  // The last flush is told from a torn tail by the empty record that an idle log writes (B5).
-  const Sleep idle{4'000'000'000};
-  co_await idle;
+  // The last flush is told from a torn tail by the empty record that an idle log writes (B5). In
+  // pieces: one long sleep may be over before a disk that is slow has written it.
+  for (int i = 0; i < 40; ++i) {
+    const Sleep idle{100'000'000};
+    co_await idle;
+  }
 }
 
 Task<void> find_targets(Store& store, std::vector<Target>& out) {
@@ -78,15 +81,14 @@ void spoil(const PoolMachine::Location& location, std::mt19937_64& random) {
   location.medium->damage(location.offset, bytes.span().first(512));
 }
 
-// Headers of records that a later record knows to be durable, as places on the media. Only
-// inside a segment: by its first record roll-forward enters it, and of its last the next segment
-// knows; what those are worth alone is repair's.
-std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine) {
-  struct Seen {
-    RecordHeader header;
-    PoolMachine::Location at;
-  };
-  std::vector<Seen> seen;
+struct SeenRecord {
+  RecordHeader header;
+  PoolMachine::Location at;
+};
+
+// The records of all segments of the log, as far as their headers follow each other.
+std::vector<SeenRecord> see_records(const PoolMachine& machine) {
+  std::vector<SeenRecord> seen;
   SimExecutor nobody(0);
   for (size_t i = 0; i < machine.media().size(); ++i) {
     SimMedium& medium = *machine.media()[i];
@@ -109,17 +111,41 @@ std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine) {
       }
     }
   }
+  return seen;
+}
+
+// Headers of records that a later record knows to be durable, as places on the media. Only
+// inside a segment: by its first record roll-forward enters it, and of its last the next segment
+// knows; what those are worth alone is repair's.
+std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine,
+                                                   const std::vector<SeenRecord>& seen) {
   std::vector<PoolMachine::Location> out;
   const uint32_t first_place =
       payload_begin(SegmentClass::log, machine.superblocks()[0].segment_blocks, 0);
-  for (const Seen& one : seen)
+  for (const SeenRecord& one : seen)
     if (one.header.at.block != first_place &&
-        std::any_of(seen.begin(), seen.end(), [&](const Seen& later) {
+        std::any_of(seen.begin(), seen.end(), [&](const SeenRecord& later) {
           return later.header.at.generation == one.header.at.generation &&
                  later.header.durable_through >= one.header.last();
         }))
       out.push_back(one.at);
   return out;
+}
+
+// After some idle time the newest record says that all before it is durable, so that damage of it
+// is not taken for a torn tail (B5).
+void check_witness(const std::vector<SeenRecord>& seen, Report& report) {
+  Sequence durable = 0, last = 0;
+  for (const SeenRecord& one : seen) {
+    durable = std::max(durable, one.header.durable_through);
+    const bool witness = one.header.body.entries.back().kind == EntryKind::nothing;
+    if (!witness) last = std::max(last, one.header.last());
+  }
+  if (durable < last)
+    report.violation("entry " + std::to_string(last) +
+                     " was flushed long ago, and no record says "
+                     "more than that " +
+                     std::to_string(durable) + " is durable (B5)");
 }
 
 WorkloadOptions short_work(std::mt19937_64& random, uint64_t flush_after_ns) {
@@ -160,7 +186,9 @@ LifeStatistics damage_run(uint64_t seed, Report& report) {
 
   // Either a block of payload, which alone may be lost, or a header, which the next one repeats.
   std::map<DeviceId, std::vector<uint64_t>> damaged;
-  const std::vector<PoolMachine::Location> headers = durable_headers(machine);
+  const std::vector<SeenRecord> seen = see_records(machine);
+  check_witness(seen, report);
+  const std::vector<PoolMachine::Location> headers = durable_headers(machine, seen);
   if (random() % 2 == 0 && !headers.empty()) {
     spoil(headers[random() % headers.size()], random);
   } else {

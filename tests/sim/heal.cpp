@@ -130,6 +130,7 @@ LifeStatistics heal_run(uint64_t seed, Report& report) {
   LifeOptions life;
   life.lives = 4;
   life.members = false;
+  life.damaged = true;
   life.count_space = true;
   life.flush_after_ns = options.settings.flush_after_ns;
   return live(

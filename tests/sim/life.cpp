@@ -104,6 +104,7 @@ Workload* Life::workload(std::function<void()> arm) {
     if (!options_.members) options.weights[static_cast<size_t>(Action::members)] = 0;
   }
   options.may_break = options_.may_break;
+  options.damaged = options_.damaged || options_.disks_fail;
   return new Workload(machine_.store(), oracle_, options, random_, std::move(arm), report_);
 }
 

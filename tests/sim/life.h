@@ -23,6 +23,7 @@ struct LifeOptions {
   bool members = true;          // blobs are added, evacuated and removed now and then
   bool count_space = false;     // against what the pool says after a walk
   bool disks_fail = false;      // after arm_crash(), which may not crash at all
+  bool damaged = false;         // what is on the disks goes bad: checks may say so
   bool may_break = false;       // so badly that operations fail, and the pool turns read-only
 };
 

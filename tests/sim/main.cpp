@@ -2,10 +2,12 @@
 // The simulator's program. One seed is one run:
 //   sim --seed 17                 that run, in this process
 //   sim --seeds 1..500            many, each in a process of its own kind of memory, and figures
-//   sim --kind random|exhaustive|steady|forks|nearly_full|tiers|members|full|damage|heal|faults   what a
-//   run is (runs.h) sim --jobs 2                  so many at once sim --at-least 10000 fails if
-//   fewer crashes than that were made sim --seed 17 --trace yes     every operation as it begins
-//   and ends sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
+//   sim --kind steady             what a run is: runs.h; by default random
+//   sim --jobs 2                  so many at once
+//   sim --at-least 10000          fails if fewer crashes than that were made
+//   sim --seed 17 --trace yes     every operation as it begins and ends
+//   sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
+//   sim --list-mutations          all that there are, for tests/sim/mutations
 // Exit code: 0, every promise was kept; 1, one was not, or a mutation went unnoticed; 2, usage.
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -20,8 +22,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/mutation.h"
 #include "engine/recovery_counters.h"
+#include "mutations.h"
 #include "runs.h"
 
 using namespace lamina;
@@ -44,47 +46,21 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 13> kinds{{{"random", random_run},
+constexpr std::array<Kind, 14> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
                                       {"tiers", tiers_run},
                                       {"members", members_run},
                                       {"full", full_run},
+                                      {"fall_back", fall_back_run},
                                       {"damage", damage_run},
                                       {"heal", heal_run},
                                       {"faults", faults_run},
                                       {"lost_disk", lost_disk_run},
+                                      {"missing", missing_run},
                                       {"repair", repair_run},
                                       {"exhaustive", exhaustive_run}}};
-
-constexpr std::array<std::pair<const char*, Mutation>, 25> mutations{{
-    {"forget_last_fork", Mutation::forget_last_fork},
-    {"trust_images", Mutation::trust_images},
-    {"fork_without_closing", Mutation::fork_without_closing},
-    {"drop_flush", Mutation::drop_flush},
-    {"skip_checksum", Mutation::skip_checksum},
-    {"reuse_without_walk", Mutation::reuse_without_walk},
-    {"ack_before_record", Mutation::ack_before_record},
-    {"ignore_durable_through", Mutation::ignore_durable_through},
-    {"trust_second_flush", Mutation::trust_second_flush},
-    {"keep_old_places", Mutation::keep_old_places},
-    {"forget_layers", Mutation::forget_layers},
-    {"trust_old_epoch", Mutation::trust_old_epoch},
-    {"append_to_old_nodes", Mutation::append_to_old_nodes},
-    {"forget_facts", Mutation::forget_facts},
-    {"refuse_overwrites", Mutation::refuse_overwrites},
-    {"nothing_set_aside", Mutation::nothing_set_aside},
-    {"cut_not_alone", Mutation::cut_not_alone},
-    {"own_shared_nodes", Mutation::own_shared_nodes},
-    {"alone_for_ever", Mutation::alone_for_ever},
-    {"skip_bad_nodes", Mutation::skip_bad_nodes},
-    {"share_what_is_lost", Mutation::share_what_is_lost},
-    {"forget_aliases", Mutation::forget_aliases},
-    {"forget_last_copy", Mutation::forget_last_copy},
-    {"use_before_member", Mutation::use_before_member},
-    {"wipe_before_removal", Mutation::wipe_before_removal},
-}};
 
 // What the processes tell each other; lives in shared memory.
 struct Totals {
@@ -248,24 +224,32 @@ bool parse(int argc, char** argv, Options& options) {
 
 bool mutate([[maybe_unused]] const char* name) {
 #ifdef LAMINA_MUTATIONS
-  for (const auto& [known, mutation] : mutations)
-    if (std::strcmp(known, name) == 0) {
-      set_mutation(mutation);
-      return true;
-    }
+  if (const KnownMutation* known = find_mutation(name)) {
+    set_mutation(known->mutation);
+    return true;
+  }
 #endif
   return false;
+}
+
+// A line each, for tests/sim/mutations: name, kind of runs, first seed, rules, what is left out.
+int list_mutations() {
+  for (const KnownMutation& known : known_mutations())
+    std::printf("%s\t%s\t%llu\t%s\t%s\n", known.name, known.kind,
+                static_cast<unsigned long long>(known.from), known.rules, known.removed);
+  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--list-mutations") == 0) return list_mutations();
   Options options;
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
     std::fprintf(
         stderr,
         "usage: sim [--kind "
-        "random|exhaustive|steady|forks|tiers|members|full|damage|faults|lost_disk|repair] [--seed N "
+        "random|exhaustive|steady|forks|tiers|members|full|fall_back|damage|heal|faults|lost_disk|missing|repair] [--seed N "
         "| "
         "--seeds A..B]\n"
         "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");

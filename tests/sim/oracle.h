@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -141,6 +142,9 @@ class Oracle {
   // Compares, and takes what was found as the new base. Damaged blocks must have been readable
   // otherwise: `damaged` {device, block} may be EIO.
   void recovered(const std::vector<Found>& found, Permissions root, bool exact, Report& report);
+  // From now on a block that is found unreadable holds one of those contents, and keeps it: they
+  // lie where nobody can read them.
+  void tell_gone(std::function<bool(const Content&)> gone) { gone_ = std::move(gone); }
   // Blocks below `size` that a finder must read of a device.
   std::vector<uint64_t> interesting_blocks(DeviceId id, const std::string& name) const;
 
@@ -165,6 +169,7 @@ class Oracle {
   std::map<uint64_t, DeviceRef> devices_;  // by tag; also those removed since the base
   Names names_;
   Cell<Permissions> root_;
+  std::function<bool(const Content&)> gone_;
 };
 
 }  // namespace lamina::sim

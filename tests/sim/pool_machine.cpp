@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "base/buffer.h"
 #include "base/check.h"
 #include "blobs/segment.h"
+#include "blobs/slot.h"
 #include "content.h"
 #include "pool_store.h"
 #include "text.h"
@@ -149,6 +151,26 @@ void PoolMachine::put_away(size_t disk) {
   if (disk < disks_.size()) disks_.erase(disks_.begin() + at);
 }
 
+void PoolMachine::take_away(size_t disk) {
+  const auto at = static_cast<std::ptrdiff_t>(disk);
+  away_ = {std::move(media_[disk]), superblocks_[disk], watched_[disk]};
+  media_.erase(media_.begin() + at);
+  superblocks_.erase(superblocks_.begin() + at);
+  watched_.erase(watched_.begin() + at);
+}
+
+void PoolMachine::bring_back() {
+  media_.push_back(std::move(away_.medium));
+  superblocks_.push_back(away_.superblock);
+  watched_.push_back(away_.watched);
+}
+
+std::unique_ptr<Store> PoolMachine::store_of(Pool& pool) {
+  return std::make_unique<PoolStore>(
+      pool, outside_, [this] { return grow(); },
+      [this](uint64_t choice) { return change_members(choice); });
+}
+
 bool PoolMachine::is_member(size_t disk) const {
   const std::vector<BlobStatus> blobs = pool_->status().blobs;
   return std::ranges::any_of(
@@ -222,6 +244,7 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
   if (fails) set_faults(*disks_[*failed_], every_write_fails);
   Settings settings = options_.settings;
   settings.open_image = open_image_;
+  settings.force = is_away();
   settings.log = [this, told = settings.log](Settings::Severity severity, const std::string& what) {
     // A recovery that is tried again without a disk is one more.
     if (what.ends_with("the pool opens without writing to that disk"))
@@ -236,9 +259,7 @@ Task<Result<>> PoolMachine::open_once(bool fails) {
     for (size_t i = media_.size(); i-- > 0;)
       if (!is_member(i)) found_.erase(found_.begin() + static_cast<std::ptrdiff_t>(i));
   put_away_strangers();
-  store_ = std::make_unique<PoolStore>(
-      *pool_, outside_, [this] { return grow(); },
-      [this](uint64_t choice) { return change_members(choice); });
+  store_ = store_of(*pool_);
   co_return Result<>{};
 }
 
@@ -414,7 +435,28 @@ void PoolMachine::crash(std::mt19937_64& random) {
   const bool kill = random() % 100 < options_.kill_percent;
   for (const auto& medium : media_)
     kill ? medium->process_killed(random) : medium->power_cut(random);
+  if (options_.loses_newest_slot && random() % 2 == 0) lose_newest_slot();
   power_off();
+}
+
+// Only one that came after the last that was lost: of the one before it K_old is gone (A4).
+void PoolMachine::lose_newest_slot() {
+  std::map<CheckpointNumber, std::vector<Location>> slots;
+  Buffer block(block_size);
+  for (size_t i = 0; i < media_.size(); ++i) {
+    const Blob blob(nullptr, superblocks_[i]);
+    for (CheckpointNumber place = 0; place < slot_ring_length; ++place)
+      for (const uint64_t offset : blob.slot_offsets(place)) {
+        media_[i]->read(offset, block.span());
+        const auto slot = unpack_slot(block.span(), superblocks_[i].secret, superblocks_[i].blob,
+                                      static_cast<uint32_t>(offset / block_size));
+        if (slot) slots[slot->number].push_back({media_[i].get(), offset});
+      }
+  }
+  if (slots.size() < 2 || slots.rbegin()->first <= lost_slot_) return;
+  lost_slot_ = slots.rbegin()->first;
+  std::ranges::fill(block.span(), std::byte{0x5a});
+  for (const Location& at : slots.rbegin()->second) at.medium->damage(at.offset, block.span());
 }
 
 void PoolMachine::power_off() {

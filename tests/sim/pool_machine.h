@@ -38,6 +38,7 @@ struct PoolOptions {
   unsigned kill_percent = 30;  // crashes that kill the process only; the rest cut the power
   uint64_t crash_within = 40;  // disk operations after arm_crash()
   Failing fails = Failing::nothing;
+  bool loses_newest_slot = false;  // at every second crash, all copies, if K_old can stand in
   bool keeps_found = false;  // copies of the media as each recovery finds them: take_found()
   Settings settings;
 };
@@ -70,6 +71,13 @@ class PoolMachine final : public Machine {
   const std::vector<std::unique_ptr<SimMedium>>& media() const { return media_; }
   const std::vector<Superblock>& superblocks() const { return superblocks_; }
   const Settings& settings() const { return options_.settings; }
+  // Between lives: a disk is taken away, and the pool is opened without it by force, until it is
+  // brought back. One at a time.
+  void take_away(size_t disk);
+  void bring_back();
+  bool is_away() const { return away_.medium != nullptr; }
+  // Another pool over copies of the media, say, that is only looked at.
+  std::unique_ptr<Store> store_of(Pool& pool);
   // The members' media, as the recovery found them that has opened the pool.
   struct FoundDisk {
     std::unique_ptr<SimMedium> medium;
@@ -97,6 +105,7 @@ class PoolMachine final : public Machine {
   void put_away(size_t disk);
   void put_away_strangers();
   bool is_member(size_t disk) const;
+  void lose_newest_slot();
   // What a disk's superblocks say now; its new segments are watched.
   void adopt(size_t disk, const Superblock& superblock);
 
@@ -113,8 +122,14 @@ class PoolMachine final : public Machine {
   std::optional<size_t> failed_;              // which of them, for good
   std::vector<FoundDisk> found_;
   std::vector<std::unique_ptr<SimMedium>> put_away_;
+  struct Away {
+    std::unique_ptr<SimMedium> medium;
+    Superblock superblock;
+    uint32_t watched = 0;
+  } away_;
   unsigned disk_names_ = 0;
   uint64_t removed_blobs_ = 0;
+  CheckpointNumber lost_slot_ = 0;  // the newest that was lost
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Store> store_;
   uint64_t now_ns_ = 0;

@@ -95,6 +95,15 @@ class PoolStore final : public Store {
     const auto asked = pool_.ask_defrag(id);  // a read-only pool refuses
     static_cast<void>(asked);
   }
+  std::string check(bool data) override {
+    const PoolStatus status = pool_.status();
+    std::string found;
+    if (status.check.ended == "done")
+      for (const CheckFinding& one : pool_.check_findings())
+        if (one.rule != "C7" && found.empty()) found = one.rule + " " + one.where + ": " + one.what;
+    if (status.check.asked == status.check.answered) pool_.ask_check(data);
+    return found;
+  }
   void scrub(bool stop) override {
     if (stop) return pool_.stop_scrub();
     const auto asked = pool_.ask_scrub();

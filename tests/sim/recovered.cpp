@@ -8,10 +8,11 @@
 namespace lamina::sim {
 
 struct Oracle::Comparison {
-  Comparison(const Operations& operations, bool must_be_exact, Report& to)
-      : search(operations), exact(must_be_exact), report(to) {}
+  Comparison(const Oracle& oracle, bool must_be_exact, Report& to)
+      : search(oracle.operations_), gone(oracle.gone_), exact(must_be_exact), report(to) {}
 
   CutSearch search;
+  const std::function<bool(const Content&)>& gone;
   bool exact;
   Report& report;
   std::vector<std::pair<const Found*, DeviceRef>> matched;
@@ -31,6 +32,7 @@ struct Oracle::Comparison {
 
   void device(const Found& found, const ModelDevice& model);
   void blocks(const Found& found, const ModelDevice& model);
+  void unreadable(const ModelDevice& model, uint64_t block, const Cell<Content>* cell);
 };
 
 void Oracle::Comparison::device(const Found& found, const ModelDevice& model) {
@@ -64,11 +66,23 @@ void Oracle::Comparison::device(const Found& found, const ModelDevice& model) {
   blocks(found, model);
 }
 
+void Oracle::Comparison::unreadable(const ModelDevice& model, uint64_t block,
+                                    const Cell<Content>* cell) {
+  const std::string what = text("block ", block, " of device ", model.tag);
+  if (!cell)
+    report.violation(what + " was never written and cannot be read");
+  else
+    observe(what, *cell, gone, "nothing: it cannot be read");
+}
+
 void Oracle::Comparison::blocks(const Found& found, const ModelDevice& model) {
   for (const auto& [block, bytes] : found.blocks) {
     if (!report.ok()) return;
-    if (found.unreadable.contains(block)) continue;
     const auto cell = model.blocks.find(block);
+    if (found.unreadable.contains(block)) {
+      if (gone) unreadable(model, block, cell == model.blocks.end() ? nullptr : &cell->second);
+      continue;
+    }
     if (cell == model.blocks.end()) {
       if (!all_zero(bytes))
         report.violation(text("block ", block, " of device ", model.tag,
@@ -99,7 +113,7 @@ DeviceRef Oracle::find_device(const Found& found, const Cell<uint64_t>& cell) co
 
 void Oracle::recovered(const std::vector<Found>& found, Permissions root, bool exact,
                        Report& report) {
-  Comparison comparison(operations_, exact, report);
+  Comparison comparison(*this, exact, report);
   std::map<std::string, const Found*> by_name;
   for (const Found& one : found)
     if (!by_name.emplace(one.info.name, &one).second)
@@ -155,12 +169,16 @@ void Oracle::settle(Comparison& comparison) {
     for (const auto& [block, cell] : model->blocks) {
       const auto seen = found->blocks.find(block);
       if (seen == found->blocks.end()) continue;  // past the end: zeroes when it grows again
+      const bool unreadable = found->unreadable.contains(block);
       const auto& versions = cell.versions();
       const auto version =
-          std::find_if(versions.rbegin(), versions.rend(),
-                       [&](const Version<Content>& v) { return v.value.matches(seen->second); });
-      if (version == versions.rend()) continue;  // unreadable
-      device->blocks[block].settle(version->value.zeroed(seen->second.size(), block_size));
+          std::find_if(versions.rbegin(), versions.rend(), [&](const Version<Content>& v) {
+            return unreadable ? gone_ && gone_(v.value) : v.value.matches(seen->second);
+          });
+      if (version == versions.rend()) continue;  // nobody knows what it would be
+      const size_t bytes =
+          std::min<uint64_t>(block_size, found->info.size_bytes - block * block_size);
+      device->blocks[block].settle(version->value.zeroed(bytes, block_size));
     }
     devices[device->tag] = device;
     names_[device->name].settle(device->tag);

@@ -259,6 +259,27 @@ LifeStatistics full_run(uint64_t seed, Report& report) {
   return small.run(report);
 }
 
+LifeStatistics fall_back_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = on_small_disks(random, Disks::one_or_two);
+  pool.loses_newest_slot = true;
+  const uint64_t blocks = pool.disks * pool.disk_bytes / block_size;
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 8;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  options.count_space = true;
+  options.members = false;  // what has just been added only the newest knows
+  options.workload = overwriting(random, blocks * 30 / 100, options.flush_after_ns);
+  options.workload.operations /= 2;
+  options.workload.may_fill = true;
+  if (random() % 2) {
+    options.workload.forks = 4;
+    with_forks(options.workload);
+  }
+  return live(machine, random(), options, rebuild_check(machine), report);
+}
+
 LifeStatistics repair_run(uint64_t seed, Report& report) {
   std::mt19937_64 random(seed);
   const unsigned work = seed % 4;

@@ -28,6 +28,8 @@ LifeStatistics members_run(uint64_t seed, Report& report);
 // More is written than fits: what was acknowledged stays, deleting works and makes room (promise
 // 4).
 LifeStatistics full_run(uint64_t seed, Report& report);
+// Every second crash loses the newest checkpoint: K_old and the log bring everything back (A4, A13).
+LifeStatistics fall_back_run(uint64_t seed, Report& report);
 // A block of payload, or a record's header, that was durable goes bad while the power is off: that
 // range alone may be lost, and nothing is ever wrong (A2, B1).
 LifeStatistics damage_run(uint64_t seed, Report& report);
@@ -40,8 +42,11 @@ LifeStatistics faults_run(uint64_t seed, Report& report);
 // One of several disks fails every write and flush, from some moment on and in all lives after it:
 // nobody notices, and all that was on it is still read (A19).
 LifeStatistics lost_disk_run(uint64_t seed, Report& report);
-// Random pools, small ones of tiers, or forks of forks, whose checkpoints and nodes are destroyed at
-// each crash, in a copy, that is repaired and must show the same (B2, C1-C5).
+// A disk of a lower tier is not there: exactly what lies on it cannot be read, until it is back; or
+// its loss is accepted, crashed at any step (A13).
+LifeStatistics missing_run(uint64_t seed, Report& report);
+// Random pools, small ones of tiers, or forks of forks, whose checkpoints and nodes are destroyed
+// at each crash, in a copy, that is repaired and must show the same (B2, C1-C5).
 LifeStatistics repair_run(uint64_t seed, Report& report);
 // The `seed`-th sequence of up to three operations, crashed at every disk operation of it, with
 // several choices of what survives.

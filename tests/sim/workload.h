@@ -67,7 +67,9 @@ struct WorkloadOptions {
   uint64_t large_blocks = 100;    // of one large write
   uint64_t flush_after_ns = 0;    // 0: the store promises nothing by itself
   bool may_fill = false;          // no_space is an answer, not a bug
+  bool damaged = false;           // checks may find something
   bool may_break = false;         // io and read_only are: disks fail
+  bool may_lose = false;          // somebody has accepted a loss
   bool far_places = true;         // devices of many GiB, nearly empty
   std::vector<unsigned> weights;  // by Action
 };
@@ -163,6 +165,7 @@ class Workload {
   Report& report_;
   unsigned weight_sum_ = 0;
   size_t begun_ = 0;
+  uint64_t checks_ = 0;
   uint64_t full_answers_ = 0;
   std::list<Lease> leases_;
   std::set<std::string> busy_names_;

@@ -302,8 +302,9 @@ Task<void> Workload::do_map() {
   if (answered(ranges, "map")) {
     std::set<uint64_t> data;
     for (const MappedRange& range : *ranges) {
-      if (range.state == RangeState::lost) report_.violation("a range is lost without damage");
-      if (range.state != RangeState::data) continue;
+      if (range.state == RangeState::lost && !options_.may_lose)
+        report_.violation("a range is lost without damage");
+      if (range.state != RangeState::data && range.state != RangeState::lost) continue;
       for (uint64_t b = range.range.begin.value; b < range.range.end.value; ++b) data.insert(b);
     }
     for (const auto& [block, cell] : device->blocks)
@@ -381,6 +382,9 @@ Task<void> Workload::do_scrub() {
   if (!options_.may_break && store_.status().scrub.bad_bytes > 0)
     report_.violation("a scrub found damage that nobody has done");
   store_.scrub(chance(10));
+  const std::string found = store_.check(++checks_ % 2 == 0);
+  if (!options_.damaged && !found.empty())
+    report_.violation("a check found damage that nobody has done: " + found);
   co_await Yield{};
 }
 

@@ -291,7 +291,9 @@ TEST(Tables, OfVersionsBeforeAreRead) {
   const auto now = unpack_tables(bytes);
   ASSERT_TRUE(now);
   EXPECT_EQ(raw(now->next_origin), first_origin_generation);
-  // Without suspect ranges, and how far a scrub is, which are one and seven of the zeroes at the end.
+  // Without sizes of segments, which is the third byte of the end, and suspect ranges, which is one
+  // of the zeroes at the end: two lists, empty.
+  bytes.erase(bytes.end() - 3);
   auto zeroes = std::search_n(bytes.rbegin(), bytes.rend(), 12, std::byte{0});
   ASSERT_NE(zeroes, bytes.rend());
   bytes.erase(zeroes.base() - 1);
@@ -299,6 +301,8 @@ TEST(Tables, OfVersionsBeforeAreRead) {
   const auto before_suspects = unpack_tables(bytes);
   ASSERT_TRUE(before_suspects) << before_suspects.error().message;
   EXPECT_TRUE(before_suspects->suspect.empty());
+  EXPECT_TRUE(before_suspects->segment_blocks.empty());
+  // Without how far a scrub is, which is seven of them.
   zeroes = std::search_n(bytes.rbegin(), bytes.rend(), 11, std::byte{0});
   bytes.erase(zeroes.base() - 7, zeroes.base());
   bytes[0] = std::byte{2};

@@ -11,63 +11,17 @@
 #include <vector>
 
 #include "base/buffer.h"
-#include "engine/tables.h"
 #include "engine/tables_format.h"
+#include "tables_sample.h"
 
 namespace lamina {
 namespace {
 
 using tables_format::Page;
-
-Tables sample() {
-  Tables t;
-  t.number = 17;
-  t.epoch = 3;
-  t.cut = 12345;
-  t.next_device = DeviceId{9};
-  t.next_map = MapId{12};
-  t.next_node = NodeId{400};
-  t.next_generation = Generation{77};
-  t.next_origin = Generation{first_origin_generation + 9};
-  const Generation origin{first_origin_generation + 4};
-  t.origins[origin] = {origin, "/srv/images/base.raw", 5 * gib, {6 * gib, 1'700'000'000, 12, 34}};
-  t.root.mode = 0755;
-  t.root_xattrs["user.note"] = "hello";
-  t.epochs = {{1, 0}, {2, 900}};
-  DeviceRow d;
-  d.id = DeviceId{5};
-  d.name = "vm1";
-  d.size_bytes = 10 * gib;
-  d.attributes.uid = 107;
-  d.xattrs["trusted.x"] = std::string(5000, 'v');
-  d.last_copy = 850;
-  d.origins = {origin};
-  d.map = MapId{11};
-  d.root = NodeId{399};
-  d.mapped_blocks = 1000;
-  d.extents = 77;
-  t.devices.push_back(d);
-  t.lineage.push_back({MapId{11}, MapId{4}, 800, DeviceId{5}});
-  t.lost.push_back({DeviceId{5}, "", {DeviceBlock{3}, DeviceBlock{4}}});
-  t.suspect.push_back({DeviceId{5}, "", {DeviceBlock{7}, DeviceBlock{70}}});
-  t.scrub = {Generation{4}, Generation{9}, 1 << 20, 4096, 1'700'000'000, 1'600'000'000, true};
-  Segment s;
-  s.name = {BlobId{0}, 6, Generation{70}};
-  s.use = SegmentUse::sealed;
-  s.kind = SegmentClass::moved;
-  s.settled = 12000;
-  s.live_blocks = -3;
-  s.homes = 2;
-  t.segments.push_back(s);
-  NodeEntry node;
-  node.copies = {Address{Generation{60}, 5}, Address{Generation{61}, 5}};
-  node.checkpoint = 16;
-  t.nodes.set(NodeId{399}, node);
-  return t;
-}
+using samples::tables;
 
 TEST(Tables, AreWhatWasPacked) {
-  const Tables t = sample();
+  const Tables t = tables();
   auto back = unpack_tables(pack_tables(t));
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(back->number, t.number);
@@ -85,6 +39,7 @@ TEST(Tables, AreWhatWasPacked) {
   EXPECT_EQ(back->lineage, t.lineage);
   ASSERT_EQ(back->segments.size(), 1u);
   EXPECT_EQ(back->segments[0].live_blocks, -3);
+  EXPECT_EQ(back->segment_blocks, t.segment_blocks);
   EXPECT_EQ(back->devices[0].last_copy, 850u);
   EXPECT_EQ(back->devices[0].origins, t.devices[0].origins);
   EXPECT_EQ(back->origins, t.origins);
@@ -93,14 +48,14 @@ TEST(Tables, AreWhatWasPacked) {
 }
 
 TEST(Tables, CutShortAnywhereAreRefused) {
-  const auto bytes = pack_tables(sample());
+  const auto bytes = pack_tables(tables());
   for (size_t length = 0; length < bytes.size(); length += 1 + length / 40)
     EXPECT_FALSE(unpack_tables(std::span(bytes).first(length))) << length;
 }
 
 TEST(Tables, NoiseNeverCrashesTheReader) {
   std::mt19937_64 random(1);
-  const auto bytes = pack_tables(sample());
+  const auto bytes = pack_tables(tables());
   for (int round = 0; round < 20000; ++round) {
     auto copy = bytes;
     for (int change = 0; change < 3; ++change)
@@ -127,6 +82,24 @@ TEST(Tables, APageOfAnotherPlaceOrWithOneBitFlippedIsRefused) {
     block.data()[bit / 8] ^= static_cast<std::byte>(1u << (bit % 8));
     EXPECT_FALSE(unpack_tables_page(block.span(), secret, place)) << bit;
     block.data()[bit / 8] ^= static_cast<std::byte>(1u << (bit % 8));
+  }
+}
+
+TEST(Tables, APageWithSomethingBehindItsPartOfTheStreamIsRefused) {
+  const Secret secret{std::byte{1}};
+  const MetadataPlace place{BlobId{1}, 2, Generation{3}, 4};
+  const std::vector<std::byte> bytes(1000, std::byte{0x5a});
+  Buffer block(block_size);
+  TablesPage page;
+  page.number = 9;
+  page.count = 1;
+  page.bytes = bytes;
+  pack_tables_page(page, secret, place, block.span());
+  for (const size_t at : {offsetof(Page, bytes) + 1000, offsetof(Page, checksum) - 1}) {
+    block.data()[at] = std::byte{1};
+    store_block_checksum(block.span(), keyed_block_checksum(block.span(), secret, place));
+    EXPECT_FALSE(unpack_tables_page(block.span(), secret, place)) << at;
+    block.data()[at] = std::byte{};
   }
 }
 

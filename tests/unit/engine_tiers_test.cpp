@@ -559,6 +559,18 @@ TEST_P(TieredPool, ATierThatIsFullOfPinnedDataAgesAllTheSame) {
   expect_content(big->id, 20 * mib, data);
 }
 
+// What there is too little of for a checkpoint is idle all the same.
+TEST_P(TieredPool, WhatIsIdleAgesAlthoughNobodyWritesOn) {
+  settings_.aging["journal"] = {.keep_free_percent = 0, .idle_ns = 2'000'000'000};
+  remount();
+  for (uint64_t block = 0; block < 500; ++block) put(block, 1);
+  ASSERT_TRUE(wait(pool_->sync()));
+  ASSERT_EQ(blocks_in("below", device_), 0u);
+  sleep_until([&] { return blocks_in("below", device_) > 350; }, 10);
+  EXPECT_GT(blocks_in("below", device_), 350u);
+  expect_all(device_, versions_);
+}
+
 TEST_P(TieredPool, APoolOfOneTierOnlyHasNothingToAgeTo) {
   SimExecutor executor(3);
   SimMedium alone("alone", pool_bytes);

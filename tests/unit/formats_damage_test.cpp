@@ -5,129 +5,18 @@
 #include <functional>
 #include <random>
 
-#include "blobs/block_format.h"
 #include "blobs/describe.h"
 #include "blobs/record_format.h"
 #include "blobs/segment_format.h"
 #include "blobs/slot_format.h"
 #include "blobs/summary_format.h"
 #include "blobs/superblock_format.h"
-#include "formats_samples.h"
+#include "formats_structures.h"
 
 namespace lamina {
 namespace {
 
-const MetadataPlace front_place{BlobId{1}, 7, Generation{42}, 3};
-const MetadataPlace back_place{BlobId{1}, 7, Generation{42}, 2045};
-const MetadataPlace record_place{BlobId{1}, 7, Generation{42}, samples::record_block};
-const MetadataPlace slot_place{BlobId{1}, outside_segments, Generation::none, 17};
-
-std::vector<std::byte> bytes_of(const Buffer& buffer) {
-  return {buffer.span().begin(), buffer.span().end()};
-}
-
-// One kind of metadata: a good example, the reader, and how to make a checksum fit again.
-struct Structure {
-  const char* name;
-  std::function<std::vector<std::byte>()> make;
-  std::function<Result<>(std::span<const std::byte>)> read;
-  std::function<void(std::span<std::byte>)> stamp;
-};
-
-template <class T>
-Result<> without_value(const Result<T>& result) {
-  if (!result) return std::unexpected<Error>(result.error());
-  return {};
-}
-
-void stamp_plain(std::span<std::byte> block) {
-  store_block_checksum(block, plain_block_checksum(block));
-}
-void stamp_keyed(std::span<std::byte> block, const MetadataPlace& place) {
-  store_block_checksum(block, keyed_block_checksum(block, samples::secret(), place));
-}
-
-Structure record_structure() {
-  return {"Record",
-          [] {
-            Buffer block(block_size);
-            pack_record(samples::record(), samples::secret(), BlobId{1}, 7, block.span());
-            return bytes_of(block);
-          },
-          [](std::span<const std::byte> block) {
-            return without_value(
-                unpack_record(block, samples::secret(), samples::segment, samples::record_block));
-          },
-          [](std::span<std::byte> block) { stamp_keyed(block, record_place); }};
-}
-
-Structure segment_structure() {
-  return {
-      "SegmentHeader",
-      [] {
-        Buffer block(block_size);
-        pack_segment_header(samples::segment_header(), block.span());
-        return bytes_of(block);
-      },
-      [](std::span<const std::byte> block) { return without_value(unpack_segment_header(block)); },
-      stamp_plain};
-}
-
-Structure superblock_structure() {
-  return {"Superblock",
-          [] {
-            Buffer block(block_size);
-            pack_superblock(samples::superblock(), block.span());
-            return bytes_of(block);
-          },
-          [](std::span<const std::byte> block) { return without_value(unpack_superblock(block)); },
-          stamp_plain};
-}
-
-Structure slot_structure() {
-  return {"Slot",
-          [] {
-            Buffer block(block_size);
-            pack_slot(samples::slot(), samples::secret(), BlobId{1}, 17, block.span());
-            return bytes_of(block);
-          },
-          [](std::span<const std::byte> block) {
-            return without_value(unpack_slot(block, samples::secret(), BlobId{1}, 17));
-          },
-          [](std::span<std::byte> block) { stamp_keyed(block, slot_place); }};
-}
-
-void stamp_summary(std::span<std::byte> blocks, bool back) {
-  const MetadataPlace& place = back ? back_place : front_place;
-  MetadataPlace header_place = place, rest_place = place;
-  const auto others = static_cast<uint32_t>(blocks.size() / block_size - 1);
-  auto header = blocks.first(block_size), rest = blocks.subspan(block_size);
-  if (back) {
-    header = blocks.last(block_size), rest = blocks.first(blocks.size() - block_size);
-    header_place.block += others;
-  } else {
-    rest_place.block += 1;
-  }
-  auto format = load_block<SummaryFormat>(header);
-  format.rest_sum.store(keyed_checksum(rest, samples::secret(), rest_place));
-  store_block(format, header);
-  stamp_keyed(header, header_place);
-}
-
-Structure summary_structure(bool back) {
-  return {back ? "BackSummary" : "FrontSummary",
-          [back] {
-            Buffer blocks(3 * block_size);
-            pack_summary(samples::summary(1000), samples::secret(), back ? back_place : front_place,
-                         back, blocks.span());
-            return bytes_of(blocks);
-          },
-          [back](std::span<const std::byte> blocks) {
-            return without_value(
-                unpack_summary(blocks, samples::secret(), back ? back_place : front_place, back));
-          },
-          [back](std::span<std::byte> blocks) { stamp_summary(blocks, back); }};
-}
+using namespace samples;
 
 class OfEveryKind : public testing::TestWithParam<Structure> {};
 INSTANTIATE_TEST_SUITE_P(Metadata, OfEveryKind,

@@ -87,6 +87,11 @@ TEST(Geometry, SegmentsAreWholeEraseUnitsWhereThereIsRoom) {
   const auto odd = Blob::plan(100 * gib, 0, 3 * mib);
   EXPECT_EQ(odd->segment_blocks, 9 * mib / block_size);
   EXPECT_EQ(odd->erase_bytes, 3 * mib);
+  // One unit, where there are enough of them, rather than none that is whole.
+  const auto small = Blob::plan(512 * mib, 0, 3 * mib);
+  EXPECT_EQ(small->segment_blocks, 3 * mib / block_size);
+  EXPECT_EQ(small->erase_bytes, 3 * mib);
+  EXPECT_EQ(Blob::plan(64 * mib, 0, 512 * kib)->segment_blocks, 64u);
   const auto large = Blob::plan(100 * gib, 0, 64 * mib);
   EXPECT_EQ(large->segment_blocks, 64 * mib / block_size);
   EXPECT_EQ(large->erase_bytes, 64 * mib);

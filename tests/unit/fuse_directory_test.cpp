@@ -98,8 +98,8 @@ TEST_F(Directory, DotLaminaIsFoundAndNotListed) {
   const uint64_t dot = lookup(".lamina").as<fuse_entry_out>().nodeid;
   EXPECT_EQ(dot, raw(control_directory));
   EXPECT_EQ(list_all(root, 4096, false).count(".lamina"), 0u);
-  const std::multiset<std::string> files{".",           "..",   "status.json",
-                                         "lamina.prom", "lost", "version"};
+  const std::multiset<std::string> files{
+      ".", "..", "status.json", "lamina.prom", "lost", "version", "check.json"};
   EXPECT_EQ(list_all(dot, 4096, false), files);
   EXPECT_EQ(list_all(dot, 200, true), files);
 }
@@ -123,6 +123,8 @@ TEST_F(Directory, VirtualFilesTellOfThePool) {
   }
   EXPECT_EQ(contents["version"], "1.2.3\n");
   EXPECT_EQ(contents["lost"], "");
+  EXPECT_NE(contents["check.json"].find("\"verdict\": null"), std::string::npos)  // none yet
+      << contents["check.json"];
   EXPECT_NE(contents["lamina.prom"].find("\nlamina_devices{pool=\"tests\"} 1\n"),
             std::string::npos);
   const auto status = nlohmann::json::parse(contents["status.json"]);
