@@ -46,7 +46,7 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 14> kinds{{{"random", random_run},
+constexpr std::array<Kind, 15> kinds{{{"random", random_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
