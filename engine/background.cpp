@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What runs beside the users: checkpoints when they are due, then the space that comes back.
 #include <algorithm>
+#include <utility>
 
 #include "engine/pool_state.h"
 
@@ -224,7 +225,11 @@ Task<void> PoolState::watch_idle() {
   for (size_t tier = 0; tier + 1 < space.tier_count(); ++tier)
     idle_ns = std::min(idle_ns, aging_of(tier).idle_ns);
   const uint64_t period = std::clamp(idle_ns / idle_part, idle_look_least_ns, idle_look_most_ns);
-  Sequence cut = checkpointer.cut();
+  const auto last_entry = [this] {
+    Lock order(log.order());
+    return log.last();
+  };
+  Sequence cut = checkpointer.cut(), last = last_entry();
   uint64_t cut_at_ns = settings.background->now_ns();
   while (!closing()) {
     co_await sleep_unless_closing(period);
@@ -232,7 +237,9 @@ Task<void> PoolState::watch_idle() {
     const Sequence newest = checkpointer.cut();
     if (newest != cut) cut_at_ns = now_ns;
     cut = newest;
-    const bool due = checkpointer.has_moves() || now_ns - cut_at_ns >= idle_ns / cut_part;
+    const Sequence before = std::exchange(last, last_entry());
+    const bool quiet = last == before;  // else somebody else's checkpoint comes
+    const bool due = (quiet && checkpointer.has_moves()) || now_ns - cut_at_ns >= idle_ns / cut_part;
     if (due && log.health() && !closing()) {
       cut_at_ns = now_ns;
       const auto settled = co_await checkpointer.run();

@@ -87,6 +87,7 @@ Task<Result<>> Scanner::blob(Blob& blob) {
       header = co_await telling;
       const bool blank =
           std::ranges::all_of(block.span(), [](std::byte b) { return b == std::byte{}; });
+      if (blank) out_.blank.emplace(blob.id(), index);
       if (!header && !blank) out_.headerless.push_back({blob.id(), index, Generation::none});
     }
     if (!header || header->pool != blob.superblock().pool || header->blob != blob.id() ||
@@ -339,7 +340,10 @@ void Scanner::note_header(const RecordHeader& header) {
   out_.durable = std::max(out_.durable, header.durable_through);
   out_.committed = std::max(out_.committed, header.newest_checkpoint);
   out_.checkpoint = std::max(out_.checkpoint, header.newest_checkpoint);
-  for (const SegmentName& name : header.next) note_generation(name.generation);
+  for (const SegmentName& name : header.next) {
+    note_generation(name.generation);
+    if (name.generation != Generation::none) out_.named.emplace(name.generation, name);
+  }
 }
 
 // An epoch begins in a segment of its own, and the first header says where the one before was cut,
@@ -455,6 +459,7 @@ void Scanner::finish() {
     out_.durable = std::max(out_.durable, out_.tables.cut);
     note_generation(out_.tables.next_generation);
   }
+  out_.clean = newest_slot_ && newest_slot_->clean && newest_slot_->number == out_.tables.number;
   out_.cuts.insert(out_.cuts.end(), out_.tables.epochs.begin(), out_.tables.epochs.end());
   const size_t before = out_.entries.size();
   std::erase_if(out_.entries, [&](const ScannedEntry& scanned) {

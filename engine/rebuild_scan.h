@@ -9,7 +9,9 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/task.h"
@@ -66,6 +68,11 @@ struct Scan {
   // Segments of the log whose records are told but for some between others.
   std::vector<SegmentName> torn;
   std::vector<SegmentName> stamped;
+  // What the log was to use next, as its records say, and, as the newest slot says that is of these
+  // tables, whether nothing followed them.
+  std::map<Generation, SegmentName> named;
+  bool clean = false;
+  std::set<std::pair<BlobId, uint32_t>> blank;  // places that begin with zeroes
   // Where something lies that may be a segment; no generation is known.
   std::vector<SegmentName> headerless;
 };

@@ -40,6 +40,7 @@ void print_json(const RepairedPool& repaired, const std::string& where) {
                                      {"missing_blobs", repaired.missing},
                                      {"untold_segments", repaired.rebuild.untold.size()},
                                      {"missing_entries", repaired.rebuild.missing_entries},
+                                     {"end_in_doubt", repaired.rebuild.end_in_doubt},
                                      {"suspect", suspect},
                                      {"verdict", repaired.after.damaged() ? "damaged" : "clean"},
                                      {"findings", findings}};
@@ -58,6 +59,9 @@ void print_suspect(const RepairedPool& repaired) {
         "something newer than what was found may have been there\n",
         repaired.rebuild.untold.size(),
         static_cast<unsigned long long>(repaired.rebuild.missing_entries));
+  if (repaired.rebuild.end_in_doubt)
+    std::printf(
+        "the log may have gone on where segments are destroyed, so anything may be older\n");
   for (const auto& [name, count] : bytes)
     std::printf(
         "suspect: device \"%s\", %s, cannot be read until it is written, or accepted: "

@@ -198,7 +198,8 @@ class DoubtReplay {
 }  // namespace
 
 Sequence doubted_through(const Scan& scan, const std::vector<SegmentName>& untold,
-                         const MissingEntries& missing, Sequence end) {
+                         const MissingEntries& missing, Sequence end, bool gone_on) {
+  if (gone_on) return std::max<Sequence>(end, 1);
   std::map<Generation, Sequence> settled;
   for (const Segment& row : scan.tables.segments) settled[row.name.generation] = row.settled;
   Generation newest = Generation::none;  // of the log, that something is known of

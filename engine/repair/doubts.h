@@ -24,9 +24,10 @@ namespace lamina {
 using Doubts = std::map<MapId, std::vector<BlockRange>>;
 
 // Every map that there was when the entry with this number was made is in doubt; 0: none is.
-// `untold`: segments whose contents are gone; `end`: the newest entry that counts.
+// `untold`: segments whose contents are gone; `end`: the newest entry that counts; `gone_on`:
+// something may have come behind it.
 Sequence doubted_through(const Scan& scan, const std::vector<SegmentName>& untold,
-                         const MissingEntries& missing, Sequence end);
+                         const MissingEntries& missing, Sequence end, bool gone_on);
 
 // Of the maps of all devices, those that are in doubt somewhere; to it belongs what the tables say
 // of an earlier repair. Nodes are looked at only where segments are untold.

@@ -268,7 +268,10 @@ Task<Result<RepairReport>> Repair::run() {
   LAMINA_CO_TRY(co_await drop_unproven(*scan));
   report_.damaged_summaries = scan->damaged_summaries;
   report_.untold = untold(*scan);
-  const Sequence doubted = doubted_through(*scan, report_.untold, missing, end_);
+  auto looking_behind = may_have_gone_on(*scan, report_.untold);
+  report_.end_in_doubt = co_await looking_behind;
+  const Sequence doubted =
+      doubted_through(*scan, report_.untold, missing, end_, report_.end_in_doubt);
   report_.untold.insert(report_.untold.end(), scan->torn.begin(), scan->torn.end());
   auto rebuilding = Rebuilt::from(std::move(*scan), false);
   auto rebuilt = co_await rebuilding;

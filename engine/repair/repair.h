@@ -34,6 +34,7 @@ struct RepairReport {
   // older than they may be is suspect (B2).
   std::vector<SegmentName> untold;
   uint64_t missing_entries = 0;
+  bool end_in_doubt = false;       // what is destroyed may be of the log behind its end
   std::vector<LostRange> suspect;  // nothing where it was accepted
   Sequence last = 0;               // the newest entry that counts
   CheckpointNumber checkpoint = 0;  // the new one

@@ -30,6 +30,9 @@ class Verifier {
   Task<Result<VerifiedSegment>> run() {
     std::vector<Run> runs;
     if (!take_from_memory(runs)) {
+      // The log has named it and not begun it: nothing is there, nor is there a summary.
+      const auto now = pool_.space.segment(segment_.name.generation);
+      if (now && now->use == SegmentUse::open) co_return std::move(out_);
       auto contents = co_await read_contents(pool_, segment_.name.generation);
       if (!contents) {
         // Addresses of frames are denser than blocks; what nobody refers to is of no matter.

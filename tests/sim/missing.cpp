@@ -94,7 +94,7 @@ class MissingDiskRun {
   Report& report_;
   Oracle oracle_{Permissions::of(Attributes{})};
   LifeStatistics statistics_;
-  bool exact_ = true, running_ = false;
+  bool exact_ = true, running_ = false, loses_ = false;
   std::string name_;  // of the blob that is taken away
   BlobId blob_ = BlobId::none;
   Blocks expected_;  // what must be EIO at the next look
@@ -117,7 +117,8 @@ WorkloadOptions MissingDiskRun::work_options() {
   weigh(Action::wait, 8);
   weigh(Action::write_large, 20);
   weigh(Action::fork, 4);
-  if (name_.empty()) return work;
+  if (!name_.empty()) weigh(Action::scrub, 0);  // one that is under way has found what was missing
+  if (!machine_.is_away() && !loses_) return work;
   // What cannot be read is not told in the oracle from what it would become.
   work.may_break = work.may_lose = work.damaged = true;
   for (const Action action : {Action::copy, Action::copy_all, Action::roll_back, Action::resize,
@@ -158,6 +159,7 @@ void MissingDiskRun::look(bool exact) {
   Blocks there, lost;
   if (!name_.empty()) machine_.drive(find_blocks(machine_.store(), blob_, there, lost, report_));
   Blocks may_fail = lost;
+  loses_ = !lost.empty();
   if (machine_.is_away())
     for (const auto& [device, blocks] : there)
       may_fail[device].insert(may_fail[device].end(), blocks.begin(), blocks.end());

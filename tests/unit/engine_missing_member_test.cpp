@@ -64,6 +64,32 @@ TEST_F(WithoutADisk, AMemberThatIsGoneForGoodIsRemovedWithWhatWasOnIt) {
   EXPECT_EQ(ranges->front().state, RangeState::lost);
 }
 
+// Another has its number by then: members are told by more than that.
+TEST_F(WithoutADisk, OneThatComesBackIsNotTakenForTheOneThatHasItsPlace) {
+  make({{"bulk", BlobKind::transparent, 1}});
+  age();
+  close();
+  hidden_ = &media_[0];
+  force_ = true;
+  open();
+  const BlobId id = blob("bulk").id;
+  auto removed = wait(pool_->remove_blob("bulk", true));
+  ASSERT_TRUE(removed) << removed.error().message;
+  ASSERT_TRUE(add("other", BlobKind::transparent, 1));
+  ASSERT_EQ(blob("other").id, id);
+  const auto newer = pattern(device_bytes, 9);
+  write(0, newer);
+  age();
+  ASSERT_GT(blob("other").data_bytes, device_bytes * 9 / 10);
+  close();
+  hidden_ = nullptr;
+  force_ = false;
+  open();
+  ASSERT_EQ(pool_->status().blobs.size(), 2u);
+  EXPECT_EQ(blob("other").health, "ok");
+  expect_content(device_, 0, newer);
+}
+
 TEST_F(WithoutADisk, AMemberThatIsMissingIsNamed) {
   make({});
   ASSERT_TRUE(add("bulk", BlobKind::transparent, 1));

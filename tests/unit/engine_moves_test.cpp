@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/pool_state.h"
+#include "engine/scrub/verify_segment.h"
 #include "engine/recovery.h"
 #include "engine/space/mover.h"
 #include "engine_pool_fixture.h"
@@ -140,6 +141,21 @@ TEST_F(WithMoves, NothingIsPlannedWhileACheckpointHasMoves) {
   move_disk();
   EXPECT_TRUE(wait(while_published()));
   EXPECT_EQ(planned_, 0);
+}
+
+// They are there before anything of them is written, and a check that asks who uses what it has found
+// asks later, when they are (sim, full, seed 2).
+TEST_F(WithMoves, WhatTheLogHasOnlyNamedIsNotDamaged) {
+  MovePace pace(*state_);
+  size_t named = 0;
+  for (const Segment& segment : state_->space.segments()) {
+    if (segment.use != SegmentUse::open || segment.kind != SegmentClass::log) continue;
+    const auto verified = wait(verify_segment(*state_, segment.name.generation, pace));
+    ASSERT_TRUE(verified) << verified.error().message;
+    EXPECT_TRUE(verified->bad.empty());
+    ++named;
+  }
+  EXPECT_GE(named, chain_length);
 }
 
 // C2: the home of both aliases is the segment that the log is in, and the mover knows of the first;

@@ -43,7 +43,7 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
     others_.clear();
     auto blobs = blobs_on(medium_, *executor_, false);
     for (SimMedium& medium : media_) {
-      if (away_) continue;
+      if (away_ || &medium == hidden_) continue;
       const std::shared_ptr<Blob> blob = blob_on(medium, *executor_);
       if (!blob) continue;  // wiped, or never formatted
       others_.push_back(&blob->disk());
@@ -132,7 +132,8 @@ class PoolOfDisks : public PoolOnSimulatedDisk {
   std::deque<SimMedium> media_;
   std::vector<Disk*> others_;  // the open pool's, but the first
   bool force_ = false;
-  bool away_ = false;  // all disks but the first
+  bool away_ = false;                   // all disks but the first
+  const SimMedium* hidden_ = nullptr;  // or this one
   DeviceId device_ = DeviceId::none;
   std::vector<std::byte> content_;
 };
