@@ -219,6 +219,55 @@ TEST_P(ADamagedPool, WithoutMapsNothingOlderIsTakenForWhatASegmentHeld) {
   EXPECT_EQ(got_of(one.name, block), content(devices_[one.name][block]));
 }
 
+// Of a pool that was killed, zeroes over segments in a row, the log's newest among them or not:
+// what can be read is the newest. But where nothing at all tells that there was more.
+TEST_P(ADamagedPool, ZeroesOverARangeOfItNeverBringAnythingOlderBack) {
+  if (GetParam()) GTEST_SKIP() << "the log is in the other blob";
+  for (int i = 0; i < 400; ++i) {
+    put(i % 3 == 0 ? "disk" : "snap", noise_() % device_blocks);
+    if (i % 16 != 0) continue;
+    ASSERT_TRUE(wait(pool_->flush(pool_->find("disk")->id)));
+  }
+  ASSERT_TRUE(wait(pool_->flush(pool_->find("snap")->id)));
+  sleep(3'000'000'000);
+  crash();
+  const auto whole = medium_.clone();
+  const std::shared_ptr<Blob> kept = blobs_[0];
+  const Blob& blob = *kept;
+  uint32_t newest = 0;  // index of the log's newest segment
+  Generation generation = Generation::none;
+  Buffer block(block_size);
+  for (uint32_t i = 0; i < blob.segment_count(); ++i) {
+    medium_.read(blob.offset(i, 0), block.span());
+    const auto header = unpack_segment_header(block.span());
+    if (!header || header->kind != SegmentClass::log || header->generation < generation) continue;
+    generation = header->generation;
+    newest = i;
+  }
+  int told = 0;
+  const std::vector<std::byte> nothing(blob.segment_bytes());
+  for (uint32_t first = newest > 12 ? newest - 12 : 0; first <= newest; first += 2) {
+    for (const uint32_t count : {3U, 14U}) {
+      SCOPED_TRACE(std::to_string(count) + " segments from " + std::to_string(first));
+      Buffer all(pool_bytes);
+      whole->read(0, all.span());
+      medium_.damage(0, all.span());
+      for (uint32_t i = first; i < std::min(first + count, blob.segment_count()); ++i)
+        medium_.damage(blob.offset(i, 0), nothing);
+      const auto repaired = repair_it();
+      ASSERT_TRUE(repaired || repaired.error().code == Code::not_found) << repaired.error().message;
+      if (!repaired || (repaired->untold.empty() && repaired->missing_entries == 0)) continue;
+      ++told;
+      open();
+      unreadable();
+      pool_.reset();
+      executor_ = std::make_unique<SimExecutor>(executor_->steps());
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_GT(told, 3);
+}
+
 TEST_P(ADamagedPool, WhatIsSuspectIsBelievedWhereAPersonSaysSoAtOnce) {
   close();
   const std::vector<InUse> all = segments();
