@@ -106,7 +106,8 @@ refuses "neither a pool file" "$lamina" mount "$work/hello" "$mnt"
 step "a pool in use"
 mount_pool
 refuses "is mounted at $mnt" "$lamina" mount "$image" "$work"
-refuses "in use" "$lamina" check "$image"
+answers 0 "clean" "$lamina" check "$image"
+refuses "in use" "$lamina" repair "$image"
 refuses "in use" "$lamina" format "$image" --force
 refuses "is mounted there" "$lamina" mount "$work/other.img" "$mnt"
 refuses "nothing has grown" "$lamina" blob grow "$mnt"
