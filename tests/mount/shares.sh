@@ -26,7 +26,7 @@ step "shared, exclusive, and how old that is"
 [ "$(of s exclusive)" = None ] && [ -z "$(attribute s exclusive)" ] || fail "known before a walk"
 dd if=/dev/urandom of="$mnt/a" bs=1M count=4 conv=notrunc,fsync status=none
 for i in 1 2 3; do "$lamina" ls --fresh "$mnt" >/dev/null & done
-"$lamina" ls --fresh "$mnt" | grep -qE '^s +64M +16M +4M +12M ' || fail "$("$lamina" ls "$mnt")"
+"$lamina" ls --fresh "$mnt" | grep -qE '^s +64M +16M +16M +4M +12M ' || fail "$("$lamina" ls "$mnt")"
 wait
 [ "$(of a exclusive)" = $((4 * mib)) ] && [ "$(of a shared)" = $((12 * mib)) ] || fail "a: $(of a exclusive)"
 [ "$(attribute s exclusive)" = $((4 * mib)) ] || fail "s: $(attribute s exclusive)"
