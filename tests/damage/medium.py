@@ -219,6 +219,8 @@ class Tables:
         stream = {page.index: page.data for page in pages}
         s = Stream(b"".join(stream[i] for i in sorted(stream)))
         version = s.number()
+        if version > 4:
+            raise ValueError(f"tables of version {version}: what is in them is not known here")
         s.numbers(6)                    # checkpoint .. next node
         self.next_generation = s.number()
         s.number()                      # next origin
@@ -230,7 +232,11 @@ class Tables:
         s.number()                      # used blocks
         s.rows(lambda: s.numbers(4))    # lineage
         s.rows(lambda: s.numbers(3))    # lost ranges
+        if version > 3:
+            s.rows(lambda: s.numbers(3))    # suspect ranges
         s.numbers(7 if version > 2 else 0)  # scrub
+        if version > 3:
+            s.rows(lambda: s.numbers(2))    # sizes of segments
         self.segments, self.sealed, self.dead = set(), set(), set()
         s.rows(lambda: self._segment(s))
         self.nodes_begin = s.at
