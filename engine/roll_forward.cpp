@@ -44,10 +44,11 @@ Task<Result<std::shared_ptr<TailSegment>>> RollForward::load(const SegmentName& 
 
 // The records of the cut's segment that lie before the cut are in the maps; what they say of the
 // segment is still needed, to seal it. Where not even the record behind a lost one is left, its
-// payload has no checksums any more: reads of it say EIO.
+// payload has no checksums any more: reads of it say EIO. And the summary lacks its numbers, which a
+// repair takes for the sign that something is missing (B2).
 void RollForward::skip_to(uint32_t block) {
   const auto all = [](const RecordHeader&) { return true; };
-  const uint32_t gone = note_records(*current_, secret_, block, all);
+  const uint32_t gone = note_records(*current_, secret_, block, all, true);
   for (uint32_t i = 0; i < gone; ++i) count(RecoveryBranch::lost_below_durable);
   current_->next_block = block;
 }
