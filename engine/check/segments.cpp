@@ -45,18 +45,6 @@ Task<void> look_at_records(PoolState& pool, const Segment& row, uint32_t used_en
   }
 }
 
-// The header of a segment of nodes: what a scan finds nodes and tables by (B3).
-Task<bool> is_named(PoolState& pool, SegmentName name) {
-  Blob& blob = pool.space.blob(name.blob);
-  Buffer block(block_size);
-  IoBatch batch;
-  batch.read(blob.disk(), blob.offset(name.index, 0), block.span());
-  co_await batch;
-  const auto header = unpack_segment_header(block.span());
-  co_return batch.ok() && header && header->generation == name.generation &&
-      header->index == name.index && header->pool == pool.identity.pool;
-}
-
 }  // namespace
 
 Task<Checker::Findings> Checker::look_at(Generation generation) {
@@ -74,7 +62,7 @@ Task<Checker::Findings> Checker::look_at(Generation generation) {
                    what});
   };
   if (row->kind == SegmentClass::nodes) {
-    Task<bool> looking = is_named(pool_, row->name);
+    Task<bool> looking = header_names(pool_, row->name);
     const bool good = co_await looking;
     if (!good) damaged("B3", 0, "the header of a segment of nodes");
     co_return out;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/heal/segment_parts.h"
 #include "engine/maps/read_ahead.h"
 #include "engine/pool_state.h"
 
@@ -262,7 +263,7 @@ Task<Result<uint64_t>> Healer::heal_all_alone() {
     if (segment.use != SegmentUse::sealed && segment.use != SegmentUse::stuck) continue;
     if (segment.kind == SegmentClass::nodes) {
       if (!named.contains(segment.name.generation)) continue;
-      Task<bool> looking = node_segment_is_good(segment.name);
+      Task<bool> looking = header_names(pool_, segment.name);
       const bool good = co_await looking;
       if (good) continue;
       Lock lock(mutex_);

@@ -88,7 +88,6 @@ class Healer {
   Task<Result<>> heal_slots(uint64_t& count);
   Task<Result<uint64_t>> heal_segment(Generation generation);
   Task<void> look_at_nodes();
-  Task<bool> node_segment_is_good(SegmentName name);
   Task<Result<NodeBlock>> mend_alone(NodeId id, NodeEntry entry, Error why);
   ImagePtr image_with(NodeId id, const NodeEntry& entry) const;
   NodeBlock lost_leaf(NodeId id, const Failed& failed);

@@ -125,16 +125,4 @@ Task<Result<uint64_t>> Healer::heal_segment(Generation generation) {
   co_return healed;
 }
 
-// Its header, and, where it is full, its summary: what a scan finds nodes and tables by (B3).
-Task<bool> Healer::node_segment_is_good(SegmentName name) {
-  Blob& blob = pool_.space.blob(name.blob);
-  Buffer block(block_size);
-  IoBatch batch;
-  batch.read(blob.disk(), blob.offset(name.index, 0), block.span());
-  co_await batch;
-  const auto header = unpack_segment_header(block.span());
-  co_return batch.ok() && header && header->generation == name.generation &&
-      header->index == name.index && header->pool == pool_.identity.pool;
-}
-
 }  // namespace lamina

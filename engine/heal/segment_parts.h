@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a sealed segment of data says of itself, and what of that is good: for those who write anew
-// what is not, and for those who only say so.
+// What a segment says of itself, and what of that is good: for those who write anew what is not, and
+// for those who only say so.
 // Thread-safety: any number at a time.
 #pragma once
 
@@ -13,6 +13,7 @@ namespace lamina {
 
 class PoolState;
 
+// Of a sealed segment of data.
 struct SegmentParts {
   bool header = false, array = false;
   SegmentHeader says;  // the header, where it is good
@@ -23,5 +24,8 @@ struct SegmentParts {
   }
 };
 Task<Result<SegmentParts>> look_at_segment(PoolState& pool, Segment row);
+
+// Whether the header is good, and this segment's: what a scan finds nodes and tables by (B3).
+Task<bool> header_names(PoolState& pool, SegmentName name);
 
 }  // namespace lamina
