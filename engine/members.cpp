@@ -292,6 +292,7 @@ void Members::begin_emptying(const Blob& blob) {
 void Members::end_emptying(BlobId id, const Result<>& result) {
   const bool leaves = pool_.space.use_of(id) == BlobUse::leaving;
   Lock lock(mutex_);
+  emptied_.wake_all();
   using State = EvacuationStatus::State;
   if (!leaves && result) {
     evacuation_ = {};
@@ -301,21 +302,33 @@ void Members::end_emptying(BlobId id, const Result<>& result) {
   evacuation_.why = result ? "" : result.error().message;
 }
 
+Task<void> Members::until_discarded(BlobId id) {
+  if (!pool_.space.is_drained(id)) co_return;
+  Completion completion;
+  {
+    Lock lock(mutex_);
+    if (evacuation_.state != EvacuationStatus::State::running) co_return;
+    emptied_.add(completion);
+  }
+  co_await completion;
+}
+
 Task<void> Members::empty() {
   const auto id = pool_.space.leaving();
   if (!id) {  // it is kept already
     Lock lock(mutex_);
     evacuation_ = {};
+    emptied_.wake_all();
     co_return;
   }
   begin_emptying(pool_.space.blob(*id));
   Task<Result<>> emptying = empty(*id);
   const Result<> result = co_await emptying;
-  end_emptying(*id, result);
   if (!result && !pool_.closing())
     pool_.settings.log(Settings::Severity::warning, "the evacuation of " +
                                                         quoted(pool_.space.blob(*id)) +
                                                         " has stopped: " + result.error().message);
+  end_emptying(*id, result);
 }
 
 Task<Result<>> Members::empty(BlobId id) {
@@ -377,6 +390,8 @@ EvacuationStatus Members::evacuation() const {
   const Space::Content content = pool_.space.content_of(*id);
   status.left_segments = content.segments;
   status.left_bytes = content.live_blocks * block_size;
+  if (status.state == EvacuationStatus::State::running && content.segments == 0)
+    status.state = EvacuationStatus::State::empty;
   return status;
 }
 
@@ -421,6 +436,7 @@ Task<Result<>> Members::remove_alone(std::string name, bool accepts_loss) {
   const std::shared_ptr<Blob> blob = std::move(*found);
   const BlobId id = blob->id();
   LAMINA_CO_TRY(may_leave(*blob));
+  co_await until_discarded(id);
   if (accepts_loss && !pool_.space.is_empty(id)) {
     Task<Result<>> emptying = empty_with_loss(blob);
     LAMINA_CO_TRY(co_await emptying);

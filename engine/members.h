@@ -11,8 +11,9 @@
 //             the next life. Nothing is taken from it any more. What is in it goes by what holds
 //             anyway: data as the mover's targets before the slot that points at them (A15), nodes
 //             and tables with the next checkpoints, the log to the segments that it names, none of
-//             which is there any more (D9). Its segments are free when K_old has found nothing that
-//             refers to them (A4).
+//             which is there any more (D9). It is empty when K_old has found nothing that refers
+//             to its segments (A4) and their stamps are durable (C4); that they are discarded is
+//             what a removal waits for, and nobody else.
 //   remove    it is empty: nothing in it is what K_old or K_new refers to, or the log goes on from.
 //             A checkpoint, so that no table of segments knows one of it; a slot that does not name
 //             it, on all other disks; one more, so that K_old does not name it either; then it is
@@ -81,12 +82,15 @@ class Members {
   Task<Result<>> empty(BlobId id);
   void begin_emptying(const Blob& blob);
   void end_emptying(BlobId id, const Result<>& result);
+  // Who empties the blob has let go of it, if all that is left to do is to discard.
+  Task<void> until_discarded(BlobId id);
 
   PoolState& pool_;
   mutable Mutex mutex_;
   bool changing_ GUARDED_BY(mutex_) = false;
   Waiters ended_ GUARDED_BY(mutex_);
   EvacuationStatus evacuation_ GUARDED_BY(mutex_);
+  Waiters emptied_ GUARDED_BY(mutex_);
   std::string refused_ GUARDED_BY(mutex_);
 };
 

@@ -34,7 +34,7 @@ BlobStatus blob_status(PoolState& s, const Blob& blob, const std::vector<Segment
   status.traits = blob.disk().traits();
   uint64_t taken = 0;
   for (const Segment& segment : used) {
-    if (segment.name.blob != blob.id()) continue;
+    if (segment.name.blob != blob.id() || segment.stamped) continue;
     ++taken;
     if (!segment.holds_data()) continue;
     const auto live = static_cast<uint64_t>(std::max<int64_t>(0, segment.live_blocks));

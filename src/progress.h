@@ -11,7 +11,7 @@ namespace lamina {
 
 // A command that waits for the daemon looks so soon for the first time, and then ever more seldom,
 // down to so often.
-inline constexpr std::chrono::milliseconds first_poll{20}, between_polls{250};
+inline constexpr std::chrono::milliseconds first_poll{20}, between_polls{100};
 
 class Progress {
  public:

@@ -101,7 +101,7 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
     else
       discards.discard(blob.disk(), offset, blob.segment_bytes());
     if (!keeps) pool_.counters.discarded += blob.segment_bytes();
-    pool_.space.mark_prepared(s.name, keeps);
+    pool_.space.mark_stamped(s.name.generation, keeps);
   }
   co_await discards;
   pool_.counters.add(Cause::zeroes, discards.zeroed());

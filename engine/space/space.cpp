@@ -91,6 +91,10 @@ bool Space::is_empty(BlobId id) const {
   return empty_at(position(id));
 }
 
+bool Space::is_drained(BlobId id) const {
+  return content_of(id).segments == 0;
+}
+
 void Space::take_in_segments() {
   rows_.resize(blobs_.size());
   uses_.resize(blobs_.size());
@@ -202,6 +206,7 @@ Space::Content Space::content_of(BlobId id) const {
   const size_t at = position(id);
   content.segments = rows_[at].size() - free_prepared_[at].size() - free_fresh_[at].size();
   for (const Segment& s : rows_[at]) {
+    content.segments -= s.stamped;
     if (s.use == SegmentUse::free || !s.holds_data()) continue;
     content.stuck += s.use == SegmentUse::stuck;
     content.live_blocks += static_cast<uint64_t>(std::max<int64_t>(0, s.live_blocks));
@@ -552,6 +557,14 @@ void Space::retire(Generation generation) {
   segment->use = SegmentUse::retired;
 }
 
+void Space::mark_stamped(Generation generation, bool prepared) {
+  Lock lock(mutex_);
+  Segment* segment = row(generation);
+  LAMINA_CHECK(segment && segment->use == SegmentUse::retired);
+  segment->stamped = true;
+  segment->prepared = prepared;
+}
+
 void Space::index_free(size_t position, uint32_t index) {
   auto& set = rows_[position][index].prepared ? free_prepared_[position] : free_fresh_[position];
   set.insert(index);
@@ -575,11 +588,6 @@ void Space::release(Generation generation) {
 uint64_t Space::released() const {
   Lock lock(mutex_);
   return released_;
-}
-
-void Space::mark_prepared(const SegmentName& name, bool prepared) {
-  Lock lock(mutex_);
-  rows_[position(name.blob)][name.index].prepared = prepared;
 }
 
 std::optional<SegmentName> Space::borrow_unprepared() {

@@ -56,6 +56,7 @@ struct Segment {
   uint32_t used_blocks = 0;         // where its payload ends
   uint32_t addressed = 0;           // of frames: blocks that they hold; 0 where blocks are plain
   bool prepared = false;            // free, and its space is allocated and written (files)
+  bool stamped = false;             // retired, durably: only its discard is left; of this life only
   bool emptied = false;             // what lived in it may be elsewhere now; of this life only
   CheckpointNumber not_before = 0;  // the mover leaves it alone until then; of this life only
   // Hint: of its live blocks, those that are not to age away, as of when somebody last looked.
@@ -164,13 +165,15 @@ class Space final : public LiveCounts {
   void drop(BlobId id);
   // Nothing is in it that could ever be read again, and nobody is at work in it.
   bool is_empty(BlobId id) const;
+  // The same, but for segments that are being discarded.
+  bool is_drained(BlobId id) const;
   BlobUse use_of(BlobId id) const;
   // That is being emptied, or has been; one at a time.
   std::optional<BlobId> leaving() const;
   // It leaves, unless too little would be free elsewhere in its tier for the permits that are out.
   bool let_leave(BlobId id);
-  // Segments of it that are not free, and what of its data is live: blocks as they are written and
-  // as they lie there.
+  // Segments of it that are neither free nor being discarded, and what of its data is live: blocks
+  // as they are written and as they lie there.
   struct Content {
     uint64_t segments = 0, stuck = 0, live_blocks = 0, live_room = 0;
   };
@@ -214,12 +217,13 @@ class Space final : public LiveCounts {
   void set_live(Generation generation, int64_t blocks, int64_t homes, uint64_t of_snapshots = 0);
   // Sealed -> retired: nothing refers to it any more.
   void retire(Generation generation);
+  // Its stamp is durable: nothing in it will ever be read again, so it may be discarded. `prepared`:
+  // its space on a file stays allocated and written.
+  void mark_stamped(Generation generation, bool prepared);
   // Stamped and discarded: free again. Also for a segment that was never used.
   void release(Generation generation);
   // How many segments of data and log have become free since the pool was opened.
   uint64_t released() const;
-  // Whether its space on a file is allocated and written.
-  void mark_prepared(const SegmentName& name, bool prepared);
   // A free segment of a file that is not prepared yet, kept from everybody else until it is given
   // back.
   std::optional<SegmentName> borrow_unprepared();

@@ -31,6 +31,19 @@ TEST_F(PoolOfDisks, WhatIsOnABlobGoesToAnotherOfItsTierAndItIsRemoved) {
   expect_content(device_, 0, content_);
 }
 
+// Nobody waits until it is discarded but who removes the blob, and he does.
+TEST_F(PoolOfDisks, ABlobIsEmptyBeforeItIsDiscardedAndRemovedAfterwards) {
+  make({{"one", BlobKind::transparent, 1}, {"two", BlobKind::transparent, 1}});
+  age();
+  ASSERT_TRUE(evacuate("one"));
+  EXPECT_EQ(pool_->status().evacuation.left_segments, 0u);
+  const auto removed = wait(pool_->remove_blob("one"));
+  ASSERT_TRUE(removed) << removed.error().message;
+  close();
+  open();
+  expect_content(device_, 0, content_);
+}
+
 TEST_F(PoolOfDisks, TheOnlyBlobBelowTheFirstTierGoesBackUp) {
   make({{"cold", BlobKind::compression, 1}});
   age();

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything on one blob to another of its tier, until the first is empty, beside a plain copy of as
-much between the two files. To and fro: what was emptied is removed and added again."""
+much from the first to the second. To and fro: what was emptied is removed and added again. What is
+emptied is full of holes afterwards, so the file that is written to is made anew for both."""
 
 import json
+import os
 import time
 
 from .. import contenders
@@ -23,9 +25,27 @@ class Pair(Pool):
         for name in ("one", "two"):
             self.blobs[name] = folder.path / f"{NAME}-{name}.img"
             contenders.make_file(self.blobs[name], mib)
-            with open(self.blobs[name], "r+b") as file:  # nothing that format would not destroy
-                file.write(bytes(1 << 20))
+            self._wipe(name)
         super().__init__(folder, NAME, mib, self._lines("one"))
+
+    def _wipe(self, name):
+        """Nothing is left at its ends that `format` and `add` would not destroy."""
+        with open(self.blobs[name], "r+b") as file:
+            file.write(bytes(1 << 20))
+            file.seek(-(1 << 20), os.SEEK_END)
+            file.write(bytes(1 << 20))
+
+    def copy(self, source, target, mib):
+        """The seconds that a plain copy takes, over a file whose blocks are all written."""
+        size = self.blobs[target].stat().st_size >> 20
+        contenders.make_file(self.blobs[target], size)
+        drop_caches()
+        begin = time.monotonic()
+        sh("dd", f"if={self.blobs[source]}", f"of={self.blobs[target]}", "bs=1M", f"count={mib}",
+           "iflag=direct", "oflag=direct", "conv=notrunc,fsync", "status=none")
+        seconds = time.monotonic() - begin
+        self._wipe(target)
+        return seconds
 
     def _lines(self, *names):
         return [f"  - {{name: {name}, kind: transparent, path: {self.blobs[name]}}}"
@@ -58,16 +78,10 @@ def run(bench):
     disk = pool.create("disk", size)
     fio.run(disk, rw="write", bs="1m", depth=8, size=size, end_fsync=True, seed=2200)
     sh(pool.program, "age", pool.mount)
-    copy = bench.folder.path / f"{NAME}-copy.img"
-    contenders.make_file(copy, size)
     source, target = "one", "two"
     for _ in range(bench.rounds):
         samples = {}
-        drop_caches()
-        begin = time.monotonic()
-        sh("dd", f"if={pool.blobs[source]}", f"of={copy}", "bs=1M", f"count={size}",
-           "iflag=direct", "oflag=direct", "conv=notrunc,fsync", "status=none")
-        samples["copy"] = Sample(mib_s=size / (time.monotonic() - begin))
+        samples["copy"] = Sample(mib_s=size / pool.copy(source, target, size))
         pool.add(target)
         drop_caches()
         begin = time.monotonic()
@@ -77,6 +91,5 @@ def run(bench):
         source, target = target, source
         row.rounds.append(samples)
     row.ratio("lamina / copy", "copy", 0.8)
-    copy.unlink()
     pool.discard()
     return row
