@@ -103,13 +103,11 @@ answers 0 "clean" "$lamina" check "$image"
 spoil_slot 1
 answers 0 "clean" "$lamina" check "$image"
 "$lamina" mount "$image" "$mnt" -o ro
-answers 0 "clean" "$lamina" check "$mnt"
+answers 3 "is mounted read-only .*unmount it" "$lamina" check "$mnt"
 umount_pool
+answers 0 "clean" "$lamina" check "$image"
 spoil_slot 0
 answers 1 "A13 .*slot" "$lamina" check "$image"
-"$lamina" mount "$image" "$mnt" -o ro
-answers 1 "A13 .*slot" "$lamina" check "$mnt"
-umount_pool
 restore
 
 step "no superblock at all"
