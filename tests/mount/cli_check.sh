@@ -103,12 +103,12 @@ answers 0 "clean" "$lamina" check "$image"
 spoil_slot 1
 answers 0 "clean" "$lamina" check "$image"
 "$lamina" mount "$image" "$mnt" -o ro
-answers 0 "clean" "$lamina" check "$mnt"
+answers 0 "clean" "$lamina" check "$image"
 umount_pool
 spoil_slot 0
 answers 1 "A13 .*slot" "$lamina" check "$image"
 "$lamina" mount "$image" "$mnt" -o ro
-answers 1 "A13 .*slot" "$lamina" check "$mnt"
+answers 1 "A13 .*slot" "$lamina" check "$image"
 umount_pool
 restore
 
