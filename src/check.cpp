@@ -89,8 +89,8 @@ Result<CheckReport> check_mounted(const std::string& typed, bool data) {
   const auto asked = set_control(*mount, "check", data ? "data" : "1");
   // The kernel lets no request through that would change something.
   if (!asked && asked.error().code == Code::read_only)
-    return fail(Code::read_only, mount->mount + " is mounted read-only and cannot be asked; unmount "
-                                     "it and check the pool by its own name");
+    return fail(Code::read_only, mount->mount + " is mounted read-only and cannot be asked; check "
+                                     "the pool by its own name");
   if (!asked) return std::unexpected(asked.error());
   Progress progress;
   if (const auto waited = wait_for_daemon(*mount, progress); !waited)

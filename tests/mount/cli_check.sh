@@ -103,11 +103,14 @@ answers 0 "clean" "$lamina" check "$image"
 spoil_slot 1
 answers 0 "clean" "$lamina" check "$image"
 "$lamina" mount "$image" "$mnt" -o ro
-answers 3 "is mounted read-only .*unmount it" "$lamina" check "$mnt"
-umount_pool
+answers 3 "is mounted read-only .*by its own name" "$lamina" check "$mnt"
 answers 0 "clean" "$lamina" check "$image"
+umount_pool
 spoil_slot 0
 answers 1 "A13 .*slot" "$lamina" check "$image"
+"$lamina" mount "$image" "$mnt" -o ro
+answers 1 "A13 .*slot" "$lamina" check "$image"
+umount_pool
 restore
 
 step "no superblock at all"
