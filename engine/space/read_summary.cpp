@@ -13,7 +13,7 @@
 #include "engine/log/seal.h"
 #include "engine/pool_state.h"
 #include "engine/rebuild_scan.h"
-#include "engine/space/array_from_payload.h"
+#include "engine/space/array_again.h"
 
 namespace lamina {
 
@@ -55,22 +55,20 @@ Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, cons
     Lock order(pool.log.order());
     cuts = pool.epochs;
   }
-  note_records(
-      **segment, pool.identity.secret, until,
-      [&cuts](const RecordHeader& header) { return !is_void(cuts, header.epoch, header.last()); });
+  note_records(**segment, pool.identity.secret, until, [&cuts](const RecordHeader& header) {
+    return !is_void(cuts, header.epoch, header.last());
+  });
   if ((*segment)->entries.empty())
     co_return fail(Code::corrupt, "a log segment has no record left");
   co_return segment;
 }
 
-Task<Result<Buffer>> read_array_from_payload(PoolState& pool, const Segment& row,
-                                             uint64_t expected) {
+Task<Result<Buffer>> read_array_again(PoolState& pool, const Segment& row, const Summary& summary) {
   Blob& blob = pool.space.blob(row.name.blob);
   Buffer segment(blob.segment_bytes());
-  LAMINA_CO_TRY(co_await blob.read_segment(row.name.index, segment.span()));
-  auto array = array_from_payload(row.kind, segment.span(), pool.identity.secret,
-                                  {row.name.blob, row.name.index, row.name.generation, 0},
-                                  row.used_blocks, expected);
+  LAMINA_CO_TRY(co_await blob.read_readable(row.name.index, segment.span()));
+  const MetadataPlace place{row.name.blob, row.name.index, row.name.generation, 0};
+  auto array = array_again(row.kind, segment.span(), pool.identity.secret, place, summary);
   if (!array) co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
   co_return std::move(*array);
 }
@@ -113,14 +111,13 @@ Task<Result<Contents>> read_arrays(PoolState& pool, const Segment& row) {
   IoBatch batch;
   batch.read(blob.disk(), blob.offset(row.name.index, 1), sums.span());
   co_await batch;
-  LAMINA_CO_TRY(batch.result());
   auto summary = co_await read_copies(pool, row);
   if (!summary) co_return forward_error(summary);
-  if (plain_checksum(sums.span()) != summary->checksums_sum) {
+  if (!batch.ok() || plain_checksum(sums.span()) != summary->checksums_sum) {
     pool.healer.note_segment(row.name.generation);
     if (row.kind == SegmentClass::log)
       co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
-    auto array = co_await read_array_from_payload(pool, row, summary->checksums_sum);
+    auto array = co_await read_array_again(pool, row, *summary);
     if (!array) co_return forward_error(array);
     sums = std::move(*array);
   }
@@ -164,7 +161,7 @@ Task<Result<Buffer>> read_sums_again(PoolState& pool, Generation generation) {
   if (row->kind == SegmentClass::moved) {
     auto summary = co_await read_copies(pool, *row);
     if (!summary) co_return forward_error(summary);
-    co_return co_await read_array_from_payload(pool, *row, summary->checksums_sum);
+    co_return co_await read_array_again(pool, *row, *summary);
   }
   auto segment = co_await read_by_records(pool, *row, row->used_blocks);
   if (!segment) co_return forward_error(segment);
