@@ -23,10 +23,8 @@ Task<Result<uint64_t>> heal_log_segment(PoolState& pool, const Segment& row,
   const uint64_t bad =
       (parts.header ? 0 : 1) + (parts.arrays_good() ? 0 : 1) + (parts.back ? 0 : 1);
   if (bad == 0) co_return bad;
-  auto segment = co_await read_by_records(pool, row, row.used_blocks);
+  auto segment = co_await read_by_records(pool, row);
   if (!segment) co_return forward_error(segment);
-  if ((*segment)->next_block != row.used_blocks)
-    co_return fail(Code::corrupt, "not all records of the segment are left");
   LAMINA_CO_TRY(co_await seal_log_segment(pool.identity, pool.space.blob(row.name.blob), **segment,
                                           pool.settings.background->wall_ns(), pool.counters));
   // Where one thing alone was bad the checksum counts two of them: no array is judged without a
