@@ -153,7 +153,8 @@ bool Checkpointer::has_unreachable() const {
 
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   Lock lock(mutex_);
-  used_blocks_ = std::min(used_blocks_, changed_by(blocks, added_blocks_ - image.added_blocks));
+  used_blocks_ =
+      std::min(used_blocks(), changed_by(blocks, added_blocks_ - image.added_blocks));
 }
 
 // A copy that was logged after the walk names the old place, and keeps it, and so does a leaf that
@@ -339,7 +340,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     const int64_t added = made.added_blocks();
     const int64_t since = added - cut.tables_added;
     used_blocks_ =
-        std::min(changed_by(cut.tables.used_blocks, since), changed_by(used_blocks_, added));
+        std::min(changed_by(cut.tables.used_blocks, since), changed_by(used_blocks(), added));
     added_blocks_ += added;
     extents_ = 0;
     for (const ImageMap& m : made.maps) extents_ += m.extents;
@@ -428,8 +429,7 @@ uint64_t Checkpointer::extents() const {
 }
 
 uint64_t Checkpointer::used_blocks() const {
-  Lock lock(mutex_);
-  return used_blocks_;
+  return used_blocks_.load(std::memory_order_relaxed);
 }
 
 }  // namespace lamina

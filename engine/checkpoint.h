@@ -160,7 +160,7 @@ class Checkpointer {
   std::vector<std::pair<CheckpointNumber, std::vector<Generation>>> tables_ GUARDED_BY(mutex_);
   uint64_t metadata_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t extents_ GUARDED_BY(mutex_) = 0;
-  uint64_t used_blocks_ GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> used_blocks_ = 0;  // changed under the mutex, read at every write
   int64_t added_blocks_ GUARDED_BY(mutex_) = 0;  // by all checkpoints of this life
 };
 

@@ -82,7 +82,7 @@ Task<Result<>> Checkpointer::merge_all(Cut& cut, Made& made) {
   made.left_behind = left_behind(cut.moves, made);
   cut.tables_added = made.added_blocks();
   Lock lock(mutex_);
-  const uint64_t bound = changed_by(used_blocks_, cut.tables_added);
+  const uint64_t bound = changed_by(used_blocks(), cut.tables_added);
   cut.tables.used_blocks = shares ? std::min(mapped, bound) : mapped;
   co_return Result<>{};
 }

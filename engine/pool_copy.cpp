@@ -309,9 +309,9 @@ Task<Result<bool>> PoolState::take_over(DevicePtr source, DevicePtr target, uint
 Task<Result<uint64_t>> Pool::copy(DeviceId from, uint64_t offset, DeviceId to, uint64_t to_offset,
                                   uint64_t length) {
   PoolState& s = *state_;
-  auto found = co_await s.writable_device(to);
+  auto found = s.writable_device(to);
   if (!found) co_return forward_error(found);
-  const DevicePtr target = *found;
+  const DevicePtr target = found->device;
   DevicePtr source;
   uint64_t size = 0;
   {

@@ -48,9 +48,9 @@ Generation PoolState::known_origin(const Origin& wanted) {
 }
 
 Task<Result<>> PoolState::set_origin(DeviceId id, std::string path) {
-  auto found = co_await writable_device(id);
+  auto found = writable_device(id);
   if (!found) co_return forward_error(found);
-  const DevicePtr device = *found;
+  const DevicePtr device = found->device;
   {
     Lock order(log.order());
     if (!device->map->untouched()) co_return not_empty();

@@ -83,9 +83,14 @@ class PoolState final : public BlockSource {
   // Under the lock, with room made sure of: one entry of a step that was begun.
   void log_and_apply(Entry entry, std::span<const std::byte> payload) REQUIRES(log.order());
   Result<> writable() const;  // read_only, with the reason
+  Result<> writable(Result<> health_of_log) const;
 
-  // A device that may be written to. Errors: not_found, read_only.
-  Task<Result<DevicePtr>> writable_device(DeviceId id);
+  // A device that may be written to, and its size at that moment. Errors: not_found, read_only.
+  struct Writable {
+    DevicePtr device;
+    uint64_t size_bytes;
+  };
+  Result<Writable> writable_device(DeviceId id);
   // Where a range of bytes ends. Error too_big: past what a device can have.
   static Result<uint64_t> end_of(uint64_t offset, uint64_t length);
 
@@ -112,6 +117,9 @@ class PoolState final : public BlockSource {
     Claim claim = Claim::user;
   };
   Task<Result<>> write_blocks(Write write);
+  // Bytes of any alignment: `from` at `offset`. `size` is the device's, lately.
+  Task<Result<>> write_parts(Write write, uint64_t offset, std::span<const std::byte> from,
+                             uint64_t size);
   Task<uint64_t> count_reserved(ThinMap& map, BlockRange range);
   Entry release_reservation(Device& device, uint64_t blocks);
   // Zeroes what lies behind the end inside the last block, before the device grows past it (C3).

@@ -31,6 +31,10 @@ Run first_run(std::span<const std::byte> data, uint32_t limit) {
 
 constexpr size_t range_entry_bytes = 64;  // bound of one, packed
 
+Task<Result<>> ended(Result<> result) {
+  co_return result;
+}
+
 }  // namespace
 
 Result<uint64_t> PoolState::end_of(uint64_t offset, uint64_t length) {
@@ -39,13 +43,14 @@ Result<uint64_t> PoolState::end_of(uint64_t offset, uint64_t length) {
   return offset + length;
 }
 
-Task<Result<DevicePtr>> PoolState::writable_device(DeviceId id) {
-  LAMINA_CO_TRY(writable());
+Result<PoolState::Writable> PoolState::writable_device(DeviceId id) {
   Lock order(log.order());
+  LAMINA_TRY(writable(log.health_now()));
   DevicePtr device = devices.find(id);
-  if (!device) co_return fail(Code::not_found);
-  if (device->read_only) co_return fail(Code::read_only, "the device is read-only");
-  co_return device;
+  if (!device) return fail(Code::not_found);
+  if (device->read_only) return fail(Code::read_only, "the device is read-only");
+  const uint64_t size_bytes = device->size_bytes;
+  return Writable{std::move(device), size_bytes};
 }
 
 // O_TRUNC gives a device another map at any moment; this one stays as long as its holder.
@@ -186,63 +191,65 @@ Task<Result<>> PoolState::zero_behind_end(DevicePtr device) {
 
 Task<Result<>> Pool::write(DeviceId id, uint64_t offset, std::span<const std::byte> from) {
   PoolState& s = *state_;
-  auto found = co_await s.writable_device(id);
-  if (!found) co_return forward_error(found);
-  DevicePtr device = *found;
+  auto found = s.writable_device(id);
+  if (!found) return ended(forward_error(found));
   auto end = PoolState::end_of(offset, from.size());
-  if (!end) co_return forward_error(end);
-  if (from.empty()) co_return Result<>{};
-  const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*end, block_size)}};
-  const bool aligned = offset % block_size == 0 && from.size() % block_size == 0;
-  uint64_t size = 0;
-  {
-    Lock order(s.log.order());
-    size = device->size_bytes;
-  }
-  PoolState::Write write;
-  write.device = device;
-  write.begin = range.begin;
-  write.end_bytes = *end;
+  if (!end) return ended(forward_error(end));
+  if (from.empty()) return ended({});
+  const uint64_t size = found->size_bytes;
   const bool grows_past_part = *end > size && size % block_size != 0;
-  if (aligned && !grows_past_part) {
-    write.data = from;
-    co_return co_await s.write_blocks(std::move(write));
-  }
+  PoolState::Write write;
+  write.device = found->device;
+  write.begin = DeviceBlock{offset / block_size};
+  write.end_bytes = *end;
+  if (grows_past_part || offset % block_size != 0 || from.size() % block_size != 0)
+    return s.write_parts(std::move(write), offset, from, size);
+  write.data = from;
+  return s.write_blocks(std::move(write));
+}
 
+// Some of it does not begin or end with a block, or the device's end up to now does not.
+Task<Result<>> PoolState::write_parts(Write write, uint64_t offset,
+                                      std::span<const std::byte> from, uint64_t size) {
+  const DevicePtr device = write.device;
+  const uint64_t end = write.end_bytes;
+  const BlockRange range{write.begin, DeviceBlock{div_up(end, block_size)}};
+  const bool aligned = offset % block_size == 0 && from.size() % block_size == 0;
+  const bool grows_past_part = end > size && size % block_size != 0;
   BlockRange locked = range;
   if (grows_past_part) locked.begin = std::min(locked.begin, DeviceBlock{size / block_size});
   co_await device->locks.acquire(locked);
   HeldRange held(device->locks, locked);
-  { Lock order(s.log.order()); }  // whoever found the range free before has applied its step
-  if (grows_past_part) LAMINA_CO_TRY(co_await s.zero_behind_end(device));
+  { Lock order(log.order()); }  // whoever found the range free before has applied its step
+  if (grows_past_part) LAMINA_CO_TRY(co_await zero_behind_end(device));
   write.holds_range = true;
   if (aligned) {
     write.data = from;
-    co_return co_await s.write_blocks(std::move(write));
+    co_return co_await write_blocks(std::move(write));
   }
   Buffer whole(range.length().bytes());
   const DeviceBlock last = range.end - BlockCount{1};
   const bool head = offset % block_size != 0 || range.length().value == 1;
   if (head) {
-    auto read = co_await s.read_to_change(*device, range.begin, whole.blocks(0, 1));
+    auto read = co_await read_to_change(*device, range.begin, whole.blocks(0, 1));
     if (!read) co_return read;
   }
-  if (*end % block_size != 0 && !(head && last == range.begin)) {
-    auto read = co_await s.read_to_change(*device, last, whole.blocks(range.length().value - 1, 1));
+  if (end % block_size != 0 && !(head && last == range.begin)) {
+    auto read = co_await read_to_change(*device, last, whole.blocks(range.length().value - 1, 1));
     if (!read) co_return read;
   }
   std::memcpy(whole.data() + offset % block_size, from.data(), from.size());
   write.data = whole.span();
-  co_return co_await s.write_blocks(std::move(write));
+  co_return co_await write_blocks(std::move(write));
 }
 
 // ---------------------------------------------------------------- ranges without data
 
 Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
   PoolState& s = *state_;
-  auto found = co_await s.writable_device(id);
+  auto found = s.writable_device(id);
   if (!found) co_return forward_error(found);
-  DevicePtr device = *found;
+  DevicePtr device = found->device;
   auto past = PoolState::end_of(offset, length);
   if (!past) co_return forward_error(past);
   if (length == 0) co_return Result<>{};
@@ -319,14 +326,10 @@ Task<bool> PoolState::all_zero_before(const Device& device, uint64_t size_bytes)
 Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
   PoolState& s = *state_;
   if (size_bytes > max_device_bytes) co_return fail(Code::too_big, "a device has at most 1 PiB");
-  auto found = co_await s.writable_device(id);
+  auto found = s.writable_device(id);
   if (!found) co_return forward_error(found);
-  DevicePtr device = *found;
-  uint64_t size = 0;
-  {
-    Lock order(s.log.order());
-    size = device->size_bytes;
-  }
+  DevicePtr device = found->device;
+  const uint64_t size = found->size_bytes;
   if (size == size_bytes) co_return Result<>{};
   const BlockRange locked{DeviceBlock{std::min(size, size_bytes) / block_size}, device_end};
   co_await device->locks.acquire(locked);
@@ -365,9 +368,9 @@ Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
 
 Task<Result<>> Pool::truncate_to_empty(DeviceId id) {
   PoolState& s = *state_;
-  auto found = co_await s.writable_device(id);
+  auto found = s.writable_device(id);
   if (!found) co_return forward_error(found);
-  DevicePtr device = *found;
+  DevicePtr device = found->device;
   const BlockRange everything{DeviceBlock{0}, device_end};
   co_await device->locks.acquire(everything);
   HeldRange held(device->locks, everything);
@@ -387,9 +390,9 @@ Task<Result<>> Pool::truncate_to_empty(DeviceId id) {
 // Logged resolved: one entry for each piece that holds no data, so that replay needs no map.
 Task<Result<>> Pool::reserve(DeviceId id, uint64_t offset, uint64_t length, bool keep_size) {
   PoolState& s = *state_;
-  auto found = co_await s.writable_device(id);
+  auto found = s.writable_device(id);
   if (!found) co_return forward_error(found);
-  DevicePtr device = *found;
+  DevicePtr device = found->device;
   auto end = PoolState::end_of(offset, length);
   if (!end) co_return forward_error(end);
   const BlockRange range{DeviceBlock{offset / block_size}, DeviceBlock{div_up(*end, block_size)}};

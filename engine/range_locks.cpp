@@ -6,6 +6,7 @@
 namespace lamina {
 
 bool RangeLocks::free(BlockRange range) const {
+  if (!any_.load(std::memory_order_acquire)) return true;
   Lock lock(mutex_);
   for (const Request& r : requests_)
     if (r.range.overlaps(range)) return false;
@@ -19,6 +20,7 @@ Task<void> RangeLocks::acquire(BlockRange range) {
     bool clear = true;
     for (const Request& r : requests_) clear = clear && !r.range.overlaps(range);
     requests_.push_back({range, clear, clear ? nullptr : &completion});
+    any_.store(true, std::memory_order_release);
     if (clear) co_return;
   }
   co_await completion;
@@ -30,6 +32,7 @@ void RangeLocks::release(BlockRange range) {
   while (mine != requests_.end() && !(mine->granted && mine->range == range)) ++mine;
   LAMINA_CHECK(mine != requests_.end());
   requests_.erase(mine);
+  any_.store(!requests_.empty(), std::memory_order_release);
   // Whoever has nobody overlapping before it goes on.
   for (auto waiting = requests_.begin(); waiting != requests_.end(); ++waiting) {
     if (waiting->granted) continue;

@@ -4,6 +4,7 @@
 // Thread-safety: all methods from any thread.
 #pragma once
 
+#include <atomic>
 #include <list>
 
 #include "base/executor.h"
@@ -30,6 +31,9 @@ class RangeLocks {
   };
   mutable Mutex mutex_;
   std::list<Request> requests_ GUARDED_BY(mutex_);  // in order of arrival, holders included
+  // Whether there are any: asked at every write, of devices that mostly have none. Whoever acquires
+  // takes the order lock afterwards, so who asks under it later sees them.
+  std::atomic<bool> any_ = false;
 };
 
 // Releases at the end of the scope.

@@ -88,13 +88,30 @@ Task<Result<>> ReadPlan::run_by_records(PoolState& pool) {
   co_return result;
 }
 
+// Looked up once, for what is mostly so: all of them are cached.
+bool ReadPlan::take_sums(PoolState& pool, Piece& piece) {
+  const size_t at = sums_.size(), count = piece.into.size() / block_size;
+  sums_.resize(at + count);
+  if (pool.sums.get(piece.address, std::span(sums_).subspan(at, count))) {
+    piece.sums = at;
+    return true;
+  }
+  sums_.resize(at);
+  return false;
+}
+
 Task<Result<>> ReadPlan::fetch(PoolState& pool, bool cached_sums) {
   const bool verifies = pool.settings.verify_reads;
+  // Where some were brought here, those count, not what is cached.
+  const bool takes = verifies && cached_sums && pages_.empty();
+  sums_.clear();
   IoBatch batch;
-  for (const Piece& piece : pieces_) {
+  for (Piece& piece : pieces_) {
+    piece.sums.reset();
     const auto at = pool.space.locate(piece.address);
     if (!at) co_return fail(Code::io, "a map points at a segment that is not there (A14)");
     batch.read(at->blob->disk(), at->offset, piece.into);
+    if (takes && take_sums(pool, piece)) continue;
     const auto blocks = static_cast<uint32_t>(piece.into.size() / block_size);
     for (uint32_t i = 0; verifies && i < blocks;
          i += Sums::page_blocks - (piece.address.block + i) % Sums::page_blocks) {
@@ -148,7 +165,9 @@ Result<> ReadPlan::verify(PoolState& pool, const Piece& piece) {
   for (uint32_t i = 0; i < blocks; ++i) {
     const Address block = piece.address + BlockCount{i};
     uint32_t expected = 0;
-    if (const Page* page = page_of(block)) {
+    if (piece.sums) {
+      expected = sums_[*piece.sums + i];
+    } else if (const Page* page = page_of(block)) {
       le32 value;
       std::memcpy(value.bytes.data(),
                   page->block.data() + size_t{block.block % Sums::page_blocks} * 4, 4);

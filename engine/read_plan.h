@@ -6,6 +6,7 @@
 #pragma once
 
 #include <list>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -40,6 +41,7 @@ class ReadPlan {
     DeviceBlock place{};
     Address address{};
     std::span<std::byte> into;
+    std::optional<size_t> sums{};  // in sums_, where all of its checksums were at hand
   };
   struct Page {
     Generation generation{};
@@ -50,6 +52,7 @@ class ReadPlan {
   Task<Result<>> fetch(PoolState& pool, bool cached_sums);
   Result<> verify(PoolState& pool, const Piece& piece);
   Page* page_of(Address address);
+  bool take_sums(PoolState& pool, Piece& piece);
 
   Result<> find_in_frames();
 
@@ -59,6 +62,7 @@ class ReadPlan {
   std::vector<Piece> image_pieces_;   // of external origins
   bool image_failed_ = false;
   FrameReader frames_;
+  std::vector<uint32_t> sums_;
   std::list<Page> pages_;  // addresses must stay while they are read into
   BlockRange bad_{};
 };

@@ -93,6 +93,7 @@ void RollForward::collect() {
       return;
     }
     next_ = header.next;
+    if (epoch_ == slot_.epoch) committed_ = std::max(committed_, header.newest_checkpoint);
     if (!mutated(Mutation::ignore_durable_through))
       durable_ = std::max(durable_, header.durable_through);
     expected_ = header.last() + 1;

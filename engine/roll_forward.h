@@ -48,6 +48,8 @@ class RollForward {
   const std::vector<Unproven>& unproven() const { return unproven_; }
   // (epoch, cut) of the epochs that ended on the way.
   const std::vector<EpochCut>& cuts() const { return cuts_; }
+  // The newest checkpoint whose slot is complete, as far as records of the slot's own epoch say.
+  CheckpointNumber committed() const { return committed_; }
   uint64_t entries() const { return entries_; }
   uint64_t bytes() const { return bytes_; }
 
@@ -99,6 +101,7 @@ class RollForward {
   std::vector<std::shared_ptr<TailSegment>> segments_;
   std::vector<EpochCut> cuts_;
   std::vector<Unproven> unproven_;
+  CheckpointNumber committed_ = 0;
   uint64_t entries_ = 0, bytes_ = 0;
 };
 

@@ -11,8 +11,11 @@ constexpr uint64_t worth_showing = 8;  // a part of what is used, that may have 
 }  // namespace
 
 Result<> PoolState::writable() const {
+  return writable(log.health());
+}
+
+Result<> PoolState::writable(Result<> health) const {
   if (settings.read_only) return fail(Code::read_only, "the pool is mounted read-only");
-  auto health = log.health();
   if (!health) return fail(Code::read_only, "the pool is read-only: " + health.error().message);
   return {};
 }

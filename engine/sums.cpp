@@ -2,6 +2,7 @@
 #include "engine/sums.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/endian.h"
@@ -13,8 +14,7 @@ const uint32_t* Sums::page_of(Generation generation, uint32_t block) {
     return pinned->second->data() + block / page_blocks * page_blocks;
   const auto found = pages_.find(key(generation, block / page_blocks));
   if (found == pages_.end()) return nullptr;
-  if (found->second.place != order_.begin())
-    order_.splice(order_.begin(), order_, found->second.place);
+  found->second.used = true;
   return found->second.sums.get();
 }
 
@@ -50,13 +50,21 @@ void Sums::put(Generation generation, uint32_t page, std::span<const std::byte> 
   }
   Lock lock(mutex_);
   const Key k = key(generation, page);
-  if (pages_.contains(k)) return;
+  if (pages_.contains(k) || limit_ == 0) return;
+  while (pages_.size() >= limit_) make_room();
   order_.push_front(k);
   pages_.emplace(k, Page{order_.begin(), std::move(sums)});
-  while (pages_.size() > limit_) {
-    pages_.erase(order_.back());
-    order_.pop_back();
+}
+
+// A second chance for what was used since it came, or since its last one: a look-up moves nothing.
+void Sums::make_room() {
+  const auto oldest = pages_.find(order_.back());
+  if (std::exchange(oldest->second.used, false)) {
+    order_.splice(order_.begin(), order_, oldest->second.place);
+    return;
   }
+  pages_.erase(oldest);
+  order_.pop_back();
 }
 
 void Sums::pin(Generation generation, SegmentSums sums) {

@@ -48,16 +48,18 @@ class Sums {
   struct Page {
     std::list<Key>::iterator place;
     std::unique_ptr<uint32_t[]> sums;
+    bool used = false;
   };
   static Key key(Generation generation, uint32_t page) {
     return uint64_t{raw(generation)} << 32 | page;
   }
+  void make_room() REQUIRES(mutex_);
   void drop(Generation generation, uint32_t page) REQUIRES(mutex_);
   const uint32_t* page_of(Generation generation, uint32_t block) REQUIRES(mutex_);
 
   const size_t limit_;  // pages
   mutable Mutex mutex_;
-  std::list<Key> order_ GUARDED_BY(mutex_);  // most lately used first
+  std::list<Key> order_ GUARDED_BY(mutex_);  // newest first, and what has a second chance
   std::unordered_map<Key, Page> pages_ GUARDED_BY(mutex_);
   std::unordered_map<uint32_t, SegmentSums> pinned_ GUARDED_BY(mutex_);
 };

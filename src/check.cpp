@@ -86,8 +86,12 @@ Result<> wait_for_daemon(const LaminaPath& mount, Progress& progress) {
 Result<CheckReport> check_mounted(const std::string& typed, bool data) {
   const auto mount = find_mount(typed);
   if (!mount) return std::unexpected(mount.error());
-  if (const auto asked = set_control(*mount, "check", data ? "data" : "1"); !asked)
-    return std::unexpected(asked.error());
+  const auto asked = set_control(*mount, "check", data ? "data" : "1");
+  // The kernel lets no request through that would change something.
+  if (!asked && asked.error().code == Code::read_only)
+    return fail(Code::read_only, mount->mount + " is mounted read-only and cannot be asked; check "
+                                     "the pool by its own name");
+  if (!asked) return std::unexpected(asked.error());
   Progress progress;
   if (const auto waited = wait_for_daemon(*mount, progress); !waited)
     return std::unexpected(waited.error());

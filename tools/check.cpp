@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "engine/pool.h"
 #include "engine/recovery_counters.h"
+#include "engine/torn_slots.h"
 #include "tools/check_blob.h"
 #include "tools/open_pool.h"
 
@@ -261,10 +262,12 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   CheckReport report;
   report.pool = opened->pool_name;
   std::optional<Slot> newest;
+  const Secret secret = opened->blobs.front()->superblock().secret;
+  const std::set<uint64_t> torn = co_await torn_slots(opened->blobs, secret);
   for (const auto& blob : opened->blobs) {
     Task<void> checking = check_superblocks(*blob, report);
     co_await checking;
-    Task<std::optional<Slot>> slots = check_slots(*blob, report);
+    Task<std::optional<Slot>> slots = check_slots(*blob, torn, report);
     std::optional<Slot> slot = co_await slots;
     if (slot && (!newest || slot->number > newest->number)) newest = std::move(slot);
   }
@@ -278,8 +281,7 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   for (const auto& [name, why] : opened->absent)
     report.findings.push_back({"A13", "blob \"" + name + "\"", why, !has_failed(*newest, name)});
   KnownSegments known;
-  Task<void> checkpoints = check_checkpoints(
-      opened->blobs, opened->blobs.front()->superblock().secret, options, known, report);
+  Task<void> checkpoints = check_checkpoints(opened->blobs, secret, options, known, report);
   co_await checkpoints;
   SegmentIndex segments;
   for (const auto& blob : opened->blobs) {

@@ -21,6 +21,8 @@ std::string at(const Blob& blob, uint64_t offset) {
 // What a place for a slot holds.
 struct SlotCopy {
   uint64_t offset = 0;
+  bool read = true;
+  bool torn = false;     // perhaps, by a crash
   bool written = false;  // anything but zeroes
   std::optional<Slot> slot;
   std::string why_not;
@@ -33,6 +35,7 @@ Task<SlotCopy> read_slot(Blob& blob, uint64_t offset) {
   Task<Result<>> reading = read_blocks(blob, offset, block.span());
   const Result<> read = co_await reading;
   if (!read) {
+    copy.read = false;
     copy.written = true;
     copy.why_not = read.error().message;
     co_return copy;
@@ -104,19 +107,21 @@ Task<void> check_superblocks(Blob& blob, CheckReport& report) {
                                    " superblock copies are damaged; a good one serves"});
 }
 
-Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report) {
+Task<std::optional<Slot>> check_slots(Blob& blob, const std::set<uint64_t>& torn,
+                                      CheckReport& report) {
   std::vector<SlotCopy> copies;
   for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
     for (const uint64_t offset : blob.slot_offsets(number)) {
       Task<SlotCopy> reading = read_slot(blob, offset);
       copies.push_back(co_await reading);
+      copies.back().torn = copies.back().read && torn.contains(number);
     }
   }
   std::optional<Slot> newest;
   for (const SlotCopy& copy : copies)
     if (copy.slot && (!newest || copy.slot->number > newest->number)) newest = copy.slot;
   for (const SlotCopy& copy : copies)
-    if (copy.written && !copy.slot)
+    if (copy.written && !copy.slot && !copy.torn)
       report.findings.push_back({"A13", at(blob, copy.offset), "checkpoint slot: " + copy.why_not});
   if (!newest) {
     report.findings.push_back({"A13", blob.disk().name(), "no checkpoint slot is good"});
@@ -131,7 +136,7 @@ Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report) {
     const auto present = std::count_if(copies.begin(), copies.end(), [&](const SlotCopy& copy) {
       return copy.slot && copy.slot->number == number;
     });
-    if (present < 2)
+    if (present < 2 && !torn.contains(number % slot_ring_length))
       report.findings.push_back(
           {"A13", blob.disk().name(),
            "checkpoint " + std::to_string(number) + " has only one of its two slots"});

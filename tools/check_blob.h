@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -32,7 +33,9 @@ Task<Result<>> read_blocks(Blob& blob, uint64_t offset, std::span<std::byte> int
 Task<void> check_superblocks(Blob& blob, CheckReport& report);
 
 // The newest checkpoint that the blob has a good slot of; none: it has none, and that is reported.
-Task<std::optional<Slot>> check_slots(Blob& blob, CheckReport& report);
+// `torn`: places of the ring in which a crash may have left anything that can be read.
+Task<std::optional<Slot>> check_slots(Blob& blob, const std::set<uint64_t>& torn,
+                                      CheckReport& report);
 
 // `known`: as the newest checkpoint says. Adds to `index` what it finds.
 Task<void> check_segments(Blob& blob, const KnownSegments& known, const CheckOptions& options,

@@ -17,6 +17,7 @@
 // Thread-safety: all methods from any thread; run() in the background, one at a time.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,7 +62,8 @@ class Checker {
   void check_health();
   Task<Result<>> check_fixed_places();
   Task<Findings> look_at_fixed_places();
-  Task<void> look_at_slots(Blob& blob, std::vector<Slot>& backed, Findings& out);
+  Task<void> look_at_slots(Blob& blob, const std::set<uint64_t>& torn, std::vector<Slot>& backed,
+                           Findings& out);
 
   Task<Result<>> check_nodes();
   Task<void> check_node(NodeId id, bool older);

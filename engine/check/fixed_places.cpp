@@ -8,6 +8,7 @@
 #include "engine/check/checker.h"
 #include "engine/pool_state.h"
 #include "engine/slots.h"
+#include "engine/torn_slots.h"
 
 namespace lamina {
 namespace {
@@ -39,8 +40,9 @@ bool is_member(const Slot& slot, const Blob& blob) {
 }  // namespace
 
 // Every copy of the slots of K_new and K_old; elsewhere in the ring anything that was a slot once.
-// `backed`: gets those two, once each.
-Task<void> Checker::look_at_slots(Blob& blob, std::vector<Slot>& backed, Findings& out) {
+// `torn`: places in which a crash may have left anything. `backed`: gets those two, once each.
+Task<void> Checker::look_at_slots(Blob& blob, const std::set<uint64_t>& torn,
+                                  std::vector<Slot>& backed, Findings& out) {
   const std::set<CheckpointNumber> wanted{pool_.checkpointer.number(),
                                           pool_.checkpointer.oldest_backed()};
   Buffer block(block_size);
@@ -51,6 +53,7 @@ Task<void> Checker::look_at_slots(Blob& blob, std::vector<Slot>& backed, Finding
       auto slot = unpack_slot(block.span(), pool_.identity.secret, blob.id(),
                               static_cast<uint32_t>(offset / block_size));
       const std::string where = blob.disk().name() + "@" + std::to_string(offset);
+      if (read && torn.contains(place) && !(slot && wanted.contains(slot->number))) continue;
       if (!read || (!slot && !all_zero(block.span()))) {
         out.push_back({"A13", where,
                        "checkpoint slot: " + (read ? slot.error().message : "it cannot be read")});
@@ -74,6 +77,11 @@ Task<Checker::Findings> Checker::look_at_fixed_places() {
   std::vector<Slot> backed;
   std::vector<std::pair<Blob*, Findings>> of_blobs;
   const Blobs blobs = pool_.blobs();
+  std::set<uint64_t> torn;
+  if (pool_.settings.read_only)
+    torn = co_await torn_slots(blobs, pool_.identity.secret);
+  else if (pool_.counters.checkpoints == 0)  // of this life, the first of which goes there
+    torn.insert((pool_.checkpointer.number() + 1) % slot_ring_length);
   for (const auto& blob : blobs) {
     if (blob->disk().given_up()) continue;
     Task<uint64_t> counting = bad_superblocks(*blob);
@@ -83,7 +91,7 @@ Task<Checker::Findings> Checker::look_at_fixed_places() {
                      std::to_string(bad) + " of " + std::to_string(superblock_copies) +
                          " superblock copies are damaged; a good one serves"});
     of_blobs.emplace_back(blob.get(), Findings());
-    Task<void> looking = look_at_slots(*blob, backed, of_blobs.back().second);
+    Task<void> looking = look_at_slots(*blob, torn, backed, of_blobs.back().second);
     co_await looking;
   }
   const bool any = std::ranges::any_of(

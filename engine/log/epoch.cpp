@@ -148,6 +148,10 @@ Task<Result<>> Log::finish() {
 
 Result<> Log::health() const {
   Lock lock(order_);
+  return health_now();
+}
+
+Result<> Log::health_now() const {
   if (phase_ == Phase::failed) return std::unexpected<Error>(why_);
   return {};
 }

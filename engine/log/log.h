@@ -179,6 +179,7 @@ class Log {
   Task<Result<>> finish();
   // Why the pool is read-only, or ok.
   Result<> health() const;
+  Result<> health_now() const REQUIRES(order_);
   // Something failed that was done in that epoch; nothing, if that has ended already. Errors of
   // disks are survived (A19), others not.
   void fail_with(const Error& why, Epoch epoch);

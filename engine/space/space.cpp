@@ -47,6 +47,7 @@ void Space::rank() {
   permits_.resize(tiers_.size());
   stripes_.assign(tiers_.size(), {});
   tier_count_ = tiers_.size();
+  first_segment_blocks_ = tiers_.empty() ? 0 : tiers_[0].segment_blocks;
 }
 
 void Space::grow() {
@@ -140,6 +141,7 @@ size_t Space::tier_of(BlobId id) const {
 }
 
 uint32_t Space::segment_blocks(size_t tier) const {
+  if (tier == 0) return first_segment_blocks_.load(std::memory_order_relaxed);
   Lock lock(mutex_);
   return tiers_[tier].segment_blocks;
 }
@@ -750,8 +752,7 @@ void Space::set_node_bytes(uint64_t bytes) {
 }
 
 uint64_t Space::metadata_blocks() const {
-  Lock lock(mutex_);
-  return node_copies * node_bytes_ / block_size;
+  return node_copies * node_bytes_.load(std::memory_order_relaxed) / block_size;
 }
 
 }  // namespace lamina

@@ -302,6 +302,7 @@ class Space final : public LiveCounts {
   const double kept_back_percent_;
   std::atomic<size_t> tier_count_{0};
   std::atomic<uint64_t> capacity_{0}, saved_{0};
+  std::atomic<uint32_t> first_segment_blocks_{0};  // of tier 0, which every write asks for
   mutable Mutex mutex_;
   Blobs blobs_ GUARDED_BY(mutex_);
   std::vector<Tier> tiers_ GUARDED_BY(mutex_);
@@ -316,7 +317,7 @@ class Space final : public LiveCounts {
   uint32_t next_generation_ GUARDED_BY(mutex_) = 1;
   CheckpointNumber told_ GUARDED_BY(mutex_) = 0;
   uint32_t generation_mark_ GUARDED_BY(mutex_) = UINT32_MAX;
-  uint64_t node_bytes_ GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> node_bytes_ = 0;  // changed under the mutex, read at every write
   uint64_t released_ GUARDED_BY(mutex_) = 0;
   std::vector<uint64_t> permits_ GUARDED_BY(mutex_);  // that are out, by tier
   std::vector<Stripe> stripes_ GUARDED_BY(mutex_);    // by tier

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every decoder of what the medium holds or a person writes, as a fuzzer sees it: bytes in, and
-// nothing that they are may crash it. Checksums are made to fit first, since damage that they
-// catch never gets this far. Whatever a decoder accepts is packed again and must come back the
-// same, so that the asserts of the packers tell what an unpacker forgot to refuse.
+// Every decoder of what the medium holds, a person writes or a kernel asks, as a fuzzer sees it:
+// bytes in, and nothing that they are may crash it. Checksums are made to fit first, since damage
+// that they catch never gets this far. Whatever a decoder accepts is packed again and must come
+// back the same, so that the asserts of the packers tell what an unpacker forgot to refuse.
 // Thread-safety: pure functions. Errors: a failed LAMINA_CHECK ends the process.
 #pragma once
 
@@ -24,6 +24,7 @@ struct Decoder {
 std::span<const Decoder> decoders_of_blobs();
 std::span<const Decoder> decoders_of_engine();
 std::span<const Decoder> decoders_of_config();
+std::span<const Decoder> decoders_of_requests();
 
 std::vector<Decoder> all_decoders();
 const Decoder* find_decoder(std::string_view name);  // static storage; null: none is called so

@@ -73,6 +73,46 @@ answers 0 "clean" "$lamina" check "$image"
 answers 1 'B6 .*device "a" .* bytes [0-9]+ to [0-9]+' "$lamina" check "$image" --data
 restore
 
+step "a slot that a crash has torn is no damage, one that was complete is"
+mount_pool
+setfattr -n user.lamina.checkpoint -v 1 "$mnt"
+dd if=/dev/urandom of="$mnt/a" bs=4k count=1 conv=notrunc,fsync status=none
+kill_daemon
+# spoil_slot BEHIND: both copies of the slot so many places behind the newest; 0: one, of that.
+spoil_slot() {
+  python3 - "$image" "$1" <<'PY'
+import os, sys
+SLOTS, BLOCK, EDGE = 8, 4096, 1 << 20
+behind = int(sys.argv[2])
+with open(sys.argv[1], "r+b") as image:
+    size = image.seek(0, os.SEEK_END)
+    rings = [64 << 10, size - EDGE + (64 << 10)]
+    numbers = []
+    for place in range(SLOTS):
+        image.seek(rings[0] + place * BLOCK)
+        block = image.read(24)
+        if block[:8] == b"LAMINASL":
+            numbers.append(int.from_bytes(block[16:24], "little"))
+    place = (max(numbers) + behind) % SLOTS
+    for ring in rings if behind else rings[1:]:
+        image.seek(ring + place * BLOCK + 2048)
+        image.write(os.urandom(BLOCK - 2048))
+PY
+}
+answers 0 "clean" "$lamina" check "$image"
+spoil_slot 1
+answers 0 "clean" "$lamina" check "$image"
+"$lamina" mount "$image" "$mnt" -o ro
+answers 3 "is mounted read-only .*by its own name" "$lamina" check "$mnt"
+answers 0 "clean" "$lamina" check "$image"
+umount_pool
+spoil_slot 0
+answers 1 "A13 .*slot" "$lamina" check "$image"
+"$lamina" mount "$image" "$mnt" -o ro
+answers 1 "A13 .*slot" "$lamina" check "$image"
+umount_pool
+restore
+
 step "no superblock at all"
 damage 0
 damage 32768

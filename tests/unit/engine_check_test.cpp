@@ -66,6 +66,33 @@ class Checked : public PoolOnSimulatedDisk {
     return out;
   }
 
+  // Places of the slots of that checkpoint, counted from the newest.
+  std::vector<MetadataPlaces::Place> slots(CheckpointNumber behind_newest) {
+    blob_ = blob_on(medium_, *executor_);
+    CheckpointNumber newest = 0;
+    for (CheckpointNumber number = 0; number < slot_ring_length; ++number)
+      for (const uint64_t offset : blob_->slot_offsets(number)) {
+        const Buffer block = MetadataPlaces::read({&medium_, offset});
+        const auto slot = unpack_slot(block.span(), blob_->superblock().secret, blob_->id(),
+                                      static_cast<uint32_t>(offset / block_size));
+        if (slot) newest = std::max(newest, slot->number);
+      }
+    std::vector<MetadataPlaces::Place> out;
+    for (const uint64_t offset : blob_->slot_offsets(newest + behind_newest))
+      out.push_back({&medium_, offset});
+    return out;
+  }
+  // The power goes.
+  void crash_and_open(const std::vector<MetadataPlaces::Place>& spoilt, bool read_only = true) {
+    pool_.reset();
+    medium_.power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    std::mt19937_64 random(7);
+    for (const MetadataPlaces::Place& place : spoilt) MetadataPlaces::spoil(place, random);
+    settings_.read_only = read_only;
+    open();
+  }
+
   DeviceId device_ = DeviceId::none;
   uint64_t writes_ = 0;
   std::shared_ptr<Blob> blob_;
@@ -179,6 +206,35 @@ TEST_F(Checked, DamagedDataIsFoundForAllWhoHaveItWhereDataIsAskedFor) {
   EXPECT_NE(text(findings).find("device \"disk\""), std::string::npos) << text(findings);
   EXPECT_NE(text(findings).find("device \"snapshot\""), std::string::npos) << text(findings);
   EXPECT_NE(text(findings).find(range), std::string::npos) << text(findings);
+}
+
+// The slot of the checkpoint that was being written when the power went (A13).
+TEST_F(Checked, ASlotThatACrashHasTornIsNoDamage) {
+  crash_and_open(slots(1));
+  EXPECT_EQ(text(check()), "");
+  crash_and_open({}, false);
+  EXPECT_EQ(text(check()), "");
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  EXPECT_EQ(text(check()), "");
+}
+
+// The newest checkpoint's was whole in one place, and in the other not yet.
+TEST_F(Checked, HalfOfASlotThatNoRecordFollowsIsNoDamage) {
+  crash_and_open({slots(0)[1]});
+  EXPECT_EQ(text(check()), "");
+}
+
+// A record that names the checkpoint was written when both were there.
+TEST_F(Checked, HalfOfASlotThatARecordFollowsIsDamage) {
+  write(7);
+  ASSERT_TRUE(wait(pool_->flush(device_)));
+  crash_and_open({slots(0)[1]});
+  EXPECT_NE(text(check()).find("A13"), std::string::npos) << text(check());
+}
+
+TEST_F(Checked, HalfOfAnOlderSlotIsDamageAfterACrashToo) {
+  crash_and_open({slots(slot_ring_length - 1)[0]});
+  EXPECT_NE(text(check()).find("A13"), std::string::npos) << text(check());
 }
 
 TEST_F(Checked, OneThatWasStoppedIsNotClean) {

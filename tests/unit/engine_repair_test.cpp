@@ -173,6 +173,43 @@ TEST_P(ADamagedPool, ZeroesOverARangeOfItNeverBringAnythingOlderBack) {
   EXPECT_GT(told, 3);
 }
 
+// Noise over the segment that the newest checkpoint's log goes on in, and over all behind it: no
+// number is missing then, but the log may have gone on there (may_have_gone_on).
+TEST_P(ADamagedPool, WhatTheLogSaidBehindItsEndIsNotTakenForNeverSaid) {
+  for (int i = 0; i < 400; ++i) put(i % 3 == 0 ? "disk" : "snap", noise_() % device_blocks);
+  ASSERT_TRUE(wait(pool_->flush(pool_->find("snap")->id)));
+  crash();
+  const Blob& blob = *blobs_[0];
+  std::optional<Slot> newest;
+  Buffer block(block_size);
+  for (CheckpointNumber number = 0; number < slot_ring_length; ++number) {
+    const uint64_t offset = blob.slot_offsets(number)[0];
+    medium_.read(offset, block.span());
+    const auto slot = unpack_slot(block.span(), blob.superblock().secret, blob.id(),
+                                  static_cast<uint32_t>(offset / block_size));
+    if (slot && (!newest || newest->number < slot->number)) newest = *slot;
+  }
+  ASSERT_TRUE(newest);
+  std::vector<std::byte> noise(blob.segment_bytes());
+  for (std::byte& byte : noise) byte = static_cast<std::byte>(noise_());
+  int behind = 0;
+  for (uint32_t i = 0; i < blob.segment_count(); ++i) {
+    medium_.read(blob.offset(i, 0), block.span());
+    const auto header = unpack_segment_header(block.span());
+    if (!header || header->kind != SegmentClass::log ||
+        header->generation < newest->log_segment.generation)
+      continue;
+    medium_.damage(blob.offset(i, 0), noise);
+    ++behind;
+  }
+  ASSERT_GT(behind, 2);
+  const auto repaired = repair_it();
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  EXPECT_TRUE(repaired->end_in_doubt);
+  open();
+  EXPECT_GT(unreadable(), 0u);
+}
+
 TEST_P(ADamagedPool, WhatIsSuspectIsBelievedWhereAPersonSaysSoAtOnce) {
   close();
   const std::vector<InUse> all = segments();
