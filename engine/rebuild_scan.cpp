@@ -86,8 +86,7 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     if (!header) {
       auto telling = header_from_contents(blob, index);
       header = co_await telling;
-      const bool blank =
-          std::ranges::all_of(block.span(), [](std::byte b) { return b == std::byte{}; });
+      const bool blank = all_zero(block.span());
       if (blank) out_.blank.emplace(blob.id(), index);
       if (!header && !blank) out_.headerless.push_back({blob.id(), index, Generation::none});
     }
