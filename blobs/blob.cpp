@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "base/buffer.h"
 #include "base/check.h"
@@ -201,6 +202,20 @@ Task<Result<>> Blob::read_segment(uint32_t segment, std::span<std::byte> into) c
                into.subspan(at, std::min<uint64_t>(segment_request, into.size() - at)));
   co_await batch;
   co_return batch.result();
+}
+
+Task<Result<>> Blob::read_readable(uint32_t segment, std::span<std::byte> into) const {
+  const Result<> whole = co_await read_segment(segment, into);
+  bool any = whole.has_value();
+  for (uint32_t block = 0; !whole && block < segment_blocks(); ++block) {
+    const auto bytes = into.subspan(uint64_t{block} * block_size, block_size);
+    IoBatch batch;
+    batch.read(disk(), offset(segment, block), bytes);
+    co_await batch;
+    any = any || batch.ok();
+    if (!batch.ok()) std::memset(bytes.data(), 0, bytes.size());
+  }
+  co_return any ? Result<>() : whole;
 }
 
 }  // namespace lamina

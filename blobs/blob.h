@@ -97,6 +97,8 @@ class Blob {
 
   // All of a segment, into memory of its size, in requests that run beside each other. Error io.
   Task<Result<>> read_segment(uint32_t segment, std::span<std::byte> into) const;
+  // As much of it as can be read; the other blocks are zeroes. Error io: nothing of it can.
+  Task<Result<>> read_readable(uint32_t segment, std::span<std::byte> into) const;
 
   // What the disk has become larger by, if it is worth taking in, as a superblock. Errors: invalid
   // and io, it has become smaller or its size is unknown.

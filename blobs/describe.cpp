@@ -235,6 +235,8 @@ std::string describe_summary(std::span<const std::byte> block, const Secret* sec
   lines.add("blocks", head->blocks);
   lines.add("numbers", head->summary.smallest, " to ", head->summary.largest);
   lines.add("checksum of the payload checksums", hex(head->summary.checksums_sum));
+  if (head->summary.second_array != 0)
+    lines.add("their second copy", "from block ", head->summary.second_array);
   lines.add("entries", head->entry_count, ", in this block ", head->summary.entries.size());
   for (const Entry& entry : head->summary.entries) lines.add("  entry", describe_entry(entry));
   return lines.text();

@@ -100,6 +100,10 @@ uint32_t array_blocks(SegmentClass kind, uint32_t segment_blocks) {
   return 0;
 }
 
+uint32_t second_array_blocks(SegmentClass kind, uint32_t segment_blocks) {
+  return kind == SegmentClass::moved ? array_blocks(kind, segment_blocks) : 0;
+}
+
 uint32_t payload_begin(SegmentClass kind, uint32_t segment_blocks, uint32_t front_blocks) {
   return 1 + array_blocks(kind, segment_blocks) + front_blocks;
 }

@@ -7,7 +7,8 @@
 //                     frames lie, their index (frame.h)
 //   [1+S, 1+S+F)      front summary, for classes without record headers (B4)
 //   [payload, ...)    records, nodes, moved data or frames, filled front to back, written once
-//   [..., N)          back summary, its last block at N-1
+//   [..., N-B)        of moved data: the checksums once more, where the summaries say (B4)
+//   [N-B, N)          back summary, its last block at N-1
 //
 // Thread-safety: plain values.
 #pragma once
@@ -54,6 +55,9 @@ Result<SegmentHeader> unpack_segment_header(std::span<const std::byte> block);
 // Blocks of the array behind the header of a segment of that class: checksums, one block per 1024
 // blocks, none where nodes or headers lie, which carry their own; or the index of its frames.
 uint32_t array_blocks(SegmentClass kind, uint32_t segment_blocks);
+// Blocks of its second copy, in front of the back summary: of moved data, of which nothing else
+// tells. The log's checksums are in its records too, and frames say themselves where they are.
+uint32_t second_array_blocks(SegmentClass kind, uint32_t segment_blocks);
 // First block that records, nodes, moved data or frames may use.
 uint32_t payload_begin(SegmentClass kind, uint32_t segment_blocks, uint32_t front_blocks);
 

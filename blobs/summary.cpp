@@ -52,7 +52,8 @@ bool numbers_in_range(const Summary& summary) {
 bool valid_header(const SummaryFormat& format) {
   const uint32_t blocks = format.blocks.load();
   return blocks >= 1 && blocks < max_segment_blocks && format.back <= 1 && format.reserved0 == 0 &&
-         format.reserved1.load() == 0 && summary_blocks(format.entry_bytes.load()) <= blocks &&
+         format.second_array.load() < max_segment_blocks &&
+         summary_blocks(format.entry_bytes.load()) <= blocks &&
          format.entries.load() <= format.entry_bytes.load() &&
          (blocks > 1 || format.rest_sum.load() == 0);
 }
@@ -92,6 +93,7 @@ void unpack_fields(const SummaryFormat& format, Summary& summary) {
   summary.smallest = format.smallest.load();
   summary.largest = format.largest.load();
   summary.checksums_sum = format.checksums_sum.load();
+  summary.second_array = format.second_array.load();
 }
 
 // The entries that lie wholly in `bytes`, at most `count`; moves `bytes` behind them.
@@ -106,6 +108,12 @@ Result<> unpack_entries(std::span<const std::byte>& bytes, uint32_t count, Summa
 }
 
 }  // namespace
+
+std::vector<uint32_t> array_places(const Summary& summary) {
+  std::vector<uint32_t> places{1};
+  if (summary.second_array != 0) places.push_back(summary.second_array);
+  return places;
+}
 
 uint32_t summary_blocks(size_t entry_bytes) {
   const size_t beyond = entry_bytes > header_room ? entry_bytes - header_room : 0;
@@ -138,6 +146,7 @@ void pack_summary(const Summary& summary, const Secret& secret, const MetadataPl
   format.largest.store(summary.largest);
   format.checksums_sum.store(summary.checksums_sum);
   format.rest_sum.store(rest_checksum(run.rest, secret, run.rest_place));
+  format.second_array.store(summary.second_array);
   format.blocks.store(static_cast<uint32_t>(blocks.size() / block_size));
   format.entries.store(static_cast<uint32_t>(summary.entries.size()));
   format.entry_bytes.store(static_cast<uint32_t>(entries.size()));

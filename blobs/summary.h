@@ -21,9 +21,13 @@ struct Summary {
   Epoch epoch = 0;                     // in which it was sealed
   Sequence smallest = 0, largest = 0;  // of the entries; 0 where there are none
   uint64_t checksums_sum = 0;          // plain checksum of the segment's checksum blocks
+  uint32_t second_array = 0;           // where their second copy begins; 0: there is none
   std::vector<Entry> entries;          // in the order of `offset`, those without payload anywhere
   friend bool operator==(const Summary&, const Summary&) = default;
 };
+
+// Where the copies of the array that the summary vouches for begin in its segment (B4).
+std::vector<uint32_t> array_places(const Summary& summary);
 
 // Blocks that a summary with `entry_bytes` of packed entries takes.
 uint32_t summary_blocks(size_t entry_bytes);

@@ -29,7 +29,7 @@ struct SummaryFormat {
   le32 blocks;    // of the run, this one included
   le32 entries;
   le32 entry_bytes;
-  le32 reserved1;
+  le32 second_array;  // block where the second copy of the checksums begins; 0: none
   std::array<unsigned char, 4008> room;
   le64 checksum;
 };
@@ -49,7 +49,7 @@ static_assert(offsetof(SummaryFormat, rest_sum) == 56);
 static_assert(offsetof(SummaryFormat, blocks) == 64);
 static_assert(offsetof(SummaryFormat, entries) == 68);
 static_assert(offsetof(SummaryFormat, entry_bytes) == 72);
-static_assert(offsetof(SummaryFormat, reserved1) == 76);
+static_assert(offsetof(SummaryFormat, second_array) == 76);
 static_assert(offsetof(SummaryFormat, room) == 80);
 static_assert(offsetof(SummaryFormat, checksum) == block_checksum_offset);
 

@@ -47,16 +47,8 @@ Task<Result<std::vector<uint32_t>>> find_frames(PoolState& pool, Generation gene
 Task<Result<std::vector<uint32_t>>> find_frames(const Blob& blob, MetadataPlace place,
                                                 Secret secret) {
   Buffer segment(blob.segment_bytes());
-  auto whole = co_await blob.read_segment(place.segment, segment.span());
-  bool any = whole.has_value();
-  for (uint32_t block = 0; !whole && block < blob.segment_blocks(); ++block) {
-    IoBatch batch;
-    batch.read(blob.disk(), blob.offset(place.segment, block), segment.blocks(block, 1));
-    co_await batch;
-    any = any || batch.ok();
-    if (!batch.ok()) std::memset(segment.blocks(block, 1).data(), 0, block_size);
-  }
-  if (!any) co_return fail(Code::io, "the segment cannot be read");
+  const Result<> read = co_await blob.read_readable(place.segment, segment.span());
+  if (!read) co_return fail(Code::io, "the segment cannot be read");
   co_return search_frames(segment.span(), secret, place);
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "base/buffer.h"
 #include "base/endian.h"
@@ -13,7 +14,7 @@
 #include "blobs/summary.h"
 #include "engine/log/records.h"
 #include "engine/missing_disk.h"
-#include "engine/space/array_from_payload.h"
+#include "engine/space/array_again.h"
 
 namespace lamina {
 namespace {
@@ -41,7 +42,7 @@ class Scanner {
   Task<Result<>> segment(size_t index);
   Task<Result<>> log_segment(size_t index);
   Task<Result<bool>> summary(size_t index, bool back);
-  Task<Result<>> sums(ScannedSegment& segment, uint64_t expected);
+  Task<Result<>> sums(ScannedSegment& segment, const Summary& summary);
   Task<Result<>> first_record(size_t index);
   Task<Result<>> records(size_t index, bool entries);
   Task<Result<>> tables_pages(ScannedSegment& segment);
@@ -85,8 +86,7 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     if (!header) {
       auto telling = header_from_contents(blob, index);
       header = co_await telling;
-      const bool blank =
-          std::ranges::all_of(block.span(), [](std::byte b) { return b == std::byte{}; });
+      const bool blank = all_zero(block.span());
       if (blank) out_.blank.emplace(blob.id(), index);
       if (!header && !blank) out_.headerless.push_back({blob.id(), index, Generation::none});
     }
@@ -252,7 +252,7 @@ Task<Result<>> Scanner::segment(size_t index) {
 Task<Result<>> Scanner::log_segment(size_t index) {
   ScannedSegment& segment = out_.segments[index];
   const bool told = segment.told;
-  if (told && !segment.array_lost && !segment.header_lost) {
+  if (told && segment.bad_arrays.empty() && !segment.header_lost) {
     auto first = first_record(index);
     co_return co_await first;
   }
@@ -273,7 +273,7 @@ void Scanner::complete_header(size_t index) {
   header.used_end = end;
   if (header.kind != SegmentClass::frames) return;
   header.addressed = end;
-  if (segment.array_lost && !segment.summed.front()) {
+  if (!segment.summed.front()) {
     header.used_end = header.blocks;
     return;
   }
@@ -302,7 +302,7 @@ Task<Result<bool>> Scanner::summary(size_t index, bool back) {
   LAMINA_CO_TRY(co_await all_task);
   const auto summary = unpack_summary(blocks.span(), secret, place(segment, begin), back);
   if (!summary) co_return false;
-  auto sums_task = sums(segment, summary->checksums_sum);
+  auto sums_task = sums(segment, *summary);
   LAMINA_CO_TRY(co_await sums_task);
   for (const Entry& entry : summary->entries) take(entry, index);
   // The log numbers densely: what is lacking was in a record that whoever sealed it had lost.
@@ -312,26 +312,32 @@ Task<Result<bool>> Scanner::summary(size_t index, bool back) {
   co_return true;
 }
 
-Task<Result<>> Scanner::sums(ScannedSegment& segment, uint64_t expected) {
-  const uint32_t count = array_blocks(segment.header.kind, segment.header.blocks);
-  Buffer blocks(uint64_t{count} * block_size);
-  auto task = read(segment, 1, blocks.span());
-  LAMINA_CO_TRY(co_await task);
-  if (plain_checksum(blocks.span()) != expected) {
-    segment.array_lost = true;
-    if (segment.header.kind == SegmentClass::log) co_return Result<>{};  // its records say them
-    const SegmentHeader& header = segment.header;
+Task<Result<>> Scanner::sums(ScannedSegment& segment, const Summary& summary) {
+  const SegmentHeader& header = segment.header;
+  const uint32_t count = array_blocks(header.kind, header.blocks);
+  Buffer blocks(uint64_t{count} * block_size), good;
+  segment.bad_arrays.clear();
+  for (const uint32_t at : array_places(summary)) {
+    if (at + count > header.blocks) continue;
+    auto task = read(segment, at, blocks.span());
+    LAMINA_CO_TRY(co_await task);
+    if (plain_checksum(blocks.span()) != summary.checksums_sum)
+      segment.bad_arrays.insert(at);
+    else if (!good)
+      good = std::exchange(blocks, Buffer(blocks.size()));
+  }
+  if (!good) {
+    if (header.kind == SegmentClass::log) co_return Result<>{};  // its records say them
     Buffer all(segment.blob->segment_bytes());
     LAMINA_CO_TRY(co_await segment.blob->read_segment(header.index, all.span()));
-    auto array = array_from_payload(header.kind, all.span(), header.secret, place(segment, 0),
-                                    header.used_end > 0 ? header.used_end : header.blocks, expected);
+    auto array = array_again(header.kind, all.span(), header.secret, place(segment, 0), summary);
     if (!array) co_return Result<>{};
-    blocks = std::move(*array);
+    good = std::move(*array);
   }
-  const size_t words = std::min(segment.sums.size(), blocks.size() / sizeof(le32));
+  const size_t words = std::min(segment.sums.size(), good.size() / sizeof(le32));
   for (size_t i = 0; i < words; ++i) {
     le32 value;
-    std::memcpy(value.bytes.data(), blocks.data() + i * sizeof value, sizeof value);
+    std::memcpy(value.bytes.data(), good.data() + i * sizeof value, sizeof value);
     segment.sums[i] = value.load();
     segment.summed[i] = true;
   }

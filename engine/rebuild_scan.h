@@ -31,8 +31,9 @@ struct ScannedSegment {
   bool header_lost = false;    // `header` is what the rest of it says
   bool told = false;           // every entry of it is known
   uint32_t records_end = 0;    // of the log, where its records were asked: behind the last one
-  // Its summary is whole, the array behind its header is not; made again, if `summed` says so.
-  bool array_lost = false;
+  // Its summary is whole, the copies of its array are not that begin in these blocks; made again,
+  // if `summed` says so.
+  std::set<uint32_t> bad_arrays;
 };
 
 struct ScannedEntry {
@@ -59,8 +60,8 @@ struct Scan {
   std::vector<ScannedRecord> records;
   // What the newest of all that was found says, and everything past which is new.
   Epoch epoch = 0;
-  Sequence durable = 0;                                    // every entry up to here was (A2)
-  CheckpointNumber checkpoint = 0, committed = 0;          // that was begun; that is named as true
+  Sequence durable = 0;                            // every entry up to here was (A2)
+  CheckpointNumber checkpoint = 0, committed = 0;  // that was begun; that is named as true
   uint32_t next_generation = 1;
   uint64_t void_entries = 0, damaged_summaries = 0, from_records = 0;
   // Of segments whose contents could not be told: no summary could be read, nor records.

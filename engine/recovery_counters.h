@@ -22,6 +22,7 @@ enum class RecoveryBranch : uint8_t {
   second_segment_followed,  // into the second, because a recovery began its epoch there
   stale_record_refused,     // right place, but an epoch or number that cannot follow
   lost_below_durable,       // corruption, not a tear: salvaged from what the next record repeats
+  gap_bridged,              // several in a row, told by the summary of their sealed segment
   fell_back_to_older_slot,  // the newest slot or its tables cannot be read
   slot_copy_damaged,        // one of the two copies
   tables_copy_damaged,      // one of the two copies
@@ -29,7 +30,7 @@ enum class RecoveryBranch : uint8_t {
   orphan_retired,           // a segment that only the dead epoch knew of
   moved_adopted,            // one of the mover, of a lost checkpoint, that was shared from since
 };
-inline constexpr size_t recovery_branch_count = 15;
+inline constexpr size_t recovery_branch_count = 16;
 
 inline constexpr std::array<std::string_view, recovery_branch_count> recovery_branch_names{
     "clean_open",
@@ -41,6 +42,7 @@ inline constexpr std::array<std::string_view, recovery_branch_count> recovery_br
     "second_segment_followed",
     "stale_record_refused",
     "lost_below_durable",
+    "gap_bridged",
     "fell_back_to_older_slot",
     "slot_copy_damaged",
     "tables_copy_damaged",

@@ -142,21 +142,27 @@ class Search {
       place_.what = "unused";
     else if (row.use == SegmentUse::open || place_.block < row.used_blocks)
       place_.what = "garbage";
-    else if (co_await in_back_summary())
-      place_.what = "summary";
-    else
-      place_.what = "unused";
+    else {
+      const std::string what = co_await at_the_end(row.kind);
+      place_.what = what.empty() ? "unused" : what;
+    }
     co_return Result<>{};
   }
 
-  Task<bool> in_back_summary() {
+  // What the summary at the end says; empty: it is neither of it nor of the array in front of it.
+  Task<std::string> at_the_end(SegmentClass kind) {
     Buffer last(block_size);
-    const uint32_t edge = blob_.segment_blocks() - 1;
+    const uint32_t blocks = blob_.segment_blocks(), edge = blocks - 1;
     const Result<> got = co_await read(edge, last.span());
-    if (!got) co_return false;
     const MetadataPlace place{blob_.id(), place_.segment, place_.generation, edge};
-    const auto length = back_summary_blocks(last.span(), pool_.identity.secret, place);
-    co_return length&& place_.block + *length > edge;
+    if (!got || !back_summary_blocks(last.span(), pool_.identity.secret, place)) co_return "";
+    const auto head = decode_summary_head(last.span());
+    if (!head) co_return "";
+    if (place_.block + head->blocks > edge) co_return "summary";
+    const uint32_t second = head->summary.second_array;
+    const bool in_second =
+        place_.block >= second && place_.block < second + second_array_blocks(kind, blocks);
+    co_return second != 0 && in_second ? "checksums" : "";
   }
 
   // The frames of which the block has a part, and their addresses.
@@ -222,10 +228,9 @@ class Search {
     }
     Buffer block(block_size);
     LAMINA_CO_TRY(co_await read(place_.block, block.span()));
-    const bool in_summary = co_await in_back_summary();
-    if (in_summary)
-      place_.what = "summary";
-    else if (is_table(block.span()))
+    place_.what = co_await at_the_end(SegmentClass::nodes);
+    if (!place_.what.empty()) co_return Result<>{};
+    if (is_table(block.span()))
       place_.what = "checkpoint tables";
     else
       place_.what = "garbage";

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "blobs/fork_list.h"
 #include "blobs/segment.h"
+#include "engine/log/bridge.h"
 #include "engine/log/records.h"
 #include "engine/mutation.h"
 #include "engine/recovery_counters.h"
@@ -43,12 +44,22 @@ Task<Result<std::shared_ptr<TailSegment>>> RollForward::load(const SegmentName& 
 }
 
 // The records of the cut's segment that lie before the cut are in the maps; what they say of the
-// segment is still needed, to seal it. Where not even the record behind a lost one is left, its
-// payload has no checksums any more: reads of it say EIO. And the summary lacks its numbers, which a
-// repair takes for the sign that something is missing (B2).
+// segment is still needed, to seal it. Where not even the record behind a lost one is left, and the
+// segment was not sealed, its payload has no checksums any more: reads of it say EIO. And the
+// summary lacks its numbers, which a repair takes for the sign that something is missing (B2).
 void RollForward::skip_to(uint32_t block) {
   const auto all = [](const RecordHeader&) { return true; };
-  const uint32_t gone = note_records(*current_, secret_, block, all, true);
+  uint32_t gone = note_records(*current_, secret_, block, all);
+  while (current_->next_block < block) {
+    const Sequence first = current_->last == 0 ? 0 : current_->last + 1;
+    const Gap at{epoch_, current_->next_block, first, block, slot_.cut};
+    const auto gap = bridge_gap(*current_, secret_, at);
+    if (!gap) break;
+    count(RecoveryBranch::gap_bridged);
+    note_record(*current_, gap->record);
+    gone += note_records(*current_, secret_, block, all);
+  }
+  if (current_->next_block < block) gone += note_records(*current_, secret_, block, all, true);
   for (uint32_t i = 0; i < gone; ++i) count(RecoveryBranch::lost_below_durable);
   current_->next_block = block;
 }
@@ -73,7 +84,7 @@ void RollForward::collect() {
   for (;;) {
     auto record = record_at(*current_, secret_, block_);
     if (!record) {
-      if (salvage()) continue;
+      if (salvage() || bridge()) continue;
       return;
     }
     const RecordHeader& header = record->header;
@@ -88,6 +99,7 @@ void RollForward::collect() {
     expected_ = header.last() + 1;
     checksum_ = record->checksum;
     block_ += 1 + header.payload_blocks();
+    ended_in_gap_ = false;
     pending_.push_back({current_, std::move(*record)});
   }
 }
@@ -119,6 +131,24 @@ bool RollForward::salvage() {
     return true;
   }
   return false;
+}
+
+// Records that are gone and that none is left to repeat, by what the seal of their segment says of
+// them. Not without any of its records, though: where the log goes on behind it, and whether it was
+// cut there, those alone say (A3).
+bool RollForward::bridge() {
+  const Gap at{.epoch = epoch_, .block = block_, .first = expected_};
+  auto gap = bridge_gap(*current_, secret_, at);
+  if (!gap || (gap->to_the_end && next_.front() == current_->name)) return false;
+  count(RecoveryBranch::gap_bridged);
+  gap->record.next = next_;
+  if (gap->record.wall_ns == 0) gap->record.wall_ns = slot_.wall_ns;
+  expected_ = gap->record.last() + 1;
+  durable_ = std::max(durable_, gap->record.last());
+  block_ = gap->behind;
+  ended_in_gap_ = gap->to_the_end;
+  pending_.push_back({current_, {std::move(gap->record), 0}});
+  return true;
 }
 
 // The record before `later` is known by what that one repeats of it.
@@ -288,7 +318,7 @@ Task<Result<bool>> RollForward::follow_past_a_lost_record() {
   if (!segment) co_return forward_error(segment);
   const auto before = std::exchange(current_, *segment);
   const uint32_t block = std::exchange(block_, current_->next_block);
-  if (salvage()) {
+  if (salvage() || bridge()) {
     segments_.push_back(current_);
     count(RecoveryBranch::next_segment_followed);
     co_return true;
@@ -340,7 +370,8 @@ Task<Result<>> RollForward::run(Apply apply) {
     if (!*next) break;
   }
   if (unreached_cut_ > 0) co_return cannot_reach(unreached_cut_, end_.last);
-  if (more_was_durable_ || slot_.durable_through >= expected_ ||
+  // Behind a gap that reaches the end of its segment the log may have gone on (B1).
+  if (more_was_durable_ || ended_in_gap_ || slot_.durable_through >= expected_ ||
       (current_ && (knows_more(*current_, block_) || sealed_past(*current_, block_))))
     co_return fail(Code::corrupt,
                    "the log was durable past entry " + std::to_string(expected_ - 1) +

@@ -70,6 +70,7 @@ class RollForward {
   bool knows_more(const TailSegment& segment, uint32_t from_block) const;
   bool sealed_past(const TailSegment& segment, uint32_t block) const;
   bool salvage();
+  bool bridge();
   void take_repeated(const RecordHeader& later);
   Result<> settle(bool at_end);
   Result<> accept(Pending& pending);
@@ -92,6 +93,7 @@ class RollForward {
   // durable: it is no torn tail, nor one damaged block.
   bool cut_segment_gone_ = false;
   bool more_was_durable_ = false;  // than what can be read, says the segment behind it
+  bool ended_in_gap_ = false;  // what was read last is the end of a segment by its summary alone
   Sequence unreached_cut_ = 0;   // that a segment says, but what was read does not come to; 0: none
   Sequence durable_ = 0;         // the highest durable-through seen
   std::deque<Pending> pending_;  // read, not accepted yet

@@ -15,7 +15,7 @@ namespace {
 
 // 1: before there were external origins; 2: before anything was scrubbed; 3: before members' sizes
 // of segments were told, and anything was suspect. They are read as having none of it.
-constexpr uint64_t stream_version = 4, oldest_version = 1;
+constexpr uint64_t stream_version = 5, oldest_version = 1;
 
 class Writer {
  public:

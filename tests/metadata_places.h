@@ -122,6 +122,10 @@ class MetadataPlaces {
     const uint32_t arrays = array_blocks(header.kind, header.blocks);
     for (uint32_t i = 0; i < arrays; ++i) out["array" + kind].push_back(segment.at(1 + i));
     out["summary at the back" + kind].push_back(segment.at(header.blocks - 1));
+    const auto back = decode_summary_head(read(segment.at(header.blocks - 1)).span());
+    if (back && back->summary.second_array != 0)
+      for (uint32_t i = 0; i < arrays; ++i)
+        out["second array" + kind].push_back(segment.at(back->summary.second_array + i));
     if (header.kind == SegmentClass::log)
       add_records(segment, out["record of a sealed segment"]);
     else
@@ -131,9 +135,8 @@ class MetadataPlaces {
     const SegmentHeader& header = segment.header;
     uint32_t at = payload_begin(header.kind, header.blocks, header.front_blocks);
     while (at < header.blocks) {
-      const auto record =
-          unpack_record(read(segment.at(at)).span(), header.secret,
-                        {segment.blob->id(), segment.index, header.generation}, at);
+      const auto record = unpack_record(read(segment.at(at)).span(), header.secret,
+                                        {segment.blob->id(), segment.index, header.generation}, at);
       if (!record) break;
       out.push_back(segment.at(at));
       at += 1 + record->header.payload_blocks();

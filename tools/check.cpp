@@ -214,7 +214,11 @@ class MapCheck {
 
 // Durable, and missing where roll-forward looked for them, since the process began.
 uint64_t salvaged_records() {
-  return recovery_branches_taken[static_cast<size_t>(RecoveryBranch::lost_below_durable)].load();
+  uint64_t all = 0;
+  for (const RecoveryBranch branch :
+       {RecoveryBranch::lost_below_durable, RecoveryBranch::gap_bridged})
+    all += recovery_branches_taken[static_cast<size_t>(branch)].load();
+  return all;
 }
 
 // The pool has gone on without it.

@@ -82,8 +82,9 @@ Task<Checker::Findings> Checker::look_at(Generation generation) {
   if (row->kind != SegmentClass::log && !parts->front)
     damaged("B4", 1 + array_blocks(row->kind, blob.segment_blocks()),
             "front summary: " + parts->front.error().message);
-  if (!parts->array && !unsealed && (parts->back || parts->front))
-    damaged("B6", 1, "the payload checksums are not those that the summary vouches for");
+  for (const ArrayCopy& copy : parts->arrays)
+    if (!copy.good && !unsealed && parts->any())
+      damaged("B6", copy.block, "the payload checksums are not those that the summary vouches for");
   if (row->kind == SegmentClass::log) {
     Task<void> records = look_at_records(pool_, *row, row->used_blocks, out);
     co_await records;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Superblocks and checkpoint slots that are damaged, written again in their places.
-#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -56,8 +55,7 @@ Task<Result<>> Healer::heal_slots(uint64_t& count) {
       for (const uint64_t offset : blob->slot_offsets(number)) {
         Task<bool> reading = read_block(blob->disk(), offset, block.span());
         const bool read = co_await reading;
-        const bool blank =
-            std::ranges::all_of(block.span(), [](std::byte byte) { return byte == std::byte{}; });
+        const bool blank = all_zero(block.span());
         auto slot = unpack_slot(block.span(), pool_.identity.secret, blob->id(),
                                 static_cast<uint32_t>(offset / block_size));
         if (read && slot && (!newest || newest->number < slot->number)) newest = std::move(*slot);

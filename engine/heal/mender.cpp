@@ -31,18 +31,25 @@ bool may_refer_to(const Segment& row, const Image& image) {
   return row.kind == SegmentClass::log || (row.settled != 0 && row.settled <= image.cut);
 }
 
+// The log numbers densely: what is lacking was in records that whoever sealed it had lost.
+bool is_dense(const Summary& summary) {
+  return summary.entries.empty() ||
+         summary.entries.size() == summary.largest - summary.smallest + 1;
+}
+
 // Its entries, in whichever way they can be had.
 Task<Result<std::vector<Entry>>> read_entries(PoolState& pool, const Segment& row, Epoch& epoch) {
   if (row.use != SegmentUse::open) {
     auto summary = co_await read_summary(pool, row.name.generation);
+    if (summary && row.kind == SegmentClass::log && !is_dense(*summary))
+      co_return cannot_tell("entries of a log segment are missing");
     if (summary) {
       epoch = summary->epoch;
       co_return std::move(summary->entries);
     }
     if (row.kind != SegmentClass::log) co_return forward_error(summary);
   }
-  auto segment =
-      co_await read_by_records(pool, row, pool.space.blob(row.name.blob).segment_blocks());
+  auto segment = co_await read_by_records(pool, row);
   // Of the log there are segments that were named and never written.
   if (!segment && row.use == SegmentUse::open && segment.error().code == Code::corrupt)
     co_return std::vector<Entry>();

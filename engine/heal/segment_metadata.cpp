@@ -20,12 +20,11 @@ Task<Result<uint64_t>> heal_log_segment(PoolState& pool, const Segment& row,
                                         const SegmentParts& parts) {
   // What never got a seal, because its disk took none, is told by its records for good.
   if (parts.header && parts.says.state != SegmentState::sealed) co_return uint64_t{0};
-  const uint64_t bad = (parts.header ? 0 : 1) + (parts.array ? 0 : 1) + (parts.back ? 0 : 1);
+  const uint64_t bad =
+      (parts.header ? 0 : 1) + (parts.arrays_good() ? 0 : 1) + (parts.back ? 0 : 1);
   if (bad == 0) co_return bad;
-  auto segment = co_await read_by_records(pool, row, row.used_blocks);
+  auto segment = co_await read_by_records(pool, row);
   if (!segment) co_return forward_error(segment);
-  if ((*segment)->next_block != row.used_blocks)
-    co_return fail(Code::corrupt, "not all records of the segment are left");
   LAMINA_CO_TRY(co_await seal_log_segment(pool.identity, pool.space.blob(row.name.blob), **segment,
                                           pool.settings.background->wall_ns(), pool.counters));
   // Where one thing alone was bad the checksum counts two of them: no array is judged without a
@@ -56,23 +55,22 @@ Task<Result<uint64_t>> heal_moved_segment(PoolState& pool, const Segment& row,
                                           SegmentParts& parts) {
   if (!parts.back && !parts.front)
     co_return fail(Code::corrupt, "both summaries of a segment are damaged");
-  const SummaryCopy& any = parts.back ? *parts.back : *parts.front;
+  const SummaryCopy& any = *parts.any();
   Blob& blob = pool.space.blob(row.name.blob);
   const uint32_t blocks = blob.segment_blocks(), count = array_blocks(row.kind, blocks);
   const auto offset = [&](uint32_t block) { return blob.offset(row.name.index, block); };
   uint64_t bad = 0;
   IoBatch writes;
   Buffer array, header(block_size), summary(uint64_t{any.blocks} * block_size);
-  if (!parts.array) {
-    auto made = co_await read_array_from_payload(pool, row, any.summary.checksums_sum);
-    if (made) {
-      array = std::move(*made);
-      for (uint32_t i = 0; i < count; ++i) {
-        if (std::ranges::equal(array.blocks(i, 1), parts.bytes.blocks(1 + i, 1))) continue;
-        writes.write(blob.disk(), offset(1 + i), array.blocks(i, 1));
+  if (!parts.arrays_good()) {
+    auto again = co_await read_array_again(pool, row, any.summary);
+    if (again) array = std::move(*again);
+    for (const ArrayCopy& copy : parts.arrays)
+      for (uint32_t i = 0; again && i < count; ++i) {
+        if (std::ranges::equal(array.blocks(i, 1), copy.bytes.blocks(i, 1))) continue;
+        writes.write(blob.disk(), offset(copy.block + i), array.blocks(i, 1));
         ++bad;
       }
-    }
   }
   if (!parts.header) {
     pack_segment_header(header_of(pool, row, any, parts.front), header.span());

@@ -2,6 +2,7 @@
 #include "engine/heal/segment_parts.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/checksum.h"
 #include "engine/pool_state.h"
@@ -14,27 +15,39 @@ bool is_header_of(const Result<SegmentHeader>& header, SegmentName name, const P
          header->pool == pool.identity.pool;
 }
 
+// One by one: a block that cannot be read is a bad one.
+Task<void> read_each(const Blob& blob, uint32_t index, uint32_t begin, std::span<std::byte> into) {
+  for (uint32_t i = 0; i < into.size() / block_size; ++i) {
+    const auto block = into.subspan(size_t{i} * block_size, block_size);
+    IoBatch batch;
+    batch.read(blob.disk(), blob.offset(index, begin + i), block);
+    co_await batch;
+    if (!batch.ok()) std::memset(block.data(), 0xff, block_size);
+  }
+}
+
 }  // namespace
 
 Task<Result<SegmentParts>> look_at_segment(PoolState& pool, Segment row) {
   SegmentParts parts;
   Blob& blob = pool.space.blob(row.name.blob);
   const uint32_t count = array_blocks(row.kind, blob.segment_blocks());
-  parts.bytes = Buffer(uint64_t{1 + count} * block_size);
-  for (uint32_t i = 0; i < 1 + count;
-       ++i) {  // one by one: a block that cannot be read is a bad one
-    IoBatch batch;
-    batch.read(blob.disk(), blob.offset(row.name.index, i), parts.bytes.blocks(i, 1));
-    co_await batch;
-    if (!batch.ok()) std::memset(parts.bytes.blocks(i, 1).data(), 0xff, block_size);
-  }
-  const auto header = unpack_segment_header(parts.bytes.blocks(0, 1));
+  Buffer first(block_size);
+  co_await read_each(blob, row.name.index, 0, first.span());
+  const auto header = unpack_segment_header(first.span());
   parts.header = is_header_of(header, row.name, pool);
   if (parts.header) parts.says = *header;
   parts.back = co_await read_summary_copy(pool, row, true);
   if (row.kind != SegmentClass::log) parts.front = co_await read_summary_copy(pool, row, false);
-  const SummaryCopy* any = parts.back ? &*parts.back : parts.front ? &*parts.front : nullptr;
-  parts.array = any && plain_checksum(parts.bytes.blocks(1, count)) == any->summary.checksums_sum;
+  const SummaryCopy* const any = parts.any();
+  const std::vector<uint32_t> places = any ? array_places(any->summary) : std::vector<uint32_t>{1};
+  for (const uint32_t block : places) {
+    if (block + count > blob.segment_blocks()) continue;
+    ArrayCopy copy{block, false, Buffer(uint64_t{count} * block_size)};
+    co_await read_each(blob, row.name.index, block, copy.bytes.span());
+    copy.good = any && plain_checksum(copy.bytes.span()) == any->summary.checksums_sum;
+    parts.arrays.push_back(std::move(copy));
+  }
   co_return parts;
 }
 

@@ -33,9 +33,7 @@ std::vector<EpochCut> distinct(std::vector<EpochCut> cuts) {
 class Repair {
  public:
   Repair(Blobs blobs, Settings settings, bool accept_suspect)
-      : blobs_(std::move(blobs)),
-        settings_(std::move(settings)),
-        accept_suspect_(accept_suspect) {}
+      : blobs_(std::move(blobs)), settings_(std::move(settings)), accept_suspect_(accept_suspect) {}
 
   Task<Result<RepairReport>> run();
 
@@ -176,8 +174,7 @@ Task<Result<>> Repair::seal_log() {
   for (const ScannedSegment& scanned : rebuilt_->scan().segments) {
     const SegmentHeader header = scanned.header;
     if (!scanned.by_records) continue;
-    auto loading =
-        load_segment(*scanned.blob, {header.blob, header.index, header.generation});
+    auto loading = load_segment(*scanned.blob, {header.blob, header.index, header.generation});
     auto loaded = co_await loading;
     if (!loaded) co_return forward_error(loaded);
     TailSegment& segment = **loaded;
@@ -218,14 +215,16 @@ Task<Result<>> Repair::write_what_is_told() {
       writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 0),
                    blocks.back().span());
     }
-    if (scanned.array_lost && scanned.summed.front()) {  // all of it was made again, or nothing
+    // All of it was made again, or nothing.
+    if (!scanned.bad_arrays.empty() && scanned.summed.front()) {
       Buffer array(uint64_t{array_blocks(header.kind, header.blocks)} * block_size);
       std::vector<uint32_t> words = scanned.sums;
       words.resize(std::min(words.size(), array.size() / sizeof(le32)));
       store_sums(words, array.span());
       blocks.push_back(std::move(array));
-      writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, 1),
-                   blocks.back().span());
+      for (const uint32_t at : scanned.bad_arrays)
+        writes.write(scanned.blob->disk(), scanned.blob->offset(header.index, at),
+                     blocks.back().span());
     }
   }
   co_await writes;
@@ -282,8 +281,8 @@ Task<Result<RepairReport>> Repair::run() {
   identity.pool = blobs_[0]->superblock().pool;
   identity.secret = blobs_[0]->superblock().secret;
   identity.epoch = rebuilt_->scan().epoch + 1;
-  pool_ = std::make_unique<PoolState>(blobs_, settings_, identity,
-                                      blobs_[0]->superblock().pool_name);
+  pool_ =
+      std::make_unique<PoolState>(blobs_, settings_, identity, blobs_[0]->superblock().pool_name);
   for (const auto& blob : blobs_)
     if (is_missing(blob->disk())) pool_->space.set_use(blob->id(), BlobUse::failed);
   load_space();

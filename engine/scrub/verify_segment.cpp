@@ -41,6 +41,7 @@ class Verifier {
       }
       sums_ = std::move(contents->sums);
       runs = payload_of(contents->summary.entries, UINT64_MAX);
+      if (!contents->whole) add_untold(runs);
     }
     Task<void> verifying =
         segment_.kind == SegmentClass::frames ? verify_frames(runs) : verify_blocks(runs);
@@ -49,6 +50,16 @@ class Verifier {
   }
 
  private:
+  // Of the log: what lies between the records that are left. Nobody refers to their headers.
+  void add_untold(const std::vector<Run>& runs) {
+    uint32_t at = 0;
+    for (const Run& run : runs) {
+      if (at < run.begin) add_bad(at, run.begin - at);
+      at = run.end;
+    }
+    if (at < segment_.used_blocks) add_bad(at, segment_.used_blocks - at);
+  }
+
   // What is in memory has no summary yet.
   bool take_from_memory(std::vector<Run>& runs) {
     const Sequence durable = pool_.newest_image()->cut;

@@ -24,7 +24,8 @@ struct VerifiedSegment {
 };
 // Whether there is something to be compared.
 bool is_written(const Segment& segment);
-// Where neither summary nor records can be read, all of it is bad. Error not_found: the segment is
+// Where neither summary nor records can be read, all of it is bad; where some records alone cannot,
+// what they may have told of. Error not_found: the segment is
 // gone, or about to be: nothing that was found of it is of interest.
 Task<Result<VerifiedSegment>> verify_segment(PoolState& pool, Generation generation,
                                              MovePace& pace);

@@ -47,7 +47,8 @@ MovedLayout::MovedLayout(uint32_t segment_blocks, size_t entry_bytes, SegmentCla
   const bool frames = kind == SegmentClass::frames;
   do {
     ++summary_;
-    payload_ = segment_blocks - payload_begin(kind, segment_blocks, summary_) - summary_;
+    payload_ = segment_blocks - payload_begin(kind, segment_blocks, summary_) - summary_ -
+               second_array_blocks(kind, segment_blocks);
     if (frames) payload_ = in_frames(payload_);
   } while (bytes_of(summary_) < payload_ * entry_bytes * (frames ? usual_ratio : 1));
 }

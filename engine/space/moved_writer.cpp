@@ -26,7 +26,7 @@ struct MovedWriter::Closed {
   SegmentName name{};
   Buffer memory;
   uint32_t used_end = 0, addressed = 0;
-  uint32_t back = 0, back_blocks = 0;  // the summary at the end
+  uint32_t back = 0, back_blocks = 0;  // the summary at the end, and the checksums in front of it
   Sequence oldest = 0;
   Result<> result;
   Completion done;
@@ -82,7 +82,8 @@ uint32_t MovedWriter::summary_with(size_t entry_bytes) const {
 
 // Where payload must end if summaries have so many blocks.
 uint32_t MovedWriter::end_beside(uint32_t summary) const {
-  return blocks_ - summary - (payload_->movable() ? summary - 1 : 0);
+  return blocks_ - summary - second_array_blocks(kind_, blocks_) -
+         (payload_->movable() ? summary - 1 : 0);
 }
 
 // Whether it has a place in both summaries.
@@ -206,8 +207,9 @@ Task<Result<>> MovedWriter::close() {
   }
   payload_->close();
   const uint32_t used_end = payload_->used_end();
-  LAMINA_CHECK(used_end + length <= blocks_);
-  const uint32_t sum_blocks = array_blocks(kind_, blocks_);
+  const uint32_t sum_blocks = array_blocks(kind_, blocks_),
+                 second = second_array_blocks(kind_, blocks_);
+  LAMINA_CHECK(used_end + second + length <= blocks_);
   SegmentHeader header;
   header.pool = pool_.identity.pool;
   header.secret = pool_.identity.secret;
@@ -224,6 +226,11 @@ Task<Result<>> MovedWriter::close() {
   header.wall_ns = pool_.settings.background->wall_ns();
   pack_segment_header(header, memory_.blocks(0, 1));
   summary.checksums_sum = plain_checksum(memory_.blocks(1, sum_blocks));
+  if (second > 0) {
+    summary.second_array = blocks_ - length - second;
+    std::memcpy(memory_.blocks(summary.second_array, second).data(),
+                memory_.blocks(1, second).data(), size_t{second} * block_size);
+  }
   MetadataPlace place{name_.blob, name_.index, name_.generation, 1 + sum_blocks};
   pack_summary(summary, pool_.identity.secret, place, false, memory_.blocks(place.block, length));
   place.block = blocks_ - length;
@@ -232,21 +239,21 @@ Task<Result<>> MovedWriter::close() {
 
   const uint32_t payload = used_end - payload_begin(kind_, blocks_, front_);
   pool_.counters.add(Cause::moved, uint64_t{payload} * block_size);
-  pool_.counters.add(Cause::summaries, uint64_t{used_end - payload + length} * block_size);
+  pool_.counters.add(Cause::summaries, uint64_t{used_end - payload + second + length} * block_size);
   LAMINA_CO_TRY(co_await wait_for_written());
   written_ = std::make_unique<Closed>();
   written_->name = std::exchange(name_, {});
   written_->memory = std::exchange(memory_, {});
   written_->used_end = used_end;
   written_->addressed = header.addressed;
-  written_->back = place.block;
-  written_->back_blocks = length;
+  written_->back = place.block - second;
+  written_->back_blocks = second + length;
   written_->oldest = summary.smallest;
   spawn(write(*written_));
   co_return Result<>{};
 }
 
-// Front to back, then the summary at the end.
+// Front to back, then what is at the end.
 Task<void> MovedWriter::write(Closed& closed) {
   Blob& blob = pool_.space.blob(closed.name.blob);
   const uint64_t end = uint64_t{closed.used_end} * block_size;

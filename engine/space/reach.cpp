@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t several_bit = uint32_t{1} << 31, snapshots_bit = uint32_t{1} << 30;
 constexpr uint32_t map_bits = snapshots_bit - 1;
-constexpr size_t reads_ahead = 32;
+constexpr size_t nodes_ahead = 32;
 constexpr size_t nodes_a_turn = 16;  // between two chances for others to run
 
 uint64_t place_of(const NodeEntry& entry) {
@@ -61,7 +61,7 @@ class Levels {
   Task<Result<>> read_level(size_t level) {
     std::vector<Reach::Leaf>& at = levels_[level];
     sort_by_place(at);
-    ReadAhead ahead(nodes_, false, reads_ahead);
+    ReadAhead ahead(nodes_, false, nodes_ahead);
     size_t started = 0;
     Result<> result;
     for (size_t taken = 0; result && taken < at.size(); ++taken) {

@@ -13,7 +13,7 @@
 #include "engine/log/seal.h"
 #include "engine/pool_state.h"
 #include "engine/rebuild_scan.h"
-#include "engine/space/array_from_payload.h"
+#include "engine/space/array_again.h"
 
 namespace lamina {
 
@@ -45,32 +45,52 @@ Task<Result<SummaryCopy>> read_summary_copy(PoolState& pool, const Segment& row,
   co_return SummaryCopy{std::move(*summary), *length};
 }
 
-// A log segment's own records say all that its summary says (B4).
-Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row,
-                                                           uint32_t until) {
-  auto segment = co_await load_segment(pool.space.blob(row.name.blob), row.name);
-  if (!segment) co_return segment;
+namespace {
+
+// What is left of the records of a log segment.
+struct Records {
+  std::shared_ptr<TailSegment> segment;
+  bool whole = false;
+};
+Task<Result<Records>> read_records(PoolState& pool, Segment row) {
+  Blob& blob = pool.space.blob(row.name.blob);
+  auto segment = co_await load_segment(blob, row.name);
+  if (!segment) co_return forward_error(segment);
   std::vector<EpochCut> cuts;
   {
     Lock order(pool.log.order());
     cuts = pool.epochs;
   }
-  note_records(
-      **segment, pool.identity.secret, until,
-      [&cuts](const RecordHeader& header) { return !is_void(cuts, header.epoch, header.last()); });
-  if ((*segment)->entries.empty())
-    co_return fail(Code::corrupt, "a log segment has no record left");
-  co_return segment;
+  const auto counts = [&cuts](const RecordHeader& header) {
+    return !is_void(cuts, header.epoch, header.last());
+  };
+  const bool open = row.use == SegmentUse::open;
+  const uint32_t until = open ? blob.segment_blocks() : row.used_blocks;
+  TailSegment& found = **segment;
+  note_records(found, pool.identity.secret, until, counts);
+  const uint32_t without_gap = found.next_block;
+  note_records(found, pool.identity.secret, until, counts, true);
+  if (found.entries.empty()) co_return fail(Code::corrupt, "a log segment has no record left");
+  const bool whole = found.next_block == without_gap && (open || without_gap >= until);
+  co_return Records{std::move(*segment), whole};
 }
 
-Task<Result<Buffer>> read_array_from_payload(PoolState& pool, const Segment& row,
-                                             uint64_t expected) {
+}  // namespace
+
+// A log segment's own records say all that its summary says (B4).
+Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, Segment row) {
+  auto records = co_await read_records(pool, row);
+  if (!records) co_return forward_error(records);
+  if (!records->whole) co_return fail(Code::corrupt, "not all records of a log segment are left");
+  co_return std::move(records->segment);
+}
+
+Task<Result<Buffer>> read_array_again(PoolState& pool, const Segment& row, const Summary& summary) {
   Blob& blob = pool.space.blob(row.name.blob);
   Buffer segment(blob.segment_bytes());
-  LAMINA_CO_TRY(co_await blob.read_segment(row.name.index, segment.span()));
-  auto array = array_from_payload(row.kind, segment.span(), pool.identity.secret,
-                                  {row.name.blob, row.name.index, row.name.generation, 0},
-                                  row.used_blocks, expected);
+  LAMINA_CO_TRY(co_await blob.read_readable(row.name.index, segment.span()));
+  const MetadataPlace place{row.name.blob, row.name.index, row.name.generation, 0};
+  auto array = array_again(row.kind, segment.span(), pool.identity.secret, place, summary);
   if (!array) co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
   co_return std::move(*array);
 }
@@ -113,14 +133,13 @@ Task<Result<Contents>> read_arrays(PoolState& pool, const Segment& row) {
   IoBatch batch;
   batch.read(blob.disk(), blob.offset(row.name.index, 1), sums.span());
   co_await batch;
-  LAMINA_CO_TRY(batch.result());
   auto summary = co_await read_copies(pool, row);
   if (!summary) co_return forward_error(summary);
-  if (plain_checksum(sums.span()) != summary->checksums_sum) {
+  if (!batch.ok() || plain_checksum(sums.span()) != summary->checksums_sum) {
     pool.healer.note_segment(row.name.generation);
     if (row.kind == SegmentClass::log)
       co_return fail(Code::corrupt, "the segment's checksums do not match its summary");
-    auto array = co_await read_array_from_payload(pool, row, summary->checksums_sum);
+    auto array = co_await read_array_again(pool, row, *summary);
     if (!array) co_return forward_error(array);
     sums = std::move(*array);
   }
@@ -141,7 +160,7 @@ Task<Result<Summary>> read_summary(PoolState& pool, Generation generation) {
   if (!row) co_return fail(Code::not_found, "the segment is gone");
   auto summary = co_await read_copies(pool, *row);
   if (summary || row->kind != SegmentClass::log) co_return summary;
-  auto segment = co_await read_by_records(pool, *row, row->used_blocks);
+  auto segment = co_await read_by_records(pool, *row);
   if (!segment) co_return summary;  // what is wrong with it says more
   co_return contents_of(**segment).summary;
 }
@@ -151,9 +170,15 @@ Task<Result<Contents>> read_contents(PoolState& pool, Generation generation) {
   if (!row) co_return fail(Code::not_found, "the segment is gone");
   auto contents = co_await read_arrays(pool, *row);
   if (contents || row->kind != SegmentClass::log) co_return contents;
-  auto segment = co_await read_by_records(pool, *row, row->used_blocks);
-  if (!segment) co_return contents;
-  co_return contents_of(**segment);
+  auto records = co_await read_records(pool, *row);
+  if (!records) co_return contents;
+  contents = contents_of(*records->segment);
+  contents->whole = records->whole;
+  if (contents->whole) co_return contents;
+  auto summary = co_await read_copies(pool, *row);
+  contents->whole = summary.has_value();
+  if (summary) contents->summary = std::move(*summary);
+  co_return contents;
 }
 
 Task<Result<Buffer>> read_sums_again(PoolState& pool, Generation generation) {
@@ -164,13 +189,13 @@ Task<Result<Buffer>> read_sums_again(PoolState& pool, Generation generation) {
   if (row->kind == SegmentClass::moved) {
     auto summary = co_await read_copies(pool, *row);
     if (!summary) co_return forward_error(summary);
-    co_return co_await read_array_from_payload(pool, *row, summary->checksums_sum);
+    co_return co_await read_array_again(pool, *row, *summary);
   }
-  auto segment = co_await read_by_records(pool, *row, row->used_blocks);
-  if (!segment) co_return forward_error(segment);
+  auto records = co_await read_records(pool, *row);
+  if (!records) co_return forward_error(records);
   Buffer array(uint64_t{array_blocks(row->kind, pool.space.blob(row->name.blob).segment_blocks())} *
                block_size);
-  store_sums(*(*segment)->sums, array.span());
+  store_sums(*records->segment->sums, array.span());
   co_return array;
 }
 

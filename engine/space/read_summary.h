@@ -28,24 +28,23 @@ struct SummaryCopy {
 };
 Task<Result<SummaryCopy>> read_summary_copy(PoolState& pool, const Segment& row, bool back);
 
-// A segment of the log by its records alone: those that are not void, up to that block, or to the
-// first that is none.
-Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, const Segment& row,
-                                                           uint32_t until);
+// A segment of the log by its records alone, those that are not void. Error corrupt: there are
+// none, or some are missing (B2).
+Task<Result<std::shared_ptr<TailSegment>>> read_by_records(PoolState& pool, Segment row);
 
-// The array behind the header of a sealed segment of moved data, compressed or not, as the payload
-// has it, if the summary vouches for that: for one of which a block is damaged.
-Task<Result<Buffer>> read_array_from_payload(PoolState& pool, const Segment& row,
-                                             uint64_t expected);
+// The array of a sealed segment of moved data, compressed or not, of which a block is damaged, as
+// its copies and its payload have it together, if the summary vouches for that.
+Task<Result<Buffer>> read_array_again(PoolState& pool, const Segment& row, const Summary& summary);
 
 struct Contents {
   Summary summary;
+  bool whole = true;  // else of the log, and entries are missing that were in records that are gone
   std::vector<uint32_t> sums;  // one a block of the segment; of frames: none
 };
 Task<Result<Contents>> read_contents(PoolState& pool, Generation generation);
 
 // What else tells of the checksums of a segment, as the array lies there: the records of one of the
-// log, the payload of one that was moved, if the summary vouches for it.
+// log, the other copy or the payload of one that was moved, if the summary vouches for it.
 Task<Result<Buffer>> read_sums_again(PoolState& pool, Generation generation);
 
 }  // namespace lamina

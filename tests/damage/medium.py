@@ -37,6 +37,7 @@ class Segment:
     state: int
     sums: int = 0    # blocks of payload checksums, or of the frame index
     back: int = 0    # blocks of the back summary
+    second: int = 0  # where the second copy of the checksums begins
 
     def block(self, number):
         return self.at + number * BLOCK
@@ -109,7 +110,7 @@ class Medium:
         segment = Segment(at, u32(block, 56), u32(block, 60), u32(block, 48), block[70], block[71])
         last = self._read(segment.block(segment.blocks - 1))
         if last[:8] == b"LAMINASM" and u32(last, 20) == segment.generation:
-            segment.back = u32(last, 64)
+            segment.back, segment.second = u32(last, 64), u32(last, 76)
         if segment.kind in (LOG, MOVED):
             segment.sums = -(-segment.blocks // 1024)
         elif segment.kind == FRAMES:
@@ -127,6 +128,8 @@ class Medium:
         if segment.back:  # sealed: sums and summaries are there
             sums = "frame index" if segment.kind == FRAMES else "payload checksums"
             self._add(sums, segment, 1, segment.sums)
+            if segment.second:
+                self._add("second payload checksums", segment, segment.second, segment.sums)
             self._add("front summary", segment, 1 + segment.sums, segment.front)
             self._add("back summary", segment, segment.blocks - segment.back, segment.back)
         if segment.kind == LOG:
@@ -202,7 +205,8 @@ def keep_what_is_in_use(media):
             medium.classes[name] = [at for at in medium.classes.get(name, []) if at in named]
         settled = [bounds[g] for g in bounds if g in newest.sealed]
         medium.unsettled = {
-            at for name in ("segment header", "front summary", "back summary", "payload checksums")
+            at for name in ("segment header", "front summary", "back summary", "payload checksums",
+                            "second payload checksums")
             for at in medium.classes.get(name, [])
             if not any(begin <= at < end for begin, end in settled)}
         medium.classes["table page"] = [p.at for p in pages
@@ -219,7 +223,7 @@ class Tables:
         stream = {page.index: page.data for page in pages}
         s = Stream(b"".join(stream[i] for i in sorted(stream)))
         version = s.number()
-        if version > 4:
+        if version > 5:
             raise ValueError(f"tables of version {version}: what is in them is not known here")
         s.numbers(6)                    # checkpoint .. next node
         self.next_generation = s.number()

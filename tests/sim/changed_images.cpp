@@ -36,7 +36,7 @@ Task<void> check_blocks(Pool& pool, const Oracle::Found& found, const std::set<u
     auto task = pool.read(found.info.id, block * block_size, buffer.span());
     const Result<size_t> got = co_await task;
     const bool wanted = !in_image.contains(block);
-    if (got && !std::equal(bytes.begin(), bytes.end(), buffer.data()))
+    if (got && !begins_with(buffer.span(), bytes))
       report.violation(text("block ", block, " of ", found.info.name, " shows ",
                             describe_block(buffer.span()), " after an image has changed (C7)"));
     else if (got.has_value() != wanted)

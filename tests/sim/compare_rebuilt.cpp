@@ -22,7 +22,7 @@ Task<void> compare_blocks(Rebuilt& rebuilt, const RebuiltDevice& device, const O
                             " cannot be read: ", result.error().message));
       co_return;
     }
-    if (std::equal(bytes.begin(), bytes.end(), buffer.data())) continue;
+    if (begins_with(buffer.span(), bytes)) continue;
     report.violation(text("rebuilt: block ", block, " of ", found.info.name, " holds ",
                           describe_block(buffer.span()), ", the pool shows ",
                           describe_block(bytes)));

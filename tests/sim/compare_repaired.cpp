@@ -82,7 +82,7 @@ Task<void> compare_device(Pool& pool, const Oracle::Found& found, bool harmed, R
     auto task = pool.read(info->id, block * block_size, buffer.span().first(bytes.size()));
     const Result<size_t> got = co_await task;
     if (harmed && !got && got.error().code == Code::io) continue;
-    if (got && std::equal(bytes.begin(), bytes.end(), buffer.data())) continue;
+    if (got && begins_with(buffer.span(), bytes)) continue;
     report.violation(got ? text("repaired: block ", block, " of ", found.info.name, " holds ",
                                 describe_block(buffer.span()), ", the pool shows ",
                                 describe_block(bytes))

@@ -15,21 +15,21 @@ constexpr uint64_t magic = 0x6d69732e616e696d;
 constexpr size_t words_per_sector = 512 / sizeof(uint64_t);
 constexpr size_t words_per_block = block_size / sizeof(uint64_t);
 
-// Word 0..3 of every sector say who it is; the rest depends on all of that and on the place.
-uint64_t word(uint64_t device, uint64_t block, uint64_t version, size_t index) {
-  switch (index % words_per_sector) {
-    case 0:
-      return magic;
-    case 1:
-      return device;
-    case 2:
-      return block;
-    case 3:
-      return version;
-    default:
-      return (version * 0x9e3779b97f4a7c15) ^ (block << 20) ^ (device << 48) ^
-             (uint64_t{index} * 0xd6e8feb86659fd93);
+using Words = std::array<uint64_t, words_per_block>;
+
+// Word 0..3 of every sector say who it is; the rest depends on all of that and on the place. Runs
+// make many such blocks: two loops without a choice in them are fast.
+Words pattern(uint64_t device, uint64_t block, uint64_t version) {
+  Words words;
+  const uint64_t who = (version * 0x9e3779b97f4a7c15) ^ (block << 20) ^ (device << 48);
+  for (size_t i = 0; i < words.size(); ++i) words[i] = who ^ (uint64_t{i} * 0xd6e8feb86659fd93);
+  for (size_t at = 0; at < words.size(); at += words_per_sector) {
+    words[at] = magic;
+    words[at + 1] = device;
+    words[at + 2] = block;
+    words[at + 3] = version;
   }
+  return words;
 }
 
 }  // namespace
@@ -71,8 +71,7 @@ void Content::fill(std::span<std::byte> block) const {
       std::memcpy(block.data(), bytes_->data(), block.size());
       return;
     case Kind::tagged: {
-      std::array<uint64_t, words_per_block> words;
-      for (size_t i = 0; i < words.size(); ++i) words[i] = word(device_, block_, version_, i);
+      const Words words = pattern(device_, block_, version_);
       std::memcpy(block.data(), words.data(), block.size());
       return;
     }
@@ -97,6 +96,11 @@ std::string Content::describe() const {
       return text("version ", version_, " of block ", block_, " of device ", device_);
   }
   return {};
+}
+
+bool begins_with(std::span<const std::byte> bytes, std::span<const std::byte> with) {
+  return with.empty() ||
+         (bytes.size() >= with.size() && std::memcmp(bytes.data(), with.data(), with.size()) == 0);
 }
 
 std::string describe_block(std::span<const std::byte> block) {

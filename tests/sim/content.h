@@ -40,6 +40,9 @@ class Content {
   std::shared_ptr<const Bytes> bytes_;  // shared by the versions that have not changed it
 };
 
+// Whether `bytes` begins with all of `with`. By whole words: g++ 12 compares std::byte one by one.
+bool begins_with(std::span<const std::byte> bytes, std::span<const std::byte> with);
+
 // What a block read from somewhere looks like, for messages.
 std::string describe_block(std::span<const std::byte> block);
 

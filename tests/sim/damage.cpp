@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What was durable goes bad while the power is off.
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <memory>
 
 #include "blobs/record.h"
 #include "blobs/segment.h"
+#include "blobs/summary.h"
 #include "compare_rebuilt.h"
 #include "inspection.h"
 #include "pool_machine.h"
@@ -132,6 +135,48 @@ std::vector<PoolMachine::Location> durable_headers(const PoolMachine& machine,
   return out;
 }
 
+// Whether a segment's summary is there, and the checksums that it vouches for: what a crash tore of
+// a seal tells nothing.
+bool is_sealed(const PoolMachine& machine, const SeenRecord& record) {
+  for (const Superblock& superblock : machine.superblocks()) {
+    const uint64_t blocks = superblock.segment_blocks;
+    const uint64_t begin = record.at.offset - uint64_t{record.header.at.block} * block_size;
+    Buffer segment(blocks * block_size);
+    record.at.medium->read(begin, segment.span());
+    const auto header = unpack_segment_header(segment.blocks(0, 1));
+    if (!header || header->blob != superblock.blob) continue;
+    MetadataPlace place{header->blob, header->index, header->generation, header->blocks - 1};
+    const auto count =
+        back_summary_blocks(segment.blocks(place.block, 1), superblock.secret, place);
+    if (!count) return false;
+    place.block = header->blocks - *count;
+    const auto summary =
+        unpack_summary(segment.blocks(place.block, *count), superblock.secret, place, true);
+    const uint32_t array = array_blocks(header->kind, header->blocks);
+    return summary && plain_checksum(segment.blocks(1, array)) == summary->checksums_sum;
+  }
+  return false;
+}
+
+// Several headers in a row of a segment that is sealed, but not the last of it: its summary tells.
+std::vector<PoolMachine::Location> sealed_stretch(const PoolMachine& machine,
+                                                  const std::vector<SeenRecord>& seen,
+                                                  std::mt19937_64& random) {
+  std::map<Generation, std::vector<const SeenRecord*>> sealed;
+  for (const SeenRecord& one : seen) sealed[one.header.at.generation].push_back(&one);
+  std::erase_if(sealed, [&](const auto& item) {
+    return item.second.size() < 3 || !is_sealed(machine, *item.second.front());
+  });
+  if (sealed.empty()) return {};
+  const auto& records =
+      std::next(sealed.begin(), static_cast<long>(random() % sealed.size()))->second;
+  const size_t begin = random() % (records.size() - 2);
+  const size_t count = 2 + random() % (records.size() - 2 - begin);
+  std::vector<PoolMachine::Location> out;
+  for (size_t i = begin; i < begin + count; ++i) out.push_back(records[i]->at);
+  return out;
+}
+
 // After some idle time the newest record says that all before it is durable, so that damage of it
 // is not taken for a torn tail (B5).
 void check_witness(const std::vector<SeenRecord>& seen, Report& report) {
@@ -184,13 +229,18 @@ LifeStatistics damage_run(uint64_t seed, Report& report) {
   ++statistics.crashes;
   if (!report.ok() || targets.empty()) return statistics;
 
-  // Either a block of payload, which alone may be lost, or a header, which the next one repeats.
+  // Either a block of payload, which alone may be lost, or a header, which the next one repeats, or
+  // several, which the seal of their segment tells.
   std::map<DeviceId, std::vector<uint64_t>> damaged;
   const std::vector<SeenRecord> seen = see_records(machine);
   check_witness(seen, report);
   const std::vector<PoolMachine::Location> headers = durable_headers(machine, seen);
   if (random() % 2 == 0 && !headers.empty()) {
-    spoil(headers[random() % headers.size()], random);
+    const std::vector<PoolMachine::Location> stretch = sealed_stretch(machine, seen, random);
+    if (stretch.empty() || random() % 3 == 0)
+      spoil(headers[random() % headers.size()], random);
+    else
+      for (const PoolMachine::Location& header : stretch) spoil(header, random);
   } else {
     const Target target = targets[random() % targets.size()];
     const PoolMachine::Location location = machine.locate(target.address);

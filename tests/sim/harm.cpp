@@ -5,6 +5,7 @@
 
 #include "blobs/record.h"
 #include "blobs/segment.h"
+#include "blobs/summary.h"
 
 namespace lamina::sim {
 namespace {
@@ -46,16 +47,28 @@ void destroy_segment(const InUse& segment, std::mt19937_64& random) {
   spoil(*segment.medium, segment.offset, uint64_t{segment.header.blocks} * block_size, random);
 }
 
-// The array, and some of what it is of.
+uint32_t second_array_of(const InUse& segment) {
+  Buffer last(block_size);
+  segment.medium->read(segment.offset + uint64_t{segment.header.blocks - 1} * block_size,
+                       last.span());
+  const auto head = decode_summary_head(last.span());
+  return head ? head->summary.second_array : 0;
+}
+
+// The array, or both copies of it, and some of what it is of.
 void destroy_array(const InUse& segment, std::mt19937_64& random) {
   const SegmentHeader& header = segment.header;
   const uint32_t arrays = array_blocks(header.kind, header.blocks);
   if (arrays == 0 || header.state != SegmentState::sealed) return;
-  spoil(*segment.medium, segment.offset + (1 + random() % arrays) * block_size, block_size, random);
+  const uint64_t block = random() % arrays;
+  spoil(*segment.medium, segment.offset + (1 + block) * block_size, block_size, random);
+  const uint32_t second = second_array_of(segment);
+  if (second != 0 && random() % 2 == 0)
+    spoil(*segment.medium, segment.offset + (second + block) * block_size, block_size, random);
   const uint32_t begin = payload_begin(header.kind, header.blocks, header.front_blocks);
   if (random() % 3 == 0 || header.used_end <= begin) return;
-  const uint64_t block = begin + random() % (header.used_end - begin);
-  spoil(*segment.medium, segment.offset + block * block_size, block_size, random);
+  const uint64_t of = begin + random() % (header.used_end - begin);
+  spoil(*segment.medium, segment.offset + of * block_size, block_size, random);
 }
 
 // Some blocks in a row of it.

@@ -17,9 +17,8 @@ void Workload::check_blocks(const ModelDevice& device, uint64_t offset,
     const uint64_t start = block * block_size;
     const uint64_t from = std::max(start, offset), to = std::min(start + block_size, end);
     device.block(block).fill(expected);
-    if (std::equal(expected.begin() + static_cast<ptrdiff_t>(from - start),
-                   expected.begin() + static_cast<ptrdiff_t>(to - start),
-                   bytes.begin() + static_cast<ptrdiff_t>(from - offset)))
+    if (begins_with(std::span(expected).subspan(from - start),
+                    bytes.subspan(from - offset, to - from)))
       continue;
     report_.violation(text("a read of block ", block, " of device ", device.tag, " shows ",
                            describe_block(bytes.subspan(from - offset, to - from)), " instead of ",

@@ -109,7 +109,7 @@ TEST(Cleaning, ATargetHasRoomForAnEntryABlock) {
       const MovedLayout made(segment, bytes);
       EXPECT_LE(summary_blocks(made.payload() * bytes), made.summary());
       EXPECT_EQ(payload_begin(SegmentClass::moved, segment, made.summary()) + made.payload() +
-                    made.summary(),
+                    second_array_blocks(SegmentClass::moved, segment) + made.summary(),
                 segment);
     }
 }

@@ -8,6 +8,7 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -106,7 +107,11 @@ class PoolOnSimulatedDisk : public testing::Test {
   }
   std::vector<std::byte> pattern(size_t bytes, uint8_t seed) {
     std::vector<std::byte> data(bytes);
-    for (size_t i = 0; i < bytes; ++i) data[i] = static_cast<std::byte>(i / 7 * 31 + seed + i);
+    constexpr size_t period = 7 * 256;  // after which it begins again
+    for (size_t i = 0; i < std::min(bytes, period); ++i)
+      data[i] = static_cast<std::byte>(i / 7 * 31 + seed + i);
+    for (size_t at = period; at < bytes; at += period)
+      std::memcpy(data.data() + at, data.data(), std::min(period, bytes - at));
     return data;
   }
   void expect_content(DeviceId id, uint64_t offset, const std::vector<std::byte>& expected) {

@@ -99,7 +99,7 @@ const std::map<std::string, Struct>& structs() {
          FIELD(SM, generation), FIELD(SM, block), FIELD(SM, blob), FIELD(SM, back),
          FIELD(SM, reserved0), FIELD(SM, smallest), FIELD(SM, largest), FIELD(SM, checksums_sum),
          FIELD(SM, rest_sum), FIELD(SM, blocks), FIELD(SM, entries), FIELD(SM, entry_bytes),
-         FIELD(SM, reserved1), FIELD(SM, room), FIELD(SM, checksum)}}},
+         FIELD(SM, second_array), FIELD(SM, room), FIELD(SM, checksum)}}},
       {"RecordFormat",
        {sizeof(RC),
         {FIELD(RC, magic),

@@ -148,6 +148,7 @@ inline Summary summary(uint32_t count) {
   Summary summary;
   summary.epoch = 5;
   summary.checksums_sum = 0xfeedfacecafebeef;
+  summary.second_array = 2040;
   if (count == 0) return summary;
   summary.smallest = 500;
   summary.largest = 500 + count - 1;
