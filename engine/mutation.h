@@ -50,6 +50,7 @@ enum class Mutation : uint8_t {
   keep_behind_end,         // shrinking erases nothing (C3)
   forget_ancestors,        // the tables name living maps alone as ancestors (C5)
   keep_unlinked,           // what was removed while open outlives a crash (C6)
+  seal_early,              // a segment's header says sealed before its records are durable (A2)
 };
 
 #ifdef LAMINA_MUTATIONS

@@ -351,7 +351,7 @@ Task<void> Log::write_record(std::shared_ptr<InFlight> record) {
 // Not before all of it is durable: a header that says sealed is a witness of its records (A2).
 void Log::maybe_seal(const std::shared_ptr<TailSegment>& segment) {
   if (!segment->full || segment->in_flight > 0 || segment->sealing || segment->sealed) return;
-  if (segment->last > durable_) return;
+  if (segment->last > durable_ && !mutated(Mutation::seal_early)) return;
   if (phase_ == Phase::ends || phase_ == Phase::failed) return;
   segment->sealing = true;
   ++sealing_;

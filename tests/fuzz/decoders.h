@@ -19,6 +19,7 @@ struct Decoder {
   const char* name;
   std::vector<Bytes> (*samples)();             // good ones, to begin with
   void (*decode)(std::span<const std::byte>);  // takes any bytes, of any length
+  unsigned costs = 1;                          // as much as so many others
 };
 
 std::span<const Decoder> decoders_of_blobs();

@@ -326,7 +326,7 @@ std::vector<Bytes> requests() {
 }  // namespace
 
 std::span<const Decoder> decoders_of_requests() {
-  static const Decoder all[] = {{"requests", requests, decode_requests}};
+  static const Decoder all[] = {{"requests", requests, decode_requests, 10}};
   return all;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decoders without libFuzzer, for the other compiler and its sanitizers: every file of the
 // corpus, every good example, and so many changes of each, the same ones each time.
-//   replay_decoders CORPUS ROUNDS [DECODER]   ROUNDS changes of each file
+//   replay_decoders CORPUS ROUNDS [DECODER]   ROUNDS changes of each file,
+//   fewer where one costs more
 // A crash leaves what caused it in decoder.NAME.bin, where it was called.
 #include <algorithm>
 #include <csignal>
@@ -113,7 +114,8 @@ int main(int argc, char** argv) {
   for (const Decoder& decoder : all_decoders()) {
     if (argc == 4 && std::string(argv[3]) != decoder.name) continue;
     any = true;
-    replay(decoder, argv[1], static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10)));
+    const auto rounds = static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10));
+    replay(decoder, argv[1], rounds / decoder.costs);
   }
   if (!any) std::fprintf(stderr, "replay_decoders: no decoder is called %s\n", argv[3]);
   return any ? 0 : 2;

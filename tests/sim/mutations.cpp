@@ -12,6 +12,7 @@ constexpr KnownMutation known[] = {
     {BUG(ack_before_record), "A1", "waiting for the records that a flush covers", "random", 2},
     {BUG(skip_checksum), "A2", "checking the payload of the log's unproven tail", "random", 3},
     {BUG(ignore_durable_through), "A2, B1", "telling corruption from a torn tail", "damage", 3},
+    {BUG(seal_early), "A2", "sealing a segment when all of it is durable", "random", 1},
     {BUG(append_to_old_nodes), "A3", "new segments of nodes for a new epoch", "faults", 1},
     {BUG(write_where_cut), "A3", "keeping the log off the segment where a recovery goes on",
      "faults", 19},
