@@ -14,7 +14,8 @@ namespace lamina {
 namespace {
 
 // 1: before there were external origins; 2: before anything was scrubbed; 3: before members' sizes
-// of segments were told, and anything was suspect. They are read as having none of it.
+// of segments were told, and anything was suspect; 4, of the same layout: before the checksums of
+// moved segments lay at both ends. They are read as having none of it.
 constexpr uint64_t stream_version = 5, oldest_version = 1;
 
 class Writer {
