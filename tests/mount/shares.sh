@@ -4,6 +4,7 @@
 # shows by itself, soon. The long form has a million extents and a thousand snapshots.
 # runs: always
 # limit: 60
+# beside: nobody
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs setfattr getfattr python3 fio

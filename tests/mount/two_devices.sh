@@ -4,6 +4,7 @@
 # goes on reading and writing. The disk is made slow by throttling what the daemon may write.
 # runs: always
 # limit: 150
+# beside: nobody
 source "$(dirname "$0")/lib.sh"
 needs python3
 
