@@ -62,8 +62,8 @@ v vol-download --pool "$pool_name" b.raw "$work/back" --length $((20 << 20))
 cmp "$work/data" "$work/back"
 
 step "vol-list, vol-info, vol-wipe, vol-delete"
-v vol-list "$pool_name" | grep -q a.raw
-v vol-info --pool "$pool_name" b.raw | grep -q Capacity
+v vol-list "$pool_name" | grep a.raw >/dev/null
+v vol-info --pool "$pool_name" b.raw | grep Capacity >/dev/null
 v vol-wipe --pool "$pool_name" b.raw
 cmp -n $((96 << 20)) "$mnt/b.raw" /dev/zero
 for name in a.raw b.raw full.raw; do v vol-delete --pool "$pool_name" $name; done
