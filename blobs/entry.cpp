@@ -112,7 +112,7 @@ bool valid_fork_list(const Entry& entry) {
          div_up(entry.size_bytes, block_size) == entry.length.value / 2;
 }
 
-bool valid_name(const std::string& name) {
+bool valid_entry_name(const std::string& name) {
   return name.size() <= entry_name_limit && name.find('\0') == std::string::npos;
 }
 
@@ -132,7 +132,7 @@ bool valid(const Entry& entry) {
   if (entry.kind == EntryKind::alias && entry.source_map == MapId::none) return false;
   if (has_payload(entry) && !valid_payload(entry)) return false;
   if (is_fork_list(entry) && !valid_fork_list(entry)) return false;
-  return valid_name(entry.name) && valid_name(entry.name2) &&
+  return valid_entry_name(entry.name) && valid_entry_name(entry.name2) &&
          entry.value.size() <= entry_value_limit;
 }
 

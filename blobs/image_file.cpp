@@ -25,7 +25,7 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t largest_transfer = gib;
+constexpr uint64_t largest_read = gib;
 
 uint64_t to_ns(const timespec& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
@@ -69,7 +69,7 @@ class ImageFile::Request final : public RingHandler {
     io_uring_sqe* const sqe = UringLoop::current().disk_sqe(*this);
     const uint64_t left = operation_.length - done_;
     io_uring_prep_read(sqe, fd_, operation_.data + done_,
-                       static_cast<unsigned>(std::min(left, largest_transfer)),
+                       static_cast<unsigned>(std::min(left, largest_read)),
                        operation_.offset + done_);
     if (retried_) sqe->flags |= IOSQE_ASYNC;
   }

@@ -21,16 +21,6 @@ void count_home(LiveCounts& counts, const Extent& e, int64_t change) {
   if (has_home(e)) counts.home(e.home, change);
 }
 
-// Appends, one extent for what continues, which is then one home less.
-void append(std::vector<Extent>& out, const Extent& e, LiveCounts& counts) {
-  if (!out.empty() && continues(out.back(), e)) {
-    out.back().end = e.end;
-    count_home(counts, e, -1);
-  } else {
-    out.push_back(e);
-  }
-}
-
 // Walks a leaf's extents while changes cut pieces out of them.
 class Remains {
  public:
@@ -43,14 +33,14 @@ class Remains {
   void keep_until(DeviceBlock block, std::vector<Extent>& out, LiveCounts& counts) {
     while (!done() && current_.end <= block) {
       if (cut_) count_home(counts, current_, 1);
-      append(out, current_, counts);
+      append_extent(out, current_, counts);
       ++at_;
       load();
     }
     if (done() || current_.begin >= block) return;
     const Extent left = clip(current_, current_.begin, block);
     count_home(counts, left, 1);
-    append(out, left, counts);
+    append_extent(out, left, counts);
     cut_off(block, counts);
   }
   // Drops what lies before `block`; returns the range that this covered.
@@ -110,6 +100,15 @@ BlockRange dropped_part(const DroppedRanges& dropped, BlockRange range) {
 
 }  // namespace
 
+void append_extent(std::vector<Extent>& out, const Extent& e, LiveCounts& counts) {
+  if (!out.empty() && continues(out.back(), e)) {
+    out.back().end = e.end;
+    count_home(counts, e, -1);
+  } else {
+    out.push_back(e);
+  }
+}
+
 LayerChange apply_layer(std::vector<Extent>& extents, BlockRange range, const Layer& layer,
                         const DroppedRanges& dropped, LiveCounts& counts) {
   LayerChange result;
@@ -137,7 +136,7 @@ LayerChange apply_layer(std::vector<Extent>& extents, BlockRange range, const La
     }
     count_data(counts, change, 1);
     count_home(counts, change, 1);
-    append(out, change, counts);
+    append_extent(out, change, counts);
     result.changed = true;
   }
   remains.keep_until(device_end, out, counts);

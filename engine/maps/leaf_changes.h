@@ -29,6 +29,9 @@ LayerChange apply_layer(std::vector<Extent>& extents, BlockRange range, const La
 // Whether the layer says zero of all of `range`.
 bool covered_by_zeroes(const Layer& layer, BlockRange range);
 
+// Appends, one extent for what continues, which is then one home less.
+void append_extent(std::vector<Extent>& out, const Extent& e, LiveCounts& counts);
+
 // Whether an extent is a home's: what states it has to stay (C2, C4).
 inline bool has_home(const Extent& e) {
   return e.kind != ExtentKind::data || e.alias;

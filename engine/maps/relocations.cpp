@@ -8,19 +8,6 @@
 #include "engine/maps/leaf_changes.h"
 
 namespace lamina {
-namespace {
-
-// Appends, one extent for what continues, which is then one home less.
-void append(std::vector<Extent>& out, const Extent& extent, LiveCounts& counts) {
-  if (!out.empty() && continues(out.back(), extent)) {
-    out.back().end = extent.end;
-    if (has_home(extent)) counts.home(extent.home, -1);
-  } else {
-    out.push_back(extent);
-  }
-}
-
-}  // namespace
 
 void Relocations::add_data(Address from, uint32_t blocks, Address to) {
   data_.push_back({from, blocks, to});
@@ -166,7 +153,7 @@ bool Relocations::apply(NodeId leaf, std::vector<Extent>& extents, LiveCounts& c
   if (!changed) return false;
   std::vector<Extent> merged;
   merged.reserve(extents.size());
-  for (const Extent& extent : extents) append(merged, extent, counts);
+  for (const Extent& extent : extents) append_extent(merged, extent, counts);
   extents = std::move(merged);
   return true;
 }

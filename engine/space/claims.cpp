@@ -74,6 +74,7 @@ uint64_t capacity_blocks(const TierSize& tier, double kept_back_percent) {
 }
 
 uint64_t low_mark(const TierSize& tier, uint64_t live_blocks) {
+  if (tier.segments == 0) return low_least;  // of nothing no part is live
   const auto total = static_cast<double>(tier.segments);
   const double not_live =
       std::clamp(1 - static_cast<double>(live_blocks) / (total * tier.segment_blocks), 0.0, 1.0);

@@ -15,9 +15,9 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t batch_bytes = 512 * mib;
-constexpr uint64_t batch_parts = uint64_t{1} << 17;
-constexpr uint64_t batch_segments = 4096;
+constexpr uint64_t pinned_bytes = 512 * mib;
+constexpr uint64_t pinned_parts = uint64_t{1} << 17;
+constexpr uint64_t pinned_segments = 4096;
 
 }  // namespace
 
@@ -81,7 +81,7 @@ Task<Result<MovePlan>> PinMover::plan_for(ImagePtr image, Pin pin) {
   for (size_t from = 0; from < most.size(); ++from) {
     const uint64_t segments = room(from, pin.tier);
     const uint64_t of_data = segments > 1 ? segments - 1 : segments;  // the last is for aliases
-    most[from] = std::min(batch_bytes / block_size, of_data * layout.payload());
+    most[from] = std::min(pinned_bytes / block_size, of_data * layout.payload());
   }
   MovedParts parts;
   std::set<Generation> segments;
@@ -93,8 +93,8 @@ Task<Result<MovePlan>> PinMover::plan_for(ImagePtr image, Pin pin) {
     if (at == movable.end() || most[at->second] < extent.length().value) return true;
     if (plan.from == most.size()) plan.from = at->second;
     if (at->second != plan.from) return true;
-    if (blocks + extent.length().value > most[plan.from] || parts.count() >= batch_parts ||
-        segments.size() >= batch_segments)
+    if (blocks + extent.length().value > most[plan.from] || parts.count() >= pinned_parts ||
+        segments.size() >= pinned_segments)
       return false;
     parts.add({extent.address, static_cast<uint32_t>(extent.length().value), extent.begin.value});
     blocks += extent.length().value;

@@ -21,7 +21,7 @@
 namespace lamina::sim {
 namespace {
 
-using Blocks = std::map<DeviceId, std::vector<uint64_t>>;
+using BlocksOf = std::map<DeviceId, std::vector<uint64_t>>;
 
 uint64_t sum_of(const Content& content) {
   Buffer block(block_size);
@@ -30,7 +30,8 @@ uint64_t sum_of(const Content& content) {
 }
 
 // The blocks of all devices that lie on that blob; those that are lost; and those on the rest.
-Task<void> find_blocks(Store& store, BlobId blob, Blocks& there, Blocks& lost, Report& report) {
+Task<void> find_blocks(Store& store, BlobId blob, BlocksOf& there, BlocksOf& lost,
+                       Report& report) {
   const std::vector<DeviceInfo> devices = store.list();
   for (const DeviceInfo& info : devices) {
     auto task = store.map(info.id, DeviceBlock{0}, 1 << 20);
@@ -50,7 +51,7 @@ Task<void> find_blocks(Store& store, BlobId blob, Blocks& there, Blocks& lost, R
   }
 }
 
-bool is_within(const Blocks& some, const Blocks& all) {
+bool is_within(const BlocksOf& some, const BlocksOf& all) {
   return std::ranges::all_of(some, [&](const auto& one) {
     const auto more = all.find(one.first);
     return one.second.empty() ||
@@ -105,7 +106,7 @@ class MissingDiskRun {
   bool exact_ = true, running_ = false, loses_ = false;
   std::string name_;  // of the blob that is taken away
   BlobId blob_ = BlobId::none;
-  Blocks expected_;  // what must be EIO at the next look
+  BlocksOf expected_;  // what must be EIO at the next look
   bool knows_expected_ = false;
   CheckpointNumber expected_at_ = 0, opened_at_ = 0;
   std::set<uint64_t> gone_;  // the contents that lay on it
@@ -166,9 +167,9 @@ bool MissingDiskRun::open() {
 
 // What is EIO is what lies on the disk that is away, or is lost; no more, and no less.
 void MissingDiskRun::look(bool exact) {
-  Blocks there, lost;
+  BlocksOf there, lost;
   if (!name_.empty()) machine_.drive(find_blocks(machine_.store(), blob_, there, lost, report_));
-  Blocks may_fail = lost;
+  BlocksOf may_fail = lost;
   loses_ = !lost.empty();
   if (machine_.is_away())
     for (const auto& [device, blocks] : there)
@@ -218,7 +219,7 @@ void MissingDiskRun::note_what_goes() {
   const BlobStatus chosen = lower[random_() % lower.size()];
   name_ = chosen.name;
   blob_ = chosen.id;
-  Blocks lost;
+  BlocksOf lost;
   const auto store = machine_.store_of(**pool);
   std::vector<Oracle::Found> found;
   executor.run_until(find_blocks(*store, blob_, expected_, lost, report_));
@@ -237,7 +238,7 @@ void MissingDiskRun::note_what_goes() {
 // A block that cannot be read is one that can be written.
 void MissingDiskRun::overwrite_some() {
   const auto writing = [](MissingDiskRun& run) -> Task<void> {
-    Blocks there, lost;
+    BlocksOf there, lost;
     auto finding = find_blocks(run.machine_.store(), run.blob_, there, lost, run.report_);
     co_await finding;
     for (const auto& [tag, device] : run.oracle_.devices()) {
