@@ -13,7 +13,7 @@ namespace lamina {
 namespace {
 
 const Secret secret{std::byte{3}, std::byte{9}};
-const MetadataPlace place{BlobId{2}, 7, Generation{41}, 5};
+const MetadataPlace frame_place{BlobId{2}, 7, Generation{41}, 5};
 
 struct Blocks {
   explicit Blocks(uint32_t count) : data(size_t{count} * block_size), sums(count) {}
@@ -46,7 +46,7 @@ Blocks noise(uint32_t count) {
 std::vector<std::byte> made(const Blocks& blocks) {
   FrameCodec codec;
   auto frame = codec.encode(blocks.data.span(), blocks.sums);
-  stamp_frame(frame, secret, place);
+  stamp_frame(frame, secret, frame_place);
   return frame;
 }
 
@@ -56,9 +56,9 @@ TEST(Frame, WhatGoesInComesOut) {
       const auto bytes = made(blocks);
       EXPECT_EQ(bytes.size() % frame_grain, 0u);
       EXPECT_LE(bytes.size(), largest_frame(count));
-      EXPECT_EQ(*frame_length(bytes, secret, place), bytes.size());
+      EXPECT_EQ(*frame_length(bytes, secret, frame_place), bytes.size());
       FrameCodec codec;
-      const auto frame = codec.decode(bytes, secret, place);
+      const auto frame = codec.decode(bytes, secret, frame_place);
       ASSERT_TRUE(frame) << frame.error().message;
       ASSERT_EQ(frame->blocks(), count);
       EXPECT_EQ(frame->checksums, blocks.sums);
@@ -75,16 +75,16 @@ TEST(Frame, TextGetsSmallerAndNoiseIsKeptAsItIs) {
 TEST(Frame, OfAnotherPlaceOrPoolItIsRefused) {
   const auto bytes = made(text(8));
   FrameCodec codec;
-  MetadataPlace other = place;
+  MetadataPlace other = frame_place;
   other.block = 6;
   EXPECT_FALSE(codec.decode(bytes, secret, other));
-  other = place;
+  other = frame_place;
   other.generation = Generation{42};
   EXPECT_FALSE(codec.decode(bytes, secret, other));
-  other = place;
+  other = frame_place;
   other.segment = 8;
   EXPECT_FALSE(codec.decode(bytes, secret, other));
-  EXPECT_FALSE(codec.decode(bytes, Secret{}, place));
+  EXPECT_FALSE(codec.decode(bytes, Secret{}, frame_place));
 }
 
 // B6: what is damaged is one frame at the most; of one that is not compressed, one block.
@@ -96,7 +96,7 @@ TEST(Frame, NoDamageIsBelieved) {
     for (size_t at = 0; at < bytes.size(); at += 61) {
       auto bad = bytes;
       bad[at] ^= std::byte{16};
-      const auto frame = codec.decode(bad, secret, place);
+      const auto frame = codec.decode(bad, secret, frame_place);
       if (!frame) continue;
       for (uint32_t i = 0; i < frame->blocks(); ++i) {
         const bool same = std::memcmp(frame->data.blocks(i, 1).data(), of->data.blocks(i, 1).data(),
@@ -107,7 +107,7 @@ TEST(Frame, NoDamageIsBelieved) {
   }
   auto one = made(kept);
   one.back() ^= std::byte{1};
-  const auto frame = codec.decode(one, secret, place);
+  const auto frame = codec.decode(one, secret, frame_place);
   ASSERT_TRUE(frame);
   EXPECT_FALSE(frame->good(15));
   EXPECT_TRUE(frame->good(14));
@@ -117,7 +117,7 @@ TEST(Frame, CutShortItIsRefused) {
   const auto bytes = made(text(16));
   FrameCodec codec;
   for (const size_t length : {size_t{0}, size_t{23}, size_t{40}, bytes.size() / 2})
-    EXPECT_FALSE(codec.decode(std::span(bytes).first(length), secret, place));
+    EXPECT_FALSE(codec.decode(std::span(bytes).first(length), secret, frame_place));
 }
 
 TEST(Frame, TheIndexHasAWordForEachFrameAndOneForTheEnd) {
