@@ -250,18 +250,56 @@ Task<Result<bool>> RollForward::follow_cut() {
   }
   co_await batch;
   LAMINA_CO_TRY(batch.result());  // what cannot be read now may be there: no tail is cut for it
-  Epoch newest = epoch_;
-  Sequence cut = 0;
-  size_t where = 0;
+  EpochMark newest{epoch_, 0, {}};
   for (size_t i = 0; i < next_.size(); ++i) {
     if (begins[i] == 0) continue;
     const auto mark = unpack_record(blocks.blocks(i, 1), secret_, next_[i], begins[i]);
-    if (!mark || !mark->header.starts_epoch || mark->header.epoch <= newest) continue;
-    newest = mark->header.epoch;
-    cut = mark->header.cut_sequence;
-    where = i;
+    if (!mark || !mark->header.starts_epoch || mark->header.epoch <= newest.epoch) continue;
+    newest = {mark->header.epoch, mark->header.cut_sequence, next_[i]};
   }
-  if (newest == epoch_) co_return false;
+  if (newest.epoch == epoch_) co_return false;
+  co_return co_await begin_epoch(newest);
+}
+
+// The record that begins an epoch is gone: the one behind it repeats it as anywhere, or the seal of
+// its segment tells of it (B1). It begins with the entry behind its cut.
+std::optional<RollForward::EpochMark> RollForward::lost_mark(const TailSegment& segment) const {
+  const uint64_t blocks = segment.memory.size() / block_size;
+  const uint32_t begin = segment.next_block;
+  auto later = record_at(segment, secret_, begin);
+  if (later) return std::nullopt;  // nothing is gone
+  for (uint32_t at = begin + 1; at < blocks && !later; ++at)
+    later = record_at(segment, secret_, at);
+  if (!later || later->header.epoch <= epoch_) return std::nullopt;
+  const RecordHeader& header = later->header;
+  const bool repeats = !header.previous.entries.empty() &&
+                       header.previous_at == Address{segment.name.generation, begin};
+  if (repeats && knows_more(segment, begin, header.epoch, header.previous.first))
+    return EpochMark{header.epoch, header.previous.first - 1, segment.name};
+  const auto gap = bridge_gap(segment, secret_, {.epoch = header.epoch, .block = begin});
+  if (!gap) return std::nullopt;
+  return EpochMark{header.epoch, gap->record.body.first - 1, segment.name};
+}
+
+// As follow_cut(), by what is left of the segment. Only where the log seems to have ended: it reads
+// all of those that are named.
+Task<Result<bool>> RollForward::follow_lost_cut() {
+  EpochMark newest{epoch_, 0, {}};
+  for (const SegmentName& name : next_) {
+    Blob* b = blob(name.blob);
+    if (!named(name) || !b || name.index >= b->segment_count()) continue;
+    auto segment = co_await load(name);
+    if (!segment) co_return forward_error(segment);
+    const auto mark = lost_mark(**segment);
+    if (mark && mark->epoch > newest.epoch) newest = *mark;
+    if (!mark && newer_was_durable(**segment)) more_was_durable_ = true;
+  }
+  if (newest.epoch == epoch_) co_return false;
+  co_return co_await begin_epoch(newest);
+}
+
+Task<Result<bool>> RollForward::begin_epoch(EpochMark mark) {
+  const Sequence cut = mark.cut;
   const Sequence read = pending_.empty() ? end_.last : pending_.back().record.header.last();
   if (read < cut) {
     // Segments behind this one name it as well: the cut lies in one of those.
@@ -277,11 +315,10 @@ Task<Result<bool>> RollForward::follow_cut() {
   LAMINA_CO_TRY(settle(false));
   count(RecoveryBranch::cut_record_followed);
   count(RecoveryBranch::second_segment_followed);
-  for (Epoch ended = epoch_; ended < newest; ++ended) cuts_.push_back({ended, cut});
-  epoch_ = end_.epoch = newest;
+  for (Epoch ended = epoch_; ended < mark.epoch; ++ended) cuts_.push_back({ended, cut});
+  epoch_ = end_.epoch = mark.epoch;
   expected_ = cut + 1;
-  const SegmentName name = next_[where];
-  LAMINA_CO_TRY(co_await enter(name, 0));
+  LAMINA_CO_TRY(co_await enter(mark.at, 0));
   co_return true;
 }
 
@@ -332,10 +369,27 @@ Task<Result<bool>> RollForward::follow_past_a_lost_record() {
 // Whether a record there says that what cannot be found was durable: then something is damaged, and
 // what was read is no end of the log that there ever was.
 bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block) const {
+  return knows_more(segment, from_block, epoch_, expected_);
+}
+
+bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block, Epoch epoch,
+                             Sequence entry) const {
   const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
   for (uint32_t at = from_block; at < blocks; ++at) {
     const auto record = record_at(segment, secret_, at);
-    if (record && record->header.epoch == epoch_ && record->header.durable_through >= expected_)
+    if (record && record->header.epoch == epoch && record->header.durable_through >= entry)
+      return true;
+  }
+  return false;
+}
+
+// The same of a newer epoch, of which nothing tells where it began.
+bool RollForward::newer_was_durable(const TailSegment& segment) const {
+  const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
+  if (record_at(segment, secret_, segment.next_block)) return false;  // follow_cut() has seen it
+  for (uint32_t at = segment.next_block; at < blocks; ++at) {
+    const auto record = record_at(segment, secret_, at);
+    if (record && record->header.epoch > epoch_ && record->header.durable_through >= expected_)
       return true;
   }
   return false;
@@ -367,7 +421,10 @@ Task<Result<>> RollForward::run(Apply apply) {
     if (*cut) continue;
     auto next = co_await follow_next();
     if (!next) co_return forward_error(next);
-    if (!*next) break;
+    if (*next) continue;
+    auto lost = co_await follow_lost_cut();
+    if (!lost) co_return forward_error(lost);
+    if (!*lost) break;
   }
   if (unreached_cut_ > 0) co_return cannot_reach(unreached_cut_, end_.last);
   // Behind a gap that reaches the end of its segment the log may have gone on (B1).

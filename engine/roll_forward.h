@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/task.h"
@@ -63,11 +64,23 @@ class RollForward {
   Task<Result<>> enter(const SegmentName& name, uint32_t from_block);
   void skip_to(uint32_t block);
   void collect();
+  // Where an epoch begins, and behind which entry.
+  struct EpochMark {
+    Epoch epoch = 0;
+    Sequence cut = 0;
+    SegmentName at{};
+  };
   Task<Result<bool>> follow_cut();
+  Task<Result<bool>> follow_lost_cut();
+  std::optional<EpochMark> lost_mark(const TailSegment& segment) const;
+  Task<Result<bool>> begin_epoch(EpochMark mark);
   Task<Result<bool>> follow_next();
   Task<Result<bool>> follow_past_a_lost_record();
   bool says_durable(uint32_t at, Sequence entry) const;
   bool knows_more(const TailSegment& segment, uint32_t from_block) const;
+  bool knows_more(const TailSegment& segment, uint32_t from_block, Epoch epoch,
+                  Sequence entry) const;
+  bool newer_was_durable(const TailSegment& segment) const;
   bool sealed_past(const TailSegment& segment, uint32_t block) const;
   bool salvage();
   bool bridge();
