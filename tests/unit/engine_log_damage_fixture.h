@@ -58,7 +58,6 @@ class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
     }
     std::ranges::sort(records_, {}, &Record::first);
     ASSERT_GE(records_.size(), writes);
-    first_ = {records_.begin(), records_.begin() + 2};
     records_.erase(records_.begin(), records_.end() - writes);
     ASSERT_GE(records_.back().generation, records_.front().generation + 7);
   }
@@ -90,7 +89,6 @@ class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
 
   DeviceId device_ = DeviceId::none;
   std::vector<Record> records_;
-  std::vector<Record> first_;  // the two that the epoch begins with
 };
 
 }  // namespace lamina

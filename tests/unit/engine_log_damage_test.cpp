@@ -26,22 +26,6 @@ TEST_F(ALogOfFlushedWrites, AnyOneOfTheirRecordsIsKnownFromTheNext) {
   }
 }
 
-// Without it nothing says that an epoch has begun: the next record repeats it as any other, and the
-// seal of its segment tells of several. (sim --kind damage --seed 213: the log seemed to be empty.)
-TEST_F(ALogOfFlushedWrites, TheFirstOfItsEpochIsKnownFromTheNextOrTheSeal) {
-  ASSERT_TRUE(is_sealed(first_[0]));
-  for (const size_t lost : {1, 2}) {
-    SCOPED_TRACE(lost);
-    const auto medium = medium_.clone();
-    auto opened = open_without(*medium, std::span(first_).first(lost));
-    ASSERT_TRUE(opened) << opened.error().message;
-    pool_ = std::move(*opened);
-    expect_all_written();
-    pool_.reset();
-    executor_ = std::make_unique<SimExecutor>(executor_->steps());
-  }
-}
-
 // A repair goes on without the first: what it may have overwritten is EIO until somebody accepts
 // what was there before, and what came after it is there.
 TEST_F(ALogOfFlushedWrites, WhatTwoInARowMayHaveOverwrittenIsSuspect) {
