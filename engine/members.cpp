@@ -425,7 +425,13 @@ Task<Result<>> Members::empty_with_loss(std::shared_ptr<Blob> blob) {
   Result<> emptied = co_await emptying;
   if (emptied || pool_.space.content_of(id).stuck == 0) co_return emptied;
   LAMINA_CO_TRY(co_await give_up_unreadable(pool_, there));
-  pool_.space.retry_stuck(id);
+  // Whoever moves by an image from before that finds the same again, and leaves it stuck.
+  LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
+  Task<Result<>> retrying = pool_.reclaimer.alone([this, id]() -> Task<Result<>> {
+    pool_.space.retry_stuck(id);
+    co_return Result<>{};
+  });
+  LAMINA_CO_TRY(co_await retrying);
   Task<Result<>> again = empty(id);
   co_return co_await again;
 }
