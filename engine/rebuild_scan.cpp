@@ -13,6 +13,7 @@
 #include "blobs/record.h"
 #include "blobs/summary.h"
 #include "engine/log/records.h"
+#include "engine/log/seal.h"
 #include "engine/missing_disk.h"
 #include "engine/space/array_again.h"
 
@@ -305,9 +306,7 @@ Task<Result<bool>> Scanner::summary(size_t index, bool back) {
   auto sums_task = sums(segment, *summary);
   LAMINA_CO_TRY(co_await sums_task);
   for (const Entry& entry : summary->entries) take(entry, index);
-  // The log numbers densely: what is lacking was in a record that whoever sealed it had lost.
-  const uint64_t numbers = summary->entries.empty() ? 0 : summary->largest - summary->smallest + 1;
-  if (segment.header.kind == SegmentClass::log && summary->entries.size() != numbers)
+  if (segment.header.kind == SegmentClass::log && lacks_entries(*summary))
     out_.torn.push_back({segment.header.blob, segment.header.index, segment.header.generation});
   co_return true;
 }

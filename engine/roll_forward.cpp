@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -267,14 +268,13 @@ std::optional<RollForward::EpochMark> RollForward::lost_mark(const TailSegment& 
   const uint64_t blocks = segment.memory.size() / block_size;
   const uint32_t begin = segment.next_block;
   auto later = record_at(segment, secret_, begin);
-  if (later) return std::nullopt;  // nothing is gone
   for (uint32_t at = begin + 1; at < blocks && !later; ++at)
     later = record_at(segment, secret_, at);
   if (!later || later->header.epoch <= epoch_) return std::nullopt;
   const RecordHeader& header = later->header;
   const bool repeats = !header.previous.entries.empty() &&
                        header.previous_at == Address{segment.name.generation, begin};
-  if (repeats && knows_more(segment, begin, header.epoch, header.previous.first))
+  if (repeats && knows_more(segment, begin, header.epoch, header.epoch, header.previous.first))
     return EpochMark{header.epoch, header.previous.first - 1, segment.name};
   const auto gap = bridge_gap(segment, secret_, {.epoch = header.epoch, .block = begin});
   if (!gap) return std::nullopt;
@@ -288,11 +288,16 @@ Task<Result<bool>> RollForward::follow_lost_cut() {
   for (const SegmentName& name : next_) {
     Blob* b = blob(name.blob);
     if (!named(name) || !b || name.index >= b->segment_count()) continue;
-    auto segment = co_await load(name);
-    if (!segment) co_return forward_error(segment);
-    const auto mark = lost_mark(**segment);
+    auto loaded = co_await load(name);
+    if (!loaded) co_return forward_error(loaded);
+    const TailSegment& segment = **loaded;
+    const uint32_t begin = segment.next_block;
+    if (record_at(segment, secret_, begin)) continue;  // nothing is gone: follow_cut() has seen it
+    const auto mark = lost_mark(segment);
     if (mark && mark->epoch > newest.epoch) newest = *mark;
-    if (!mark && newer_was_durable(**segment)) more_was_durable_ = true;
+    // Of one of which nothing tells where it began.
+    if (!mark && knows_more(segment, begin, epoch_ + 1, std::numeric_limits<Epoch>::max(), expected_))
+      more_was_durable_ = true;
   }
   if (newest.epoch == epoch_) co_return false;
   co_return co_await begin_epoch(newest);
@@ -369,27 +374,17 @@ Task<Result<bool>> RollForward::follow_past_a_lost_record() {
 // Whether a record there says that what cannot be found was durable: then something is damaged, and
 // what was read is no end of the log that there ever was.
 bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block) const {
-  return knows_more(segment, from_block, epoch_, expected_);
+  return knows_more(segment, from_block, epoch_, epoch_, expected_);
 }
 
-bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block, Epoch epoch,
-                             Sequence entry) const {
+// The same of those epochs and that entry.
+bool RollForward::knows_more(const TailSegment& segment, uint32_t from_block, Epoch oldest,
+                             Epoch newest, Sequence entry) const {
   const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
   for (uint32_t at = from_block; at < blocks; ++at) {
     const auto record = record_at(segment, secret_, at);
-    if (record && record->header.epoch == epoch && record->header.durable_through >= entry)
-      return true;
-  }
-  return false;
-}
-
-// The same of a newer epoch, of which nothing tells where it began.
-bool RollForward::newer_was_durable(const TailSegment& segment) const {
-  const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
-  if (record_at(segment, secret_, segment.next_block)) return false;  // follow_cut() has seen it
-  for (uint32_t at = segment.next_block; at < blocks; ++at) {
-    const auto record = record_at(segment, secret_, at);
-    if (record && record->header.epoch > epoch_ && record->header.durable_through >= expected_)
+    if (record && record->header.epoch >= oldest && record->header.epoch <= newest &&
+        record->header.durable_through >= entry)
       return true;
   }
   return false;

@@ -78,9 +78,8 @@ class RollForward {
   Task<Result<bool>> follow_past_a_lost_record();
   bool says_durable(uint32_t at, Sequence entry) const;
   bool knows_more(const TailSegment& segment, uint32_t from_block) const;
-  bool knows_more(const TailSegment& segment, uint32_t from_block, Epoch epoch,
+  bool knows_more(const TailSegment& segment, uint32_t from_block, Epoch oldest, Epoch newest,
                   Sequence entry) const;
-  bool newer_was_durable(const TailSegment& segment) const;
   bool sealed_past(const TailSegment& segment, uint32_t block) const;
   bool salvage();
   bool bridge();

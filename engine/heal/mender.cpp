@@ -9,6 +9,7 @@
 
 #include "engine/heal/same_content.h"
 #include "engine/log/records.h"
+#include "engine/log/seal.h"
 #include "engine/pool_state.h"
 #include "engine/repair/replay.h"
 #include "engine/space/read_summary.h"
@@ -31,17 +32,11 @@ bool may_refer_to(const Segment& row, const Image& image) {
   return row.kind == SegmentClass::log || (row.settled != 0 && row.settled <= image.cut);
 }
 
-// The log numbers densely: what is lacking was in records that whoever sealed it had lost.
-bool is_dense(const Summary& summary) {
-  return summary.entries.empty() ||
-         summary.entries.size() == summary.largest - summary.smallest + 1;
-}
-
 // Its entries, in whichever way they can be had.
 Task<Result<std::vector<Entry>>> read_entries(PoolState& pool, const Segment& row, Epoch& epoch) {
   if (row.use != SegmentUse::open) {
     auto summary = co_await read_summary(pool, row.name.generation);
-    if (summary && row.kind == SegmentClass::log && !is_dense(*summary))
+    if (summary && row.kind == SegmentClass::log && lacks_entries(*summary))
       co_return cannot_tell("entries of a log segment are missing");
     if (summary) {
       epoch = summary->epoch;

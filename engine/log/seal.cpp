@@ -10,6 +10,11 @@
 #include "engine/log/log.h"
 
 namespace lamina {
+bool lacks_entries(const Summary& summary) {
+  return !summary.entries.empty() &&
+         summary.entries.size() != summary.largest - summary.smallest + 1;
+}
+
 void store_sums(const std::vector<uint32_t>& sums, std::span<std::byte> blocks) {
   std::memset(blocks.data(), 0, blocks.size());
   for (size_t i = 0; i < sums.size(); ++i) {

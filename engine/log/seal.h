@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/task.h"
+#include "blobs/summary.h"
 #include "engine/counters.h"
 #include "engine/log/tail.h"
 
@@ -16,6 +17,9 @@ class Blob;
 // `segment.memory` needs to hold nothing but is written to at those places. Not flushed.
 Task<Result<>> seal_log_segment(const PoolIdentity& identity, Blob& blob, TailSegment& segment,
                                 uint64_t wall_ns, Counters& counters);
+
+// Of a log segment. Numbers are dense: what is lacking was in records that whoever sealed it had lost.
+bool lacks_entries(const Summary& summary);
 
 // Hands the segment's checksums to the cache, page by page.
 void put_sums(Sums& sums, const TailSegment& segment);

@@ -7,6 +7,7 @@
 
 #include "base/endian.h"
 #include "engine/frame_search.h"
+#include "engine/log/seal.h"
 
 namespace lamina {
 namespace {
@@ -27,14 +28,10 @@ std::vector<uint32_t> words_of(SegmentClass kind, Bytes segment, const Secret& s
   return words;
 }
 
-Buffer array_of(const std::vector<uint32_t>& words, uint32_t blocks) {
+Buffer array_of(std::vector<uint32_t> words, uint32_t blocks) {
   Buffer array(uint64_t{blocks} * block_size);
-  array.zero();
-  for (size_t i = 0; i < words.size() && (i + 1) * sizeof(le32) <= array.size(); ++i) {
-    le32 word;
-    word.store(words[i]);
-    std::memcpy(array.data() + i * sizeof word, &word, sizeof word);
-  }
+  words.resize(std::min(words.size(), array.size() / sizeof(le32)));
+  store_sums(words, array.span());
   return array;
 }
 
