@@ -6,9 +6,30 @@
 #include <tbb/task_group.h>
 #include <tbb/task_scheduler_observer.h>
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#include <memory>
 #include <utility>
 
 namespace lamina {
+namespace {
+
+// TBB's library is not instrumented: ThreadSanitizer has to be told that it hands jobs over.
+#if defined(__SANITIZE_THREAD__)
+void give(void* job) {
+  __tsan_release(job);
+}
+void take(void* job) {
+  __tsan_acquire(job);
+}
+#else
+void give(void*) {}
+void take(void*) {}
+#endif
+
+}  // namespace
 
 struct ArenaWorkers::Arena {
   class OnThread final : public tbb::task_scheduler_observer {
@@ -51,7 +72,13 @@ unsigned ArenaWorkers::count() const {
 }
 
 void ArenaWorkers::start(std::function<void()> job) {
-  arena_->arena.enqueue(arena_->jobs.defer(std::move(job)));
+  auto* const given = new std::function<void()>(std::move(job));
+  give(given);
+  arena_->arena.enqueue(arena_->jobs.defer([given] {
+    take(given);
+    const std::unique_ptr<std::function<void()>> taken(given);
+    (*taken)();
+  }));
 }
 
 }  // namespace lamina
