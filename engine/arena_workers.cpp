@@ -16,13 +16,13 @@
 namespace lamina {
 namespace {
 
-// TBB's library is not instrumented: ThreadSanitizer has to be told that it hands jobs over.
+// TBB's library is not instrumented: ThreadSanitizer has to be told what it orders.
 #if defined(__SANITIZE_THREAD__)
-void give(void* job) {
-  __tsan_release(job);
+void give(void* what) {
+  __tsan_release(what);
 }
-void take(void* job) {
-  __tsan_acquire(job);
+void take(void* what) {
+  __tsan_acquire(what);
 }
 #else
 void give(void*) {}
@@ -36,11 +36,17 @@ struct ArenaWorkers::Arena {
    public:
     OnThread(tbb::task_arena& arena, std::function<void()> on_thread)
         : tbb::task_scheduler_observer(arena), on_thread_(std::move(on_thread)) {
+      give(this);
       observe(true);
     }
-    ~OnThread() override { observe(false); }
+    ~OnThread() override {
+      observe(false);  // and waits for those that are in here
+      take(this);
+    }
     void on_scheduler_entry(bool) override {
+      take(this);
       if (on_thread_) on_thread_();
+      give(this);
     }
 
    private:
