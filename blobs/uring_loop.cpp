@@ -421,13 +421,12 @@ void UringLoop::post(std::coroutine_handle<> handle) {
     s.ready.push_back(handle);
     return;
   }
-  bool first;
-  {
-    const Lock lock(s.mutex);
-    first = s.remote.empty();
-    s.remote.push_back(handle);
-    s.any_remote.store(true, std::memory_order_release);
-  }
+  // Rung with the mutex held: what is posted may be the last thing that the loop lives for, and goes
+  // on only after this.
+  const Lock lock(s.mutex);
+  const bool first = s.remote.empty();
+  s.remote.push_back(handle);
+  s.any_remote.store(true, std::memory_order_release);
   if (first) s.doorbell.ring();
 }
 

@@ -8,6 +8,7 @@
 #include "blobs/frame.h"
 #include "blobs/frame_format.h"
 #include "blobs/segment.h"
+#include "engine/missing_disk.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -39,6 +40,8 @@ Task<Result<std::vector<uint32_t>>> find_frames(PoolState& pool, Generation gene
   if (!row || row->kind != SegmentClass::frames)
     co_return fail(Code::io, "a map points at a segment that is not there (A14)");
   Blob& blob = pool.space.blob(row->name.blob);
+  // Else each block that is read of it would ask for all blocks of the segment, one by one.
+  if (is_missing(blob.disk())) co_return fail(Code::io, "the segment's disk is missing");
   const MetadataPlace place{row->name.blob, row->name.index, generation, 0};
   co_return co_await find_frames(blob, place, pool.identity.secret);
 }

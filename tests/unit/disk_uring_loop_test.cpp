@@ -116,6 +116,23 @@ TEST(UringLoop, ATaskMayEndOnAnotherThreadWhileItsAwaiterStillStartsIt) {
   other.join();
 }
 
+Task<void> await_signal(std::thread& thread) {
+  Completion done;
+  thread = std::thread([&done] { done.signal(); });
+  co_await done;
+}
+
+// Seen by ThreadSanitizer; without, it takes luck.
+TEST(UringLoop, MayEndAsSoonAsItHasGoneOnWithWhatAnotherThreadPosted) {
+  for (int i = 0; i < 200; ++i) {
+    std::thread thread;
+    auto loop = make_loop();
+    loop->run_until(await_signal(thread));
+    loop.reset();
+    thread.join();
+  }
+}
+
 TEST(UringLoop, StopsWhenAskedBeforeItRunsAndFromAnotherThread) {
   const auto loop = make_loop();
   loop->stop();
