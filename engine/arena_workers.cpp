@@ -6,20 +6,47 @@
 #include <tbb/task_group.h>
 #include <tbb/task_scheduler_observer.h>
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#include <memory>
 #include <utility>
 
 namespace lamina {
+namespace {
+
+// TBB's library is not instrumented: ThreadSanitizer has to be told what it orders.
+#if defined(__SANITIZE_THREAD__)
+void give(void* what) {
+  __tsan_release(what);
+}
+void take(void* what) {
+  __tsan_acquire(what);
+}
+#else
+void give(void*) {}
+void take(void*) {}
+#endif
+
+}  // namespace
 
 struct ArenaWorkers::Arena {
   class OnThread final : public tbb::task_scheduler_observer {
    public:
     OnThread(tbb::task_arena& arena, std::function<void()> on_thread)
         : tbb::task_scheduler_observer(arena), on_thread_(std::move(on_thread)) {
+      give(this);
       observe(true);
     }
-    ~OnThread() override { observe(false); }
+    ~OnThread() override {
+      observe(false);  // and waits for those that are in here
+      take(this);
+    }
     void on_scheduler_entry(bool) override {
+      take(this);
       if (on_thread_) on_thread_();
+      give(this);
     }
 
    private:
@@ -51,7 +78,13 @@ unsigned ArenaWorkers::count() const {
 }
 
 void ArenaWorkers::start(std::function<void()> job) {
-  arena_->arena.enqueue(arena_->jobs.defer(std::move(job)));
+  auto* const given = new std::function<void()>(std::move(job));
+  give(given);
+  arena_->arena.enqueue(arena_->jobs.defer([given] {
+    take(given);
+    const std::unique_ptr<std::function<void()>> taken(given);
+    (*taken)();
+  }));
 }
 
 }  // namespace lamina

@@ -117,9 +117,14 @@ class PoolState final : public BlockSource {
     Claim claim = Claim::user;
   };
   Task<Result<>> write_blocks(Write write);
+  // The same with its range held.
+  Task<Result<>> write_in_turn(Write write, BlockRange range);
   // Bytes of any alignment: `from` at `offset`. `size` is the device's, lately.
   Task<Result<>> write_parts(Write write, uint64_t offset, std::span<const std::byte> from,
                              uint64_t size);
+  // Blocks there that draw on the device's reservation when written or given up. The caller holds
+  // the range, so that they do until its step.
+  Task<uint64_t> reserved_in(const Device& device, BlockRange range);
   Task<uint64_t> count_reserved(ThinMap& map, BlockRange range);
   Entry release_reservation(Device& device, uint64_t blocks);
   // Zeroes what lies behind the end inside the last block, before the device grows past it (C3).

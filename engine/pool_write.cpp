@@ -95,17 +95,14 @@ Task<Result<>> PoolState::write_blocks(Write w) {
       if (!admitted) co_return admitted;
     }
     uint64_t reserved = 0;
-    if (w.device->reserved_blocks > 0 && payload > 0) {
-      const std::shared_ptr<ThinMap> map = map_of(*w.device);
-      reserved = co_await count_reserved(*map, range);
-    }
-    bool wait_for_lock = false, done = false;
+    if (w.holds_range) reserved = co_await reserved_in(*w.device, range);
+    bool in_turn = false, done = false;
     Log::Pace pace = Log::Pace::steady;
     {
       Lock order(log.order());
       pace = pace_of(*w.device);
-      if (!w.holds_range && !w.device->locks.free(range)) {
-        wait_for_lock = true;
+      if (!w.holds_range && (w.device->reserved_blocks > 0 || !w.device->locks.free(range))) {
+        in_turn = true;
       } else if (log.has_room(payload, w.claim, pace)) {
         log.begin(3 * range_entry_bytes, payload);
         const uint64_t end = std::min(w.end_bytes, range.end.byte_offset());
@@ -128,21 +125,43 @@ Task<Result<>> PoolState::write_blocks(Write w) {
         counters.written_user += bytes;
         w.device->recent.add(log.ordinal(), bytes);
         unmerged_blocks += payload;
-        w.data = w.data.subspan(bytes);
-        w.begin = range.end;
         done = true;
       }
     }
-    if (wait_for_lock) {
-      // Something reads, changes and writes back here; wait behind it, then try again.
-      co_await w.device->locks.acquire(range);
-      w.device->locks.release(range);
+    if (in_turn) {
+      Write part = w;
+      part.data = w.data.first(range.length().bytes());
+      LAMINA_CO_TRY(co_await write_in_turn(std::move(part), range));
     } else if (!done) {
       auto room = co_await log.wait_for_room(payload, w.claim, pace);
       if (!room) co_return room;
+      continue;
     }
+    w.data = w.data.subspan(range.length().bytes());
+    w.begin = range.end;
   }
   co_return Result<>{};
+}
+
+// Behind whatever reads, changes and writes back here; and two that write to the same part of a
+// reservation draw on it once.
+Task<Result<>> PoolState::write_in_turn(Write w, BlockRange range) {
+  const DevicePtr device = w.device;
+  co_await device->locks.acquire(range);
+  HeldRange held(device->locks, range);
+  { Lock order(log.order()); }  // whoever found the range free before has applied its step
+  w.holds_range = true;
+  co_return co_await write_blocks(std::move(w));
+}
+
+Task<uint64_t> PoolState::reserved_in(const Device& device, BlockRange range) {
+  std::shared_ptr<ThinMap> map;
+  {
+    Lock order(log.order());
+    if (device.reserved_blocks > 0) map = device.map;
+  }
+  if (!map) co_return 0;
+  co_return co_await count_reserved(*map, range);
 }
 
 Task<uint64_t> PoolState::count_reserved(ThinMap& map, BlockRange range) {
@@ -299,8 +318,7 @@ Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
   const BlockRange whole{DeviceBlock{whole_begin / block_size},
                          DeviceBlock{whole_end / block_size}};
   // Discarding what was preallocated gives the reservation back.
-  uint64_t reserved = 0;
-  if (device->reserved_blocks > 0) reserved = co_await s.count_reserved(*device->map, whole);
+  const uint64_t reserved = co_await s.reserved_in(*device, whole);
   co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
     std::vector<PoolState::StepEntry> list;
     Entry entry;
@@ -342,8 +360,7 @@ Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
     if (nothing_left) gone.begin = gone.begin - BlockCount{1};
   }
   uint64_t reserved = 0;
-  if (device->reserved_blocks > 0 && size_bytes < size)
-    reserved = co_await s.count_reserved(*device->map, gone);
+  if (size_bytes < size) reserved = co_await s.reserved_in(*device, gone);
   co_return co_await s.step(Claim::log, 0, [&]() -> Result<std::vector<PoolState::StepEntry>> {
     std::vector<PoolState::StepEntry> list;
     if (size_bytes < device->size_bytes &&

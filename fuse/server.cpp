@@ -60,7 +60,8 @@ class ReactorThread {
     std::unique_ptr<ReactorThread> self(new ReactorThread(reactors));
     std::promise<Result<>> started;
     std::future<Result<>> outcome = started.get_future();
-    self->thread_ = std::thread([&started, &make, raw = self.get()] {
+    // Of the thread: whoever waits for the outcome may have it before set_value() has returned.
+    self->thread_ = std::thread([started = std::move(started), &make, raw = self.get()]() mutable {
       Result<> ready = raw->prepare(make);
       const bool ok = ready.has_value();
       started.set_value(std::move(ready));

@@ -44,3 +44,11 @@ configure_asan() {
     -Db_sanitize=address,undefined -Db_lundef=false \
     -Dcpp_args="-fno-sanitize=null,alignment,object-size,vptr -D__SANITIZE_ADDRESS__ -w"
 }
+
+# Of clang, too, for its time, and because it can be told what not to look at. Line numbers are what a
+# report is read by.
+configure_tsan() {
+  CXX=clang++-19 configure tsan --buildtype=plain -Doptimization=1 --unity=on -Dunity_size=12 \
+    -Db_sanitize=thread -Db_lundef=false \
+    -Dcpp_args="-gline-tables-only -fsanitize-ignorelist=$top/tools/tsan.ignore -D__SANITIZE_THREAD__ -w"
+}

@@ -18,7 +18,9 @@ thread_local int allocations = 0;
 }  // namespace
 
 // Counts what a batch allocates; the test's own containers are made beforehand. Not inlined:
-// the compiler would see new and delete disagree where it inlines only one.
+// the compiler would see new and delete disagree where it inlines only one. ThreadSanitizer has its
+// own, which must be the only ones.
+#if !defined(__SANITIZE_THREAD__)
 [[gnu::noinline]] void* operator new(size_t bytes) {
   if (counting) ++allocations;
   if (void* const memory = std::malloc(bytes)) return memory;
@@ -30,6 +32,7 @@ thread_local int allocations = 0;
 [[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
+#endif
 
 namespace lamina {
 namespace {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "blobs/uring_loop.h"
@@ -236,28 +235,9 @@ TEST(Walk, FindsTheSameInManyPassesWithinLittleMemory) {
   expect_counted(*family, *less, false);
 }
 
-#if defined(__SANITIZE_THREAD__)
-// TBB's library is not instrumented: what it hands over to its threads would look unguarded.
-class FourWorkers final : public Workers {
- public:
-  unsigned count() const override { return 4; }
-  void start(std::function<void()> job) override { threads_.emplace_back(std::move(job)); }
-
- private:
-  std::vector<std::jthread> threads_;
-};
-FourWorkers four_workers() {
-  return {};
-}
-#else
-ArenaWorkers four_workers() {
-  return ArenaWorkers(4, {});
-}
-#endif
-
 TEST(Walk, FindsTheSameByManyThreads) {
   const auto family = large_family(8);
-  auto workers = four_workers();
+  ArenaWorkers workers(4, {});
   for (const uint64_t memory : {uint64_t{1}, uint64_t{30000}, WalkOptions::default_memory}) {
     SCOPED_TRACE(memory);
     WalkOptions options;
