@@ -25,7 +25,7 @@ class SimDisk final : public Disk {
 
   void set_faults(const SimFaults& faults) {
     faults_ = faults;
-    reads_ = writes_ = flushes_ = prepares_ = 0;
+    reads_ = writes_ = flushes_ = 0;
   }
 
  private:
@@ -52,7 +52,7 @@ class SimDisk final : public Disk {
   SimExecutor& executor_;
   uint64_t size_;
   SimFaults faults_;
-  uint64_t reads_ = 0, writes_ = 0, flushes_ = 0, prepares_ = 0;  // since the faults were set
+  uint64_t reads_ = 0, writes_ = 0, flushes_ = 0;  // since the faults were set
 };
 
 void SimDisk::submit(DiskOperation& operation) {
@@ -70,10 +70,11 @@ void SimDisk::submit(DiskOperation& operation) {
     case DiskOperation::Kind::flush:
       return submit_flush(operation);
     case DiskOperation::Kind::discard:
+      if (faults_.fail_discards) return complete_with(operation, EIO);
       medium_.bytes_discarded += operation.length;
       return submit_discard(operation);
     case DiskOperation::Kind::prepare:
-      if (fails(prepares_, faults_.fail_prepare_at))
+      if (faults_.dead || faults_.fail_discards)
         return complete_with(operation, faults_.dead ? EIO : ENOSPC);
       operation.zeroed = operation.length;
       medium_.bytes_zeroed += operation.length;

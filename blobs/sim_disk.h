@@ -19,11 +19,11 @@ std::unique_ptr<Disk> open_sim_disk(SimMedium& medium, SimExecutor& executor);
 
 // Faults, checked at each operation; 0 = never.
 struct SimFaults {
-  // The n-th call from now: EIO (prepare: ENOSPC). A write that fails leaves its range old, new or
-  // mixed.
-  uint64_t fail_write_at = 0, fail_read_at = 0, fail_flush_at = 0, fail_prepare_at = 0;
+  // The n-th call from now: EIO. A write that fails leaves its range old, new or mixed.
+  uint64_t fail_write_at = 0, fail_read_at = 0, fail_flush_at = 0;
   uint64_t fail_write_every = 0, fail_flush_every = 0;  // so many calls
   bool dead = false;                                    // everything fails from now on
+  bool fail_discards = false;                           // discards, and prepares with ENOSPC
   bool lie_about_flushes = false;                       // they succeed and make nothing durable
   double fail_write = 0, fail_flush = 0;                // probabilities, of each call
   double lose_write = 0, misdirect_write = 0;           // likewise; the write seems to succeed

@@ -97,6 +97,10 @@ uint64_t SimMedium::bytes_discarded() const {
   return state_->bytes_discarded;
 }
 
+void SimMedium::unwatch_from(uint64_t offset) {
+  state_->streams.unwatch_from(offset);
+}
+
 void SimMedium::watch(StreamRegion region) {
   state_->streams.watch(region.offset, region.length, std::move(region.excepted));
 }

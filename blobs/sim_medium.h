@@ -70,6 +70,7 @@ class SimMedium {
     std::function<bool(uint32_t block)> excepted;  // counted from the region's start
   };
   void watch(StreamRegion region);
+  void unwatch_from(uint64_t offset);  // bytes; what lies there is no region any more
   void on_violation(std::function<void(const std::string&)> report);
 
  private:

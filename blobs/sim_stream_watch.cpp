@@ -12,6 +12,10 @@ void SimStreamWatch::watch(uint64_t offset, uint64_t length,
   regions_.insert_or_assign(begin, Region{end, begin, begin, std::move(excepted)});
 }
 
+void SimStreamWatch::unwatch_from(uint64_t offset) {
+  regions_.erase(regions_.lower_bound(offset >> block_shift), regions_.end());
+}
+
 void SimStreamWatch::opened() {
   for (auto& [begin, region] : regions_) region.inherited = region.next;
 }

@@ -17,6 +17,8 @@ namespace lamina {
 class SimStreamWatch {
  public:
   void watch(uint64_t offset, uint64_t length, std::function<bool(uint32_t block)> excepted);
+  // Nothing from here on is a region any more.
+  void unwatch_from(uint64_t offset);
 
   // The violation that this write is, or an empty string. Bytes, multiples of a block. What is
   // written in one go may reach across regions. `repeats` is asked only where it decides: whether

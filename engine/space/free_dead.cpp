@@ -105,7 +105,12 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   }
   co_await discards;
   pool_.counters.add(Cause::zeroes, discards.zeroed());
-  LAMINA_CO_TRY(discards.result());
+  // The stamps say that nothing in there counts, whatever is left of it: a disk that cannot discard,
+  // or a full file system under a file, is no reason to keep it.
+  if (const Result<> discarded = discards.result(); !discarded && !std::exchange(told_, true))
+    pool_.settings.log(Settings::Severity::warning,
+                       "what is free could not be discarded, and is used again as it is: " +
+                           discarded.error().message);
   for (const Segment& s : dead) {
     pool_.sums.forget(s.name.generation, pool_.space.blob(s.name.blob).segment_blocks());
     if (s.kind == SegmentClass::frames) pool_.frames.forget(s.name.generation);

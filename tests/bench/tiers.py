@@ -57,7 +57,7 @@ class CompressedQcow2(Qcow2):
 
     def discard(self):
         self._stop()
-        self._image.unlink()
+        self._image.unlink(missing_ok=True)
 
 
 class CompressedBtrfs(FileSystem):
@@ -65,14 +65,13 @@ class CompressedBtrfs(FileSystem):
 
     def __init__(self, folder, plan, source):
         self.name = "btrfs zstd"
-        image = folder.path / "btrfs-zstd.img"
-        contenders.make_file(image, plan.pool)
-        self._loop = contenders.attach(image)
-        folder.later(sh, "losetup", "-d", self._loop)
-        sh("mkfs.btrfs", "-q", "-f", self._loop)
+        self._image = folder.path / "btrfs-zstd.img"
+        contenders.make_file(self._image, plan.pool)
+        self._loop = contenders.attach(self._image)
         self._mount = folder.path / "btrfs-zstd"
-        self._mount.mkdir()
-        folder.later(self._stop)
+        folder.later(self.discard)
+        sh("mkfs.btrfs", "-q", "-f", self._loop)
+        self._mount.mkdir(exist_ok=True)
         self._start()
         self.file = self._mount / "file"
         sh("cp", "--reflink=never", source, self.file)
@@ -88,3 +87,7 @@ class CompressedBtrfs(FileSystem):
 
     def discard(self):
         self._stop()
+        if self._loop:
+            sh("losetup", "-d", self._loop)
+            self._loop = None
+        self._image.unlink(missing_ok=True)

@@ -102,6 +102,11 @@ Workload* Life::workload(std::function<void()> arm) {
     options = random_options(random_);
     options.flush_after_ns = options_.flush_after_ns;
     if (!options_.members) options.weights[static_cast<size_t>(Action::members)] = 0;
+    if (options_.tiers) {
+      options.weights[static_cast<size_t>(Action::age)] = 8;
+      options.weights[static_cast<size_t>(Action::members)] = 4;
+      options.weights[static_cast<size_t>(Action::checkpoint)] += 4;
+    }
   }
   options.may_break = options_.may_break;
   options.damaged = options_.damaged || options_.disks_fail;

@@ -21,6 +21,7 @@ struct LifeOptions {
   uint64_t flush_after_ns = 0;  // of the store
   uint64_t afresh_blocks = 0;   // written at the end, after everything was removed
   bool members = true;          // blobs are added, evacuated and removed now and then
+  bool tiers = false;           // and often, and data ages, in random work
   bool count_space = false;     // against what the pool says after a walk
   bool disks_fail = false;      // after arm_crash(), which may not crash at all
   bool damaged = false;         // what is on the disks goes bad: checks may say so

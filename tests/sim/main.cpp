@@ -46,7 +46,8 @@ struct Kind {
   const char* name;
   LifeStatistics (*run)(uint64_t seed, Report& report);
 };
-constexpr std::array<Kind, 15> kinds{{{"random", random_run},
+constexpr std::array<Kind, 16> kinds{{{"random", random_run},
+                                      {"blobs", blobs_run},
                                       {"steady", steady_run},
                                       {"forks", forks_run},
                                       {"nearly_full", nearly_full_run},
@@ -249,7 +250,7 @@ int main(int argc, char** argv) {
     std::fprintf(
         stderr,
         "usage: sim [--kind "
-        "random|exhaustive|steady|forks|tiers|members|full|fall_back|damage|heal|faults|lost_disk|missing|repair] [--seed N "
+        "random|blobs|exhaustive|steady|forks|tiers|members|full|fall_back|damage|heal|faults|lost_disk|missing|repair] [--seed N "
         "| "
         "--seeds A..B]\n"
         "           [--jobs N] [--at-least CRASHES] [--mutation NAME] [--trace yes]\n");

@@ -212,6 +212,7 @@ class MemoryStore final : public Store {
   Task<Result<>> change_members(uint64_t) override { co_return Result<>{}; }
   void defrag(DeviceId, bool) override {}
   void scrub(bool) override {}
+  void age() override {}
   std::string check(bool) override { return {}; }
   Task<void> pin(DeviceId, std::string) override { co_return; }
   Task<Result<>> checkpoint() override {

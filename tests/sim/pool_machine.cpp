@@ -191,6 +191,11 @@ void PoolMachine::adopt(size_t disk, const Superblock& superblock) {
   SimMedium& medium = *media_[disk];
   const Blob blob(nullptr, superblock);  // for its geometry
   const uint32_t blocks = blob.segment_blocks();
+  // A crash may take back that it has grown, and the pool opens as if it never had.
+  if (watched_[disk] > blob.segment_count()) {
+    watched_[disk] = blob.segment_count();
+    medium.unwatch_from(blob.offset(blob.segment_count() - 1, 0) + blob.segment_bytes());
+  }
   for (uint32_t& segment = watched_[disk]; segment < blob.segment_count(); ++segment) {
     const uint64_t offset = blob.offset(segment, 0);
     medium.watch({offset, blob.segment_bytes(), [&medium, offset, blocks](uint32_t block) {

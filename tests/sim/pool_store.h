@@ -109,6 +109,10 @@ class PoolStore final : public Store {
     const auto asked = pool_.ask_scrub();
     static_cast<void>(asked);
   }
+  void age() override {
+    const auto asked = pool_.ask_aging();
+    static_cast<void>(asked);
+  }
   Task<void> pin(DeviceId id, std::string blob) override {
     auto task = pool_.pin(id, std::move(blob));
     const Result<> result = co_await task;

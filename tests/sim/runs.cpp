@@ -117,6 +117,20 @@ LifeStatistics random_run(uint64_t seed, Report& report) {
   return live(machine, random(), options, rebuild_and_image_check(machine), report);
 }
 
+LifeStatistics blobs_run(uint64_t seed, Report& report) {
+  std::mt19937_64 random(seed);
+  PoolOptions pool = random_pool_options(random);
+  pool.disks = 1;
+  while (pool.lower.size() < 2) add_tiers(pool, random);
+  PoolMachine machine(pool, random(), report);
+  LifeOptions options;
+  options.lives = 18;
+  options.count_space = true;
+  options.tiers = true;
+  options.flush_after_ns = pool.settings.flush_after_ns;
+  return live(machine, random(), options, rebuild_and_image_check(machine), report);
+}
+
 LifeStatistics faults_run(uint64_t seed, Report& report) {
   std::mt19937_64 random(seed);
   PoolOptions pool = random_pool_options(random);

@@ -14,7 +14,10 @@ namespace lamina::sim {
 
 // Random pools, work, crashes and recoveries; after each the oracle and the rebuild.
 LifeStatistics random_run(uint64_t seed, Report& report);
-// The same without crashes in clusters, on a small pool that is overwritten several times over and
+// The same on three disks of three tiers, between which data ages; blobs of all kinds are added,
+// evacuated and removed. Each life is short, so that there are many crashes.
+LifeStatistics blobs_run(uint64_t seed, Report& report);
+// As the random ones, without crashes in clusters, on a small pool that is overwritten several times over and
 // must never be full.
 LifeStatistics steady_run(uint64_t seed, Report& report);
 // The same beside forks of forks, rollbacks and removals, cleaned meanwhile.

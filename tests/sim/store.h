@@ -72,6 +72,7 @@ class Store {
   // In the background; `stop`: whatever was asked for ends.
   virtual void defrag(DeviceId id, bool stop) = 0;
   virtual void scrub(bool stop) = 0;
+  virtual void age() = 0;
   // Asks for a check, and says what the one before has found, if that has ended; empty: nothing.
   virtual std::string check(bool data) = 0;
   virtual Task<void> pin(DeviceId id, std::string blob) = 0;

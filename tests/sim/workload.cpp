@@ -11,8 +11,8 @@
 namespace lamina::sim {
 namespace {
 
-// How often each action is chosen, by default.
-constexpr std::array<unsigned, action_count> usual_weights{
+// How often each action is chosen, by default; but for aging, which is asked for in runs of tiers.
+constexpr std::array<unsigned, action_count - 1> usual_weights{
     6,  3,  3, 3,  3, 2, 1, 3, 1,  // names and attributes
     30, 14, 3, 16, 8, 5, 1, 3, 3,  // data
     10, 1,  2, 1,  4,              // durability, and looking
@@ -45,6 +45,7 @@ WorkloadOptions random_options(std::mt19937_64& random) {
     if (random() % 5 == 0) weight *= 5;
     if (random() % 8 == 0) weight = 0;
   }
+  options.weights.resize(action_count);
   options.weights[static_cast<size_t>(Action::create)] += 1;
   options.weights[static_cast<size_t>(Action::write)] += 4;
   return options;
@@ -133,6 +134,8 @@ Task<void> Workload::act(Action action) {
       return do_defrag();
     case Action::scrub:
       return do_scrub();
+    case Action::age:
+      return do_age();
     case Action::copy:
       return do_copy();
     case Action::copy_all:

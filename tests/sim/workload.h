@@ -53,8 +53,9 @@ enum class Action : uint8_t {
   defrag,
   origin,
   scrub,
+  age,
 };
-inline constexpr size_t action_count = 32;
+inline constexpr size_t action_count = 33;
 
 struct WorkloadOptions {
   unsigned workers = 1;
@@ -131,6 +132,7 @@ class Workload {
   Task<void> do_members();
   Task<void> do_defrag();
   Task<void> do_scrub();
+  Task<void> do_age();
   Task<void> do_wait();
   void do_look();
 

@@ -387,6 +387,12 @@ Task<void> Workload::do_scrub() {
   co_await Yield{};
 }
 
+// What was written before goes down a tier, beside everything else.
+Task<void> Workload::do_age() {
+  store_.age();
+  co_await Yield{};
+}
+
 Task<void> Workload::do_grow() {
   auto task = store_.grow();
   const Result<> result = co_await task;

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/check.h"
 #include "base/checksum.h"
+#include "base/copy.h"
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/units.h"
@@ -45,6 +46,17 @@ class ABlockOfBytes : public testing::Test {
   Secret secret_{std::byte{1}};
   MetadataPlace place_{BlobId{2}, 3, Generation{4}, 5};
 };
+
+TEST_F(ABlockOfBytes, IsCopiedPastTheCacheFromAnywhere) {
+  for (const size_t shift : {0, 1, 15, 63}) {
+    Buffer to(2 * block_size);
+    to.zero();
+    const size_t bytes = block_size - 64;
+    copy_past_cache(bytes_.data() + shift, to.data() + 64, bytes);
+    EXPECT_EQ(std::memcmp(to.data() + 64, bytes_.data() + shift, bytes), 0);
+    EXPECT_TRUE(all_zero(to.span().first(64)) && all_zero(to.span().subspan(64 + bytes)));
+  }
+}
 
 TEST_F(ABlockOfBytes, HasAnotherChecksumWhenAnyBitChanges) {
   const uint32_t payload = payload_checksum(bytes_);

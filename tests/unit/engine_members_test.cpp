@@ -357,6 +357,28 @@ TEST_F(PoolOfDisks, ATargetThatDisappearsMidwayLosesNothing) {
   expect_content(device_, 0, content_);
 }
 
+// Or does not any more: what was evacuated leaves, and what dies is used again.
+TEST_F(PoolOfDisks, DisksThatCannotDiscardAreUsedAllTheSame) {
+  make({{"one", BlobKind::journal, 0}, {"below", BlobKind::transparent, 1}});
+  for (Disk* disk : others_) set_faults(*disk, {.fail_discards = true});
+  told_.clear();
+  for (uint8_t round = 2; round < 20; ++round) {
+    content_ = pattern(device_bytes, round);
+    write(0, content_);
+    if (round % 3 == 0) age();
+  }
+  EXPECT_EQ(told_.size(), 1U);
+  const auto left = evacuate("one");
+  ASSERT_TRUE(left) << left.error().message;
+  const auto removed = wait(pool_->remove_blob("one"));
+  ASSERT_TRUE(removed) << removed.error().message;
+  expect_content(device_, 0, content_);
+  cut_power();
+  media_.pop_front();
+  open();
+  expect_content(device_, 0, content_);
+}
+
 TEST_F(PoolOfDisks, ABlobIsAddedAndFilled) {
   make({});
   const uint64_t size = pool_->status().size;

@@ -126,6 +126,35 @@ TEST_F(WithMoves, LeavesAreWatchedForOneBatchUntilACheckpointHasIt) {
   EXPECT_TRUE(state_->checkpointer.watch_leaves());
 }
 
+// A4, A14: who looks through an image from before finds all that it names, whatever has been found
+// dead since.
+TEST_F(WithMoves, WhatAHeldImageNamesIsNotUsedAgain) {
+  publish();
+  ImagePtr held = state_->newest_image();
+  const Generation old = first_of("disk").generation;
+  const auto walk_and_free = [&]() -> Task<Result<>> {
+    for (int checkpoints = 0; checkpoints < 4; ++checkpoints) {
+      auto walked = co_await state_->reclaimer.measure(Reclaimer::Wanted::figures);
+      if (!walked) co_return walked;
+      auto freed = co_await state_->reclaimer.free_dead();
+      if (!freed) co_return freed;
+      Task<void> published = checkpoint();
+      co_await published;
+    }
+    co_return Result<>{};
+  };
+  move_disk();
+  publish();
+  ASSERT_NE(first_of("disk").generation, old);
+  ASSERT_TRUE(wait(walk_and_free()));
+  const auto kept = state_->space.segment(old);
+  ASSERT_TRUE(kept) << "it was used again";
+  EXPECT_NE(kept->dead_in, 0U) << "nobody needs it but the image";
+  held.reset();
+  ASSERT_TRUE(wait(walk_and_free()));
+  EXPECT_FALSE(state_->space.segment(old)) << "it has not come back";
+}
+
 // The checkpoint may fail and give them back to where the next batch would be.
 TEST_F(WithMoves, NothingIsPlannedWhileACheckpointHasMoves) {
   const auto while_published = [this]() -> Task<bool> {

@@ -62,6 +62,7 @@ def run(bench):
     row.notes.append(f"of {size} MiB there are stored: "
                      + ", ".join(f"{name} {b / (1 << 20):.0f} MiB" for name, b in stored.items())
                      + f"; aged {size / seconds:.0f} MiB/s")
-    pool.discard()
+    for served in (pool, *peers.values()):
+        served.discard()
     source.unlink()
     return row
