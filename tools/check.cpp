@@ -93,6 +93,7 @@ class MapCheck {
       for (const MappedRange& range : *ranges) {
         check_order(device, at, range);
         at = range.range.end;
+        if (range.state != RangeState::hole) ++report_.ranges;
         if (range.state == RangeState::lost && !is_suspect(device.id, range.range))
           report_.findings.push_back(
               {"B6",
@@ -119,7 +120,6 @@ class MapCheck {
           co_await verifying;
         }
       }
-      report_.ranges += ranges->size();
       if (ranges->size() < ranges_at_once) break;
     }
     // What was rolled forward lies in layers, which know only bounds.

@@ -26,9 +26,9 @@ struct Finding {
 struct CheckReport {
   std::string pool;
   std::vector<Finding> findings;
-  uint64_t segments = 0;  // with a header of this pool
+  uint64_t segments = 0;  // in use: with a header of this pool, and not stamped
   uint64_t devices = 0;
-  uint64_t ranges = 0;          // of all maps
+  uint64_t ranges = 0;          // of all maps, but holes
   uint64_t verified_bytes = 0;  // of data, with CheckOptions::data
   bool damaged() const { return !findings.empty(); }
 };

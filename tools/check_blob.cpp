@@ -160,7 +160,7 @@ Task<void> check_segments(Blob& blob, const KnownSegments& known, const CheckOpt
   for (uint32_t index = 0; index < all.size(); ++index) {
     OneSegment& one = all[index];
     if (one.header) {
-      ++report.segments;
+      if (one.header->state != SegmentState::retired) ++report.segments;
       const bool frames = one.header->kind == SegmentClass::frames;
       const SegmentPlace place{blob.id(), index, one.header->blocks * (frames ? virtual_ratio : 1),
                                one.header->state};
