@@ -15,6 +15,7 @@
 #include "engine/rebuild_scan.h"
 #include "engine/space/facts.h"
 #include "engine/space/read_summary.h"
+#include "engine/space/walk.h"
 
 namespace lamina {
 namespace {
@@ -119,10 +120,15 @@ class ZeroPass {
   }
 
   Task<Result<>> find(ImagePtr image) {
-    std::set<Generation> wanted = homes(*image);
-    if (wanted.empty()) co_return Result<>{};
-    Task<Result<WalkResult>> walking =
-        pool_.walker.walk(image, {std::move(wanted), nullptr}, false, false);
+    // Nothing is found dead by it, so it is not one of the pool's walks.
+    WalkOptions options;
+    options.segment_blocks = pool_.space.largest_address_blocks();
+    options.wanted = homes(*image);
+    options.figures = false;
+    options.workers = pool_.settings.workers;
+    options.go_on = [this] { return go_on(); };
+    if (options.wanted.empty()) co_return Result<>{};
+    Task<Result<WalkResult>> walking = walk(pool_.nodes, image, std::move(options));
     auto walked = co_await walking;
     if (!walked) co_return forward_error(walked);
     std::map<Generation, std::vector<const Referrer*>> by_home;
@@ -161,10 +167,10 @@ class ZeroPass {
   // All segments that the pool has, and all else that may be believed to be one.
   Task<Result<>> read_all() {
     std::unordered_map<uint32_t, uint32_t> untold;  // by generation: where their payload ends
-    for (const Segment& s : pool_.space.segments())
-      if (s.holds_data() && s.use != SegmentUse::open)
-        untold[raw(s.name.generation)] = s.used_blocks;
     // What the log is in has entries that are newer than all that is settled.
+    for (const Segment& s : pool_.space.segments())
+      if (s.holds_data() && (s.use != SegmentUse::open || s.kind != SegmentClass::log))
+        untold[raw(s.name.generation)] = s.used_blocks;
     const std::function<Result<>(const VisitedSegment&)> each =
         [&](const VisitedSegment& segment) -> Result<> {
       const auto known = untold.find(raw(segment.name.generation));
