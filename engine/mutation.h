@@ -51,6 +51,8 @@ enum class Mutation : uint8_t {
   forget_ancestors,        // the tables name living maps alone as ancestors (C5)
   keep_unlinked,           // what was removed while open outlives a crash (C6)
   seal_early,              // a segment's header says sealed before its records are durable (A2)
+  drop_hiding_zeroes,      // a zero goes though something older of its place is left (C4)
+  forget_moved_segments,   // what the mover has written does not count as left (C4)
 };
 
 #ifdef LAMINA_MUTATIONS

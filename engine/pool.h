@@ -142,6 +142,7 @@ struct ScrubStatus {
   uint64_t bad_bytes = 0;       // that devices have lost, as that pass found; what is shared counts
                                 // for each
   uint64_t verified_bytes = 0;  // since open
+  uint64_t zeroes_dropped = 0;  // zero extents that hid nothing any more and went, since open (C4)
   uint64_t began_ns = 0, ended_ns = 0;  // since 1970: that pass; the newest whole one; 0: never
   std::string ended;  // how the newest one did: "done", or why it was early; empty: not yet
 };

@@ -30,7 +30,9 @@ struct TablesStream {
 
 class Scanner {
  public:
-  explicit Scanner(Scan& out) : out_(out) {}
+  using Visit = std::function<Result<>(const VisitedSegment&)>;
+
+  explicit Scanner(Scan& out, Visit visit = {}) : out_(out), visit_(std::move(visit)) {}
 
   Task<Result<>> blob(Blob& blob);
   Task<Result<>> newest_records();
@@ -39,6 +41,9 @@ class Scanner {
  private:
   Task<Result<>> read(ScannedSegment& segment, uint32_t block, std::span<std::byte> into);
   void complete_header(size_t index);
+  Task<Result<>> found(Blob& blob, SegmentHeader header, bool lost);
+  Task<Result<>> visit_remains(Blob& blob, SegmentHeader header);
+  Result<> visit_newest();
   Task<Result<SegmentHeader>> header_from_contents(Blob& blob, uint32_t index);
   Task<Result<>> segment(size_t index);
   Task<Result<>> log_segment(size_t index);
@@ -61,6 +66,7 @@ class Scanner {
   }
 
   Scan& out_;
+  const Visit visit_;  // if any, nothing is kept
   std::map<CheckpointNumber, TablesStream> streams_;
   std::optional<Slot> newest_slot_;
 };
@@ -83,8 +89,8 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     auto read_task = read(segment, 0, block.span());
     LAMINA_CO_TRY(co_await read_task);
     auto header = unpack_segment_header(block.span());
-    segment.header_lost = !header;
-    if (!header) {
+    const bool lost = !header;
+    if (lost) {
       auto telling = header_from_contents(blob, index);
       header = co_await telling;
       const bool blank = all_zero(block.span());
@@ -96,19 +102,62 @@ Task<Result<>> Scanner::blob(Blob& blob) {
       continue;
     out_.epoch = std::max(out_.epoch, header->epoch);
     note_generation(header->generation);
+    if (visit_ && !lost) {
+      auto remains_task = visit_remains(blob, *header);
+      LAMINA_CO_TRY(co_await remains_task);
+    }
     if (header->state == SegmentState::retired) {
       out_.stamped.push_back({header->blob, header->index, header->generation});
       continue;
     }
-    segment.header = *header;
-    segment.sums.resize(header->blocks);
-    segment.summed.resize(header->blocks);
-    out_.by_generation[header->generation] = out_.segments.size();
-    out_.segments.push_back(std::move(segment));
-    auto segment_task = this->segment(out_.segments.size() - 1);
-    LAMINA_CO_TRY(co_await segment_task);
+    auto found_task = found(blob, *header, lost);
+    LAMINA_CO_TRY(co_await found_task);
   }
   co_return Result<>{};
+}
+
+Task<Result<>> Scanner::found(Blob& blob, SegmentHeader header, bool lost) {
+  ScannedSegment segment;
+  segment.blob = &blob;
+  segment.header_lost = lost;
+  segment.header = header;
+  segment.sums.resize(header.blocks);
+  segment.summed.resize(header.blocks);
+  out_.by_generation[header.generation] = out_.segments.size();
+  out_.segments.push_back(std::move(segment));
+  auto segment_task = this->segment(out_.segments.size() - 1);
+  LAMINA_CO_TRY(co_await segment_task);
+  if (visit_) LAMINA_CO_TRY(visit_newest());
+  co_return Result<>{};
+}
+
+// What would be believed without that header, where its segment has not overwritten what was there
+// before, or is dead itself.
+Task<Result<>> Scanner::visit_remains(Blob& blob, SegmentHeader header) {
+  const bool stamped = header.state == SegmentState::retired;
+  if (header.state == SegmentState::sealed && header.kind != SegmentClass::nodes)
+    co_return Result<>{};
+  auto telling = header_from_contents(blob, header.index);
+  const Result<SegmentHeader> told = co_await telling;
+  if (!told && told.error().code == Code::not_found) co_return Result<>{};
+  if (!told) co_return std::unexpected<Error>(told.error());
+  if (!stamped && told->generation == header.generation) co_return Result<>{};
+  auto found_task = found(blob, *told, true);
+  co_return co_await found_task;
+}
+
+// Hands over what has been found of the one segment, and forgets it.
+Result<> Scanner::visit_newest() {
+  const ScannedSegment& segment = out_.segments.back();
+  VisitedSegment visited;
+  visited.name = {segment.header.blob, segment.header.index, segment.header.generation};
+  visited.kind = segment.header.kind;
+  visited.told = (segment.told || segment.by_records) && out_.untold.empty() && out_.torn.empty();
+  if (!segment.told) visited.records_end = segment.records_end;
+  visited.entries = std::exchange(out_.entries, {});
+  out_ = Scan{};
+  streams_.clear();
+  return visit_(visited);
 }
 
 // Where the header is gone: a record at the place of the first, or a summary at the end, names the
@@ -219,6 +268,7 @@ Task<Result<>> Scanner::slots(Blob& blob) {
 Task<Result<>> Scanner::segment(size_t index) {
   const SegmentClass kind = out_.segments[index].header.kind;
   if (kind == SegmentClass::nodes) {
+    if (visit_) co_return Result<>{};
     auto task = tables_pages(out_.segments[index]);
     co_return co_await task;
   }
@@ -510,6 +560,17 @@ Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs) {
   LAMINA_CO_TRY(co_await newest);
   scanner.finish();
   co_return scan;
+}
+
+Task<Result<>> visit_segments(std::vector<Blob*> blobs,
+                              std::function<Result<>(const VisitedSegment&)> each) {
+  Scan scan;
+  Scanner scanner(scan, std::move(each));
+  for (Blob* blob : blobs) {
+    auto task = scanner.blob(*blob);
+    LAMINA_CO_TRY(co_await task);
+  }
+  co_return Result<>{};
 }
 
 }  // namespace lamina

@@ -7,6 +7,7 @@
 // is skipped and counted.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -87,5 +88,20 @@ bool is_void(const std::vector<EpochCut>& cuts, Epoch epoch, Sequence sequence);
 bool before(const Scan& scan, const ScannedEntry& a, const ScannedEntry& b);
 
 Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs);
+
+// What a scan may come to believe, for who cannot keep all of it and wants the entries alone:
+// segment after segment, all that are in use by their headers, and those that would be if their
+// stamps were lost. More than a scan finds, never less: cuts are not known, so what they make void
+// is told too; and where records are newer than what is durable, the summary is taken.
+struct VisitedSegment {
+  SegmentName name;
+  SegmentClass kind = SegmentClass::log;
+  bool told = false;         // all of its entries are known,
+  uint32_t records_end = 0;  // or, if not 0, those of its records up to this block
+  std::vector<ScannedEntry> entries;
+};
+// An error of `each` ends it with that. Error io: something could not be read.
+Task<Result<>> visit_segments(std::vector<Blob*> blobs,
+                              std::function<Result<>(const VisitedSegment&)> each);
 
 }  // namespace lamina

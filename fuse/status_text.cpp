@@ -135,6 +135,7 @@ Json scrub_json(const ScrubStatus& scrub) {
           {"all_bytes", scrub.all_bytes},
           {"bad_bytes", scrub.bad_bytes},
           {"verified_bytes", scrub.verified_bytes},
+          {"zeroes_dropped", scrub.zeroes_dropped},
           {"began_s", seconds(scrub.began_ns)},
           {"ended_s", seconds(scrub.ended_ns)},
           {"ended", scrub.ended.empty() ? Json() : Json(scrub.ended)}};
@@ -338,6 +339,9 @@ std::string metrics_text(const PoolStatus& status) {
         status.defrag.moved_bytes);
   m.one("scrubbed_bytes_total", "counter",
         "Payload that was compared with its checksums by scrubbing", status.scrub.verified_bytes);
+  m.one("scrub_zeroes_dropped_total", "counter",
+        "Extents of zeroes that hid nothing any more, and are holes now",
+        status.scrub.zeroes_dropped);
   m.one("scrub_bad_bytes", "gauge",
         "Data that devices have lost, as the scrub under way or the newest one found",
         status.scrub.bad_bytes);

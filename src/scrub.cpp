@@ -35,20 +35,29 @@ Result<Json> scrub_status(const std::string& mount) {
 
 ExitCode report(const std::string& mount, const Json& before, const Json& now, bool json) {
   const uint64_t done = number_in(now, "done_bytes"), bad = number_in(now, "bad_bytes");
-  const uint64_t healed = number_in(now, "healed") - number_in(before, "healed");
-  if (json)
-    std::printf("%s\n",
-                Json{{"done_bytes", done}, {"bad_bytes", bad}, {"healed", healed}}.dump(2).c_str());
-  else if (bad == 0)
-    std::printf("%s compared, all data is good; %llu damaged blocks of metadata written anew\n",
-                format_size(done).c_str(), static_cast<unsigned long long>(healed));
+  const auto since_asked = [&](const char* key) {
+    return number_in(now, key) - number_in(before, key);
+  };
+  const uint64_t healed = since_asked("healed"), dropped = since_asked("zeroes_dropped");
+  if (json) {
+    const Json facts{{"done_bytes", done},
+                     {"bad_bytes", bad},
+                     {"healed", healed},
+                     {"zeroes_dropped", dropped}};
+    std::printf("%s\n", facts.dump(2).c_str());
+    return bad == 0 ? ExitCode::done : ExitCode::no;
+  }
+  if (bad == 0)
+    std::printf("%s compared, all data is good", format_size(done).c_str());
   else
-    std::printf(
-        "%s compared; %s of data are lost: %s/.lamina/lost says what of which devices; %llu "
-        "damaged "
-        "blocks of metadata written anew\n",
-        format_size(done).c_str(), format_size(bad).c_str(), mount.c_str(),
-        static_cast<unsigned long long>(healed));
+    std::printf("%s compared; %s of data are lost: %s/.lamina/lost says what of which devices",
+                format_size(done).c_str(), format_size(bad).c_str(), mount.c_str());
+  std::printf("; %llu damaged blocks of metadata written anew",
+              static_cast<unsigned long long>(healed));
+  if (dropped > 0)
+    std::printf("; %llu ranges of zeroes that hid nothing any more are holes now",
+                static_cast<unsigned long long>(dropped));
+  std::printf("\n");
   return bad == 0 ? ExitCode::done : ExitCode::no;
 }
 

@@ -17,6 +17,10 @@ void Relocations::add_home(NodeId leaf, BlockRange range, Generation from, Gener
   homes_[leaf].push_back({range, from, to, {}});
 }
 
+void Relocations::add_hole(NodeId leaf, BlockRange range, Generation from) {
+  homes_[leaf].push_back({range, from, Generation::none, {}});
+}
+
 void Relocations::add_alias_home(NodeId leaf, BlockRange range, Address data, Generation from,
                                  Generation to) {
   homes_[leaf].push_back({range, from, to, data});
@@ -25,6 +29,7 @@ void Relocations::add_alias_home(NodeId leaf, BlockRange range, Address data, Ge
 bool Relocations::Home::is_of(const Extent& extent) const {
   if (!has_home(extent) || extent.home != from || !extent.range().overlaps(range)) return false;
   if (extent.alias != (data.generation != Generation::none)) return false;
+  if (to == Generation::none && (extent.kind != ExtentKind::zero || extent.reserved)) return false;
   const DeviceBlock begin = std::max(extent.begin, range.begin);
   return !extent.alias || extent.address + (begin - extent.begin) == data + (begin - range.begin);
 }
@@ -122,9 +127,9 @@ void Relocations::move_home(const std::vector<Home>& homes, std::vector<Extent>&
       const size_t before = out.size();
       if (moved.alias)
         move_data(moved, out, changed);
-      else
+      else if (home.to != Generation::none)
         out.push_back(moved);
-      counts.home(home.to, static_cast<int64_t>(out.size() - before));
+      if (out.size() > before) counts.home(home.to, static_cast<int64_t>(out.size() - before));
       if (moved.end < extent.end) {
         out.push_back(clip(extent, moved.end, extent.end));
         counts.home(home.from, 1);

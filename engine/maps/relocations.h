@@ -3,6 +3,7 @@
 // leaves. Data is found by its old address, so however many leaves share it, it is copied once and
 // all of them follow. Facts have no address: what a leaf says of them is changed leaf by leaf.
 // Moving changes no birth and no number (A12): a leaf with its pointers changed says what it said.
+// So it does where a zero that hides nothing any more becomes a hole (engine/scrub/zeroes.h).
 // Thread-safety: none while it is filled; afterwards const, from any thread.
 #pragma once
 
@@ -26,6 +27,9 @@ class Relocations {
   // The same for an alias that refers to `data`, and to nothing else: another that has come there
   // since, by an entry that the same home states, keeps its own.
   void add_alias_home(NodeId leaf, BlockRange range, Address data, Generation from, Generation to);
+  // In that leaf, zero extents of the range whose home is `from` become holes; but what is reserved
+  // stays (D8).
+  void add_hole(NodeId leaf, BlockRange range, Generation from);
   // What was said of the homes in leaf `from` holds in `to` as well, which has some of its extents.
   void follow(NodeId from, NodeId to);
   // Aliases of data in that segment keep their homes, but for those in `given_up`: where the same
@@ -52,7 +56,7 @@ class Relocations {
   };
   struct Home {
     BlockRange range;
-    Generation from = Generation::none, to = Generation::none;
+    Generation from = Generation::none, to = Generation::none;  // to none: it becomes a hole
     Address data{};  // of an alias; else of no generation
     bool is_of(const Extent& extent) const;
   };

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "engine/pool_state.h"
 #include "engine/scrub/verify_segment.h"
+#include "engine/scrub/zeroes.h"
 
 namespace lamina {
 namespace {
@@ -131,6 +132,8 @@ Task<Result<>> Scrubber::pass() {
   Task<Result<uint64_t>> healing = pool_.healer.heal_all();
   const Result<uint64_t> healed = co_await healing;
   if (!healed) co_return std::unexpected<Error>(healed.error());
+  Task<Result<>> dropping = let_zeroes_go();
+  LAMINA_CO_TRY(co_await dropping);
   pace_.begin(0);
   for (const Segment& segment : segments_left()) {
     LAMINA_CO_TRY(go_on());
@@ -148,6 +151,28 @@ Task<Result<>> Scrubber::pass() {
   Lock lock(mutex_);
   position_.next = position_.end = Generation::none;
   position_.ended_ns = now;
+  co_return Result<>{};
+}
+
+// Bad metadata has been healed by now, as far as it can be. What keeps the zeroes is no reason not
+// to look at the data.
+Task<Result<>> Scrubber::let_zeroes_go() {
+  Task<Result<DroppedZeroes>> dropping = drop_zeroes(pool_, next_home_, [this] { return go_on(); });
+  const Result<DroppedZeroes> dropped = co_await dropping;
+  LAMINA_CO_TRY(go_on());
+  if (!dropped) {
+    pool_.settings.log(Settings::Severity::info,
+                       "zeroes that may hide nothing any more stay for now: " +
+                           dropped.error().message);
+    co_return Result<>{};
+  }
+  next_home_ = dropped->next;
+  if (dropped->extents > 0)
+    pool_.settings.log(Settings::Severity::info,
+                       std::to_string(dropped->extents) +
+                           " zeroes that hid nothing any more have left the maps (C4)");
+  Lock lock(mutex_);
+  status_.zeroes_dropped += dropped->extents;
   co_return Result<>{};
 }
 

@@ -8,6 +8,8 @@
 // written; what is written or moved meanwhile is younger than the pass. How far it is is part of
 // each checkpoint, so after a restart it goes on from there. When it begins, what was listed as
 // lost and can be read again, since it was overwritten or its disk is back, is listed no more.
+// A pass, and each part of one, also lets zeroes go that hide nothing any more
+// (engine/scrub/zeroes.h); where they cannot go, since something could not be read, it goes on.
 // Thread-safety: all methods from any thread; run() in the background, one at a time. Durability:
 // what it finds, with the next checkpoint.
 #pragma once
@@ -49,6 +51,7 @@ class Scrubber {
 
  private:
   Task<Result<>> pass();
+  Task<Result<>> let_zeroes_go();
   Task<Result<>> verify(Generation generation);
   Task<Result<>> list_bad(std::vector<MovedParts::Part> bad);
   Task<Result<>> forget_what_is_readable();
@@ -58,6 +61,7 @@ class Scrubber {
 
   PoolState& pool_;
   MovePace pace_;
+  Generation next_home_{1};  // whose zeroes are to be looked at next
   mutable Mutex mutex_;
   ScrubPosition position_ GUARDED_BY(mutex_);
   ScrubStatus status_ GUARDED_BY(mutex_);

@@ -121,6 +121,7 @@ void Life::work() {
   running_ = machine_.drive(workload->run());
   statistics_.operations += workload->begun();
   statistics_.evacuated_bytes += machine_.store().status().evacuated_bytes;
+  statistics_.zeroes_dropped += machine_.store().status().scrub.zeroes_dropped;
   statistics_.removed_blobs = machine_.removed_blobs();
   statistics_.full_answers += workload->full_answers();
   if (!running_) statistics_.operations_before_crash.push_back(workload->begun());

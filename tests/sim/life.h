@@ -33,6 +33,7 @@ struct LifeStatistics {
   uint64_t full_answers = 0;
   uint64_t survived_failures = 0, healed = 0, rebuilt_nodes = 0;
   uint64_t aged_bytes = 0, promoted_bytes = 0, evacuated_bytes = 0, removed_blobs = 0;
+  uint64_t zeroes_dropped = 0;
   std::vector<uint64_t> operations_before_crash;
 };
 

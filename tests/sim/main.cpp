@@ -67,7 +67,7 @@ constexpr std::array<Kind, 16> kinds{{{"random", random_run},
 struct Totals {
   std::atomic<uint64_t> next, runs, failures;
   std::atomic<uint64_t> crashes, crashes_while_opening, clean_closes, operations, full_answers,
-      survived, healed, rebuilt, aged, promoted, evacuated, removed;
+      survived, healed, rebuilt, aged, promoted, evacuated, removed, zeroes;
   std::array<std::atomic<uint64_t>, histogram_length> before_crash;
   std::array<std::atomic<uint64_t>, recovery_branch_count> branches;
 };
@@ -97,6 +97,7 @@ bool run_seed(const Options& options, uint64_t seed, Totals& totals) {
   totals.promoted += statistics.promoted_bytes;
   totals.evacuated += statistics.evacuated_bytes;
   totals.removed += statistics.removed_blobs;
+  totals.zeroes += statistics.zeroes_dropped;
   for (uint64_t operations : statistics.operations_before_crash)
     ++totals.before_crash[std::min<size_t>(operations, histogram_length - 1)];
   for (size_t i = 0; i < recovery_branch_count; ++i)
@@ -173,12 +174,13 @@ void print(const Options& options, const Totals& totals) {
   std::printf(
       "%s: %llu runs, %llu failed; %llu crashes (%llu while opening), %llu clean closes, "
       "%llu operations, %llu before a crash (median), %llu times full, %llu failures survived, "
-      "%llu blocks healed, %llu nodes rebuilt, %llu MiB aged, %llu KiB promoted, %llu MiB evacuated, %llu blobs removed\n",
+      "%llu blocks healed, %llu nodes rebuilt, %llu MiB aged, %llu KiB promoted, %llu MiB evacuated, %llu blobs removed, "
+      "%llu zeroes let go\n",
       options.kind.name, number(totals.runs), number(totals.failures), number(totals.crashes),
       number(totals.crashes_while_opening), number(totals.clean_closes), number(totals.operations),
       static_cast<unsigned long long>(median(totals)), number(totals.full_answers),
       number(totals.survived), number(totals.healed), number(totals.rebuilt), number(totals.aged) >> 20, number(totals.promoted) >> 10,
-      number(totals.evacuated) >> 20, number(totals.removed));
+      number(totals.evacuated) >> 20, number(totals.removed), number(totals.zeroes));
   std::printf("recovery:");
   for (size_t i = 0; i < recovery_branch_count; ++i)
     std::printf(" %s %llu", recovery_branch_names[i].data(), number(totals.branches[i]));
