@@ -84,6 +84,10 @@ class MissingDiskRun {
     exact_ = false;
   }
   void note_what_goes();
+  void note_gone(BlocksOf blocks) {
+    for (const auto& [tag, device] : oracle_.devices())
+      for (const uint64_t block : blocks[device->id]) gone_.insert(sum_of(device->block(block)));
+  }
   void overwrite_some();
   bool accept_loss();
   void lives_with_all();
@@ -168,7 +172,9 @@ void MissingDiskRun::look(bool exact) {
       may_fail[device].insert(may_fail[device].end(), blocks.begin(), blocks.end());
   // Where only that disk has the slot of the newest checkpoint, the one before counts, and what was
   // moved between them, onto the disk (seed 59) or off it (26), is where it was.
-  if (knows_expected_ && opened_at_ == expected_at_ && there != expected_)
+  if (knows_expected_ && opened_at_ != expected_at_)
+    note_gone(there);
+  else if (knows_expected_ && there != expected_)
     report_.violation("without the disk something else lies on it");
   knows_expected_ = false;
   std::vector<Oracle::Found> found;
@@ -218,8 +224,7 @@ void MissingDiskRun::note_what_goes() {
     oracle_.recovered(found, Permissions::of(store->root_attributes()), exact_, report_);
   if (!lost.empty()) report_.violation("something is lost, and nothing was damaged");
   knows_expected_ = true;
-  for (const auto& [tag, device] : oracle_.devices())
-    for (const uint64_t block : expected_[device->id]) gone_.insert(sum_of(device->block(block)));
+  note_gone(expected_);
   std::erase_if(expected_, [](const auto& one) { return one.second.empty(); });
   for (size_t i = 0; i < machine_.media().size(); ++i)
     if (machine_.media()[i]->name() == chosen.path) return machine_.take_away(i);
