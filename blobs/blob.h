@@ -75,7 +75,8 @@ class Blob {
   std::array<uint64_t, 2> slot_offsets(CheckpointNumber number) const;
 
   // Reads all superblock copies of a disk; the first good one serves, in the order start, spare,
-  // end, middle. `damaged` counts the others that are not its equal: unreadable, damaged, or older.
+  // end, middle, of the blob that most copies name. `damaged` counts those that are not its equal:
+  // unreadable, damaged, older, or of another blob.
   // Errors, with the disk's name: not_found, it holds no blob; unsupported, a newer lamina's;
   // corrupt, no copy is good, or the disk is smaller than its blob; io, nothing could be read.
   struct Found {

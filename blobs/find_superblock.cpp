@@ -75,6 +75,32 @@ std::vector<uint64_t> plausible_middles(const Disk& disk) {
   return middles;
 }
 
+bool same(const Superblock& a, const Superblock& b) {
+  return a.pool == b.pool && a.blob_uuid == b.blob_uuid;
+}
+
+struct Copies {
+  Superblock superblock;
+  uint32_t of_this_blob = 0, equal = 0;
+};
+
+// A misdirected write may have put another blob's copy over one of this: which blob it is, most
+// copies say.
+Task<Copies> count_copies(CopyReader& reader, Superblock superblock) {
+  Copies copies;
+  Layout layout;
+  layout.size = superblock.size;
+  layout.middle = superblock.middle;
+  for (const uint64_t offset : layout.superblock_offsets()) {
+    const std::optional<Superblock> copy = co_await reader.read(offset);
+    if (!copy) continue;
+    copies.of_this_blob += same(*copy, superblock);
+    copies.equal += *copy == superblock;
+  }
+  copies.superblock = std::move(superblock);
+  co_return copies;
+}
+
 Error about(const Disk& disk, const Error& error) {
   return Error{error.code, disk.name() + ": " + error.message};
 }
@@ -83,30 +109,39 @@ Error about(const Disk& disk, const Error& error) {
 
 Task<Result<Blob::Found>> Blob::find(Disk& disk) {
   CopyReader reader(disk);
-  std::optional<Superblock> good = co_await reader.read(0);
-  if (!good && reader.worst().code != Code::unsupported && disk.size() >= block_size) {
-    good = co_await reader.read(spare_superblock_offset);
-    const uint64_t last = round_down(disk.size(), block_size) - block_size;
-    if (!good) good = co_await reader.read(last);
+  std::vector<Superblock> candidates;  // of each blob that a copy names the first
+  const auto take = [&](const std::optional<Superblock>& copy) {
+    if (copy && std::ranges::none_of(candidates, [&](const auto& one) { return same(one, *copy); }))
+      candidates.push_back(*copy);
+  };
+  std::optional<Superblock> copy = co_await reader.read(0);
+  take(copy);
+  if (copy || reader.worst().code != Code::unsupported) {
+    copy = co_await reader.read(spare_superblock_offset);
+    take(copy);
+    copy = co_await reader.read(round_down(disk.size(), block_size) - block_size);
+    take(copy);
     const std::vector<uint64_t> middles = plausible_middles(disk);
-    for (size_t i = 0; !good && i < middles.size(); ++i) good = co_await reader.read(middles[i]);
+    for (size_t i = 0; candidates.empty() && i < middles.size(); ++i) {
+      copy = co_await reader.read(middles[i]);
+      take(copy);
+    }
   }
-  if (!good) co_return std::unexpected<Error>(about(disk, reader.worst()));
-  if (good->size > disk.size()) {
+  if (candidates.empty()) co_return std::unexpected<Error>(about(disk, reader.worst()));
+  Copies most;
+  for (Superblock& candidate : candidates) {
+    Task<Copies> counting = count_copies(reader, std::move(candidate));
+    Copies copies = co_await counting;
+    if (copies.of_this_blob > most.of_this_blob) most = std::move(copies);
+  }
+  if (most.superblock.size > disk.size())
     co_return fail(Code::corrupt, disk.name() + ": has " + std::to_string(disk.size()) +
                                       " bytes, but the blob on it has " +
-                                      std::to_string(good->size) +
+                                      std::to_string(most.superblock.size) +
                                       ": it was cut short, or this is a part of it");
-  }
   Found found;
-  found.superblock = std::move(*good);
-  Layout layout;
-  layout.size = found.superblock.size;
-  layout.middle = found.superblock.middle;
-  for (const uint64_t offset : layout.superblock_offsets()) {
-    const std::optional<Superblock> copy = co_await reader.read(offset);
-    if (!copy || *copy != found.superblock) ++found.damaged;
-  }
+  found.superblock = std::move(most.superblock);
+  found.damaged = uint32_t{superblock_copies} - most.equal;
   co_return found;
 }
 

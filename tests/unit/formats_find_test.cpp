@@ -67,6 +67,22 @@ TEST_F(ABlobOnADisk, IsFoundWhole) {
   expect_found(0);
 }
 
+// As a misdirected write leaves it: whole, but of another blob of the pool.
+TEST_F(ABlobOnADisk, IsNotTakenForAnotherWhoseCopyLiesOnIt) {
+  Superblock other = superblock_;
+  other.blob_uuid[0] ^= std::byte{1};
+  other.blob_name = "other";
+  Buffer block(block_size), saved(block_size);
+  pack_superblock(other, block.span());
+  for (size_t copy = 0; copy < superblock_copies; ++copy) {
+    SCOPED_TRACE(copy);
+    medium_.read(offsets_[copy], saved.span());
+    put(copy, block.span());
+    expect_found(1);
+    put(copy, saved.span());
+  }
+}
+
 TEST_F(ABlobOnADisk, IsFoundByAnyCopyThatIsLeft) {
   for (size_t kept = 0; kept < superblock_copies; ++kept) {
     SCOPED_TRACE(kept);
