@@ -84,7 +84,6 @@ class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
     for (size_t i = 0; i < writes; ++i) expect_content(device_, i * block_size, content(i));
   }
 
-  static Task<Result<>> asking_to_scrub(Pool& pool) { co_return pool.ask_scrub(); }
   static Task<void> pause(uint64_t ns) { co_await Sleep{ns}; }
 
   DeviceId device_ = DeviceId::none;

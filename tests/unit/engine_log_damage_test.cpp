@@ -159,7 +159,7 @@ TEST_F(ALogOfFlushedWrites, TwoInARowOfASegmentWithoutItsArrayCostTheFirst) {
       EXPECT_EQ(read.has_value(), i != lost) << i;
       EXPECT_TRUE(!read || got == content(i)) << i;
     }
-    ASSERT_TRUE(wait(asking_to_scrub(*pool_)));
+    ask_to_scrub();
     const auto done = [this] { return pool_->status().scrub.answered >= 1; };
     for (int i = 0; i < 10'000 && !done(); ++i) ASSERT_TRUE(executor_->run_until(pause(1'000'000)));
     ASSERT_TRUE(done());

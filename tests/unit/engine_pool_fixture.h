@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -104,6 +105,20 @@ class PoolOnSimulatedDisk : public testing::Test {
     medium_.power_cut(executor_->random());
     executor_ = std::make_unique<SimExecutor>(executor_->steps());
     open();
+  }
+  void wait_until(const std::function<bool()>& so) {
+    for (int i = 0; i < 10'000 && !so(); ++i)
+      ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
+    ASSERT_TRUE(so());
+  }
+  void ask_to_scrub() {
+    const auto asking = [](Pool& pool) -> Task<Result<>> { co_return pool.ask_scrub(); };
+    ASSERT_TRUE(wait(asking(*pool_)));
+  }
+  void scrub() {
+    ask_to_scrub();
+    const uint64_t asked = pool_->status().scrub.asked;
+    wait_until([&] { return pool_->status().scrub.answered >= asked; });
   }
   std::vector<std::byte> pattern(size_t bytes, uint8_t seed) {
     std::vector<std::byte> data(bytes);

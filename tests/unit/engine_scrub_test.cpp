@@ -44,19 +44,7 @@ class Scrubbed : public PoolOnSimulatedDisk {
     }
     FAIL() << "block " << block << " is not on the medium";
   }
-  static Task<Result<>> asking(Pool& pool) { co_return pool.ask_scrub(); }
-  void ask() { ASSERT_TRUE(wait(asking(*pool_))); }
-  void wait_until(const std::function<bool()>& so) {
-    for (int i = 0; i < 10'000 && !so(); ++i)
-      ASSERT_TRUE(executor_->run_until([]() -> Task<void> { co_await Sleep{1'000'000}; }()));
-    ASSERT_TRUE(so());
-  }
   ScrubStatus status() { return pool_->status().scrub; }
-  void scrub() {
-    ask();
-    const uint64_t asked = status().asked;
-    wait_until([&] { return status().answered >= asked; });
-  }
   void expect_lost(const std::vector<std::pair<std::string, uint64_t>>& blocks) {
     std::vector<std::pair<std::string, uint64_t>> lost;
     for (const LostRange& range : pool_->lost())
@@ -120,7 +108,7 @@ TEST_F(Scrubbed, WhatIsWrittenAgainIsListedNoMore) {
 TEST_F(Scrubbed, APassThatAClosedPoolHasInterruptedGoesOnByItself) {
   ASSERT_TRUE(wait(pool_->checkpoint()));
   damage(1000);
-  ask();
+  ask_to_scrub();
   wait_until([&] { return status().done_bytes > 0; });
   remount();
   EXPECT_GT(status().done_bytes, 0u);
@@ -130,7 +118,7 @@ TEST_F(Scrubbed, APassThatAClosedPoolHasInterruptedGoesOnByItself) {
 }
 
 TEST_F(Scrubbed, AStoppedPassGoesOnWhenItIsAskedFor) {
-  ask();
+  ask_to_scrub();
   wait_until([&] { return status().done_bytes > 0; });
   pool_->stop_scrub();
   wait_until([&] { return !status().running; });
