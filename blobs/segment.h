@@ -27,6 +27,10 @@ using Uuid = std::array<std::byte, 16>;
 
 // `frames`: moved data that is compressed.
 enum class SegmentClass : uint8_t { log = 1, nodes = 2, moved = 3, headers = 4, frames = 5 };
+// Written by the mover.
+constexpr bool is_moved(SegmentClass kind) {
+  return kind == SegmentClass::moved || kind == SegmentClass::frames;
+}
 enum class SegmentState : uint8_t { open = 1, sealed = 2, retired = 3 };
 
 struct SegmentHeader {

@@ -251,9 +251,7 @@ Task<Result<>> Recovery::adopt_shared(const std::set<Generation>& wanted) {
     std::iota(all.begin(), all.end(), 0);
     for (const SegmentHeader& header :
          co_await read_headers(*blob, pool_.identity.pool, std::move(all))) {
-      const bool whole =
-          (header.kind == SegmentClass::moved || header.kind == SegmentClass::frames) &&
-          header.state == SegmentState::sealed;
+      const bool whole = is_moved(header.kind) && header.state == SegmentState::sealed;
       if (!whole || !wanted.contains(header.generation)) continue;
       count(RecoveryBranch::moved_adopted);
       const SegmentName name{blob->id(), header.index, header.generation};

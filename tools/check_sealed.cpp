@@ -21,7 +21,7 @@ class SegmentCheck {
   Task<void> check() {
     Task<void> back = check_back();
     co_await back;
-    if (header_.kind == SegmentClass::moved || header_.kind == SegmentClass::frames) {
+    if (is_moved(header_.kind)) {
       Task<void> front = check_front();
       co_await front;
     }

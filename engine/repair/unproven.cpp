@@ -50,8 +50,7 @@ class Unproven {
  private:
   bool is_proven(size_t segment) const {
     const SegmentHeader& header = scan_.segments[segment].header;
-    const bool moved = header.kind == SegmentClass::moved || header.kind == SegmentClass::frames;
-    return !moved || proven_.contains(header.generation);
+    return !is_moved(header.kind) || proven_.contains(header.generation);
   }
 
   Task<bool> payload_is_good(size_t segment) {

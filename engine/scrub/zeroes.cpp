@@ -57,10 +57,6 @@ bool is_hidden(EntryKind kind) {
          kind == EntryKind::reserve;
 }
 
-bool is_of_mover(SegmentClass kind) {
-  return kind == SegmentClass::moved || kind == SegmentClass::frames;
-}
-
 class ZeroPass {
  public:
   ZeroPass(PoolState& pool, Generation from, std::function<Result<>()> go_on)
@@ -192,7 +188,7 @@ class ZeroPass {
 
   void keep_over(const VisitedSegment& segment) {
     if (mutated(Mutation::drop_hiding_zeroes)) return;
-    if (mutated(Mutation::forget_moved_segments) && is_of_mover(segment.kind)) return;
+    if (mutated(Mutation::forget_moved_segments) && is_moved(segment.kind)) return;
     for (const ScannedEntry& scanned : segment.entries) {
       const Entry& entry = scanned.entry;
       if (!is_hidden(entry.kind) || entry.length.value == 0) continue;

@@ -105,9 +105,10 @@ Task<Result<>> Reclaimer::stamp_and_release(std::vector<Segment> dead) {
   }
   co_await discards;
   pool_.counters.add(Cause::zeroes, discards.zeroed());
-  // The stamps say that nothing in there counts, whatever is left of it: a disk that cannot discard,
-  // or a full file system under a file, is no reason to keep it.
-  if (const Result<> discarded = discards.result(); !discarded && !std::exchange(told_, true))
+  // The stamps say that nothing in there counts, whatever is left of it: a disk that cannot
+  // discard, or a full file system under a file, is no reason to keep it.
+  const Result<> discarded = discards.result();
+  if (!discarded && !std::exchange(told_of_discards_, true))
     pool_.settings.log(Settings::Severity::warning,
                        "what is free could not be discarded, and is used again as it is: " +
                            discarded.error().message);

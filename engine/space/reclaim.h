@@ -117,7 +117,7 @@ class Reclaimer {
   bool again_ = false;                         // it has found what another is to begin with
   size_t next_tier_ = 0;                       // whose turn it is
   uint64_t pins_counted_ = 0;                  // hash of the pins that Segment::pinned is of
-  bool told_ = false;                          // that a disk does not discard
+  bool told_of_discards_ = false;              // that a disk makes none
   Waiters ended_ GUARDED_BY(mutex_);
   bool making_room_ GUARDED_BY(mutex_) = false;
   std::optional<Claim> refused_ GUARDED_BY(mutex_);  // what no room was found for the last time

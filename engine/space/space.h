@@ -67,7 +67,7 @@ struct Segment {
 
   // Whether data lies in it, and facts.
   bool holds_data() const {
-    return kind == SegmentClass::log || kind == SegmentClass::moved || kind == SegmentClass::frames;
+    return kind == SegmentClass::log || is_moved(kind);
   }
   // Blocks of the medium that so many of its data blocks take; the hint of those that are live.
   uint64_t room_of(uint64_t blocks) const {
