@@ -132,13 +132,14 @@ page = mmap.mmap(8, 8192)
 for line in sys.stdin:
     page[4096:4100] = b"late"
     print("changed", flush=True)'; }
+mapper_pid=$mapper_PID # bash forgets its variable as soon as the process has ended
 change_page() { echo >&"${mapper[1]}"; read -r <&"${mapper[0]}"; }
 change_page
 answers 0 "has it open" "$lamina" rollback "$mnt/a" a@1 --force
 change_page
 "$lamina" set "$mnt/a" rollback_force=a@1
-kill "$mapper_PID"
-wait "$mapper_PID" 2>/dev/null || true
+kill "$mapper_pid"
+wait "$mapper_pid" 2>/dev/null || true
 exec 8>&-
 cmp -n 8388608 "$mnt/a" "$work/two" || fail "the file's pages are from before the rollback"
 cmp -n 8388608 "$loop" "$work/two" || fail "the loop's buffers are from before the rollback"
