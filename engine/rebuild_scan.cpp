@@ -14,6 +14,7 @@
 #include "blobs/summary.h"
 #include "engine/log/records.h"
 #include "engine/log/seal.h"
+#include "engine/lost_header.h"
 #include "engine/missing_disk.h"
 #include "engine/space/array_again.h"
 
@@ -35,7 +36,10 @@ class Scanner {
   explicit Scanner(Scan& out, Visit visit = {}) : out_(out), visit_(std::move(visit)) {}
 
   Task<Result<>> blob(Blob& blob);
+  Task<Result<>> ask_records();
   Task<Result<>> newest_records();
+  void choose_tables();
+  void find_torn();
   void finish();
 
  private:
@@ -44,16 +48,18 @@ class Scanner {
   Task<Result<>> found(Blob& blob, SegmentHeader header, bool lost);
   Task<Result<>> visit_remains(Blob& blob, SegmentHeader header);
   Result<> visit_newest();
-  Task<Result<SegmentHeader>> header_from_contents(Blob& blob, uint32_t index);
   Task<Result<>> segment(size_t index);
   Task<Result<>> log_segment(size_t index);
   Task<Result<bool>> summary(size_t index, bool back);
   Task<Result<>> sums(ScannedSegment& segment, const Summary& summary);
   Task<Result<>> first_record(size_t index);
+  Task<Result<std::optional<RecordHeader>>> first_record_of(ScannedSegment& segment);
+  Task<Result<>> find_behind(size_t index);
   Task<Result<>> records(size_t index, bool entries);
+  std::vector<SegmentName> known_names() const;
+  Task<Result<>> find_by_name();
   Task<Result<>> tables_pages(ScannedSegment& segment);
   Task<Result<>> slots(Blob& blob);
-  Task<Result<>> tables_as_slot_says(ScannedSegment& segment);
   void take(const Entry& entry, size_t segment) {
     out_.entries.push_back({entry, out_.segments[segment].header.epoch, segment});
   }
@@ -61,6 +67,7 @@ class Scanner {
     out_.next_generation = std::max(out_.next_generation, raw(generation) + 1);
   }
   void note_header(const RecordHeader& header);
+  const Slot* newest_slot() const { return newest_slot_ ? &*newest_slot_ : nullptr; }
   static MetadataPlace place(const ScannedSegment& segment, uint32_t block) {
     return {segment.header.blob, segment.header.index, segment.header.generation, block};
   }
@@ -69,6 +76,8 @@ class Scanner {
   const Visit visit_;  // if any, nothing is kept
   std::map<CheckpointNumber, TablesStream> streams_;
   std::optional<Slot> newest_slot_;
+  std::vector<size_t> asked_;  // segments of the log whose records are to tell
+  std::set<Generation> searched_;
 };
 
 Task<Result<>> Scanner::read(ScannedSegment& segment, uint32_t block, std::span<std::byte> into) {
@@ -91,7 +100,7 @@ Task<Result<>> Scanner::blob(Blob& blob) {
     auto header = unpack_segment_header(block.span());
     const bool lost = !header;
     if (lost) {
-      auto telling = header_from_contents(blob, index);
+      auto telling = header_from_contents(blob, index, newest_slot());
       header = co_await telling;
       const bool blank = all_zero(block.span());
       if (blank) out_.blank.emplace(blob.id(), index);
@@ -137,7 +146,7 @@ Task<Result<>> Scanner::visit_remains(Blob& blob, SegmentHeader header) {
   const bool stamped = header.state == SegmentState::retired;
   if (header.state == SegmentState::sealed && header.kind != SegmentClass::nodes)
     co_return Result<>{};
-  auto telling = header_from_contents(blob, header.index);
+  auto telling = header_from_contents(blob, header.index, newest_slot());
   const Result<SegmentHeader> told = co_await telling;
   if (!told && told.error().code == Code::not_found) co_return Result<>{};
   if (!told) co_return std::unexpected<Error>(told.error());
@@ -152,92 +161,13 @@ Result<> Scanner::visit_newest() {
   VisitedSegment visited;
   visited.name = {segment.header.blob, segment.header.index, segment.header.generation};
   visited.kind = segment.header.kind;
-  visited.told = (segment.told || segment.by_records) && out_.untold.empty() && out_.torn.empty();
+  visited.told = (segment.told || segment.by_records) && segment.gap.last == 0 &&
+                 out_.untold.empty() && out_.torn.empty();
   if (!segment.told) visited.records_end = segment.records_end;
   visited.entries = std::exchange(out_.entries, {});
   out_ = Scan{};
   streams_.clear();
   return visit_(visited);
-}
-
-// Where the header is gone: a record at the place of the first, or a summary at the end, names the
-// segment as well, and its checksum says that it is in its place.
-Task<Result<SegmentHeader>> Scanner::header_from_contents(Blob& blob, uint32_t index) {
-  const Superblock& superblock = blob.superblock();
-  ScannedSegment segment;
-  segment.blob = &blob;
-  SegmentHeader& header = segment.header;
-  header.pool = superblock.pool;
-  header.secret = superblock.secret;
-  header.blob = blob.id();
-  header.index = index;
-  header.blocks = blob.segment_blocks();
-  header.state = SegmentState::sealed;
-  Buffer block(block_size);
-  auto last_task = read(segment, header.blocks - 1, block.span());
-  LAMINA_CO_TRY(co_await last_task);
-  const auto head = decode_summary_head(block.span());
-  if (head) {
-    header.generation = Generation{head->place.generation};
-    header.epoch = head->summary.epoch;
-    const bool good =
-        back_summary_blocks(block.span(), header.secret, place(segment, header.blocks - 1))
-            .has_value();
-    if (!good) header.generation = Generation::none;
-    const auto& entries = head->summary.entries;
-    header.kind = blob.kind() == BlobKind::compression ? SegmentClass::frames : SegmentClass::moved;
-    if (!entries.empty() && entries.front().kind == EntryKind::node)
-      header.kind = SegmentClass::nodes;
-    const uint32_t front = 1 + array_blocks(header.kind, header.blocks);
-    auto front_task = read(segment, front, block.span());
-    LAMINA_CO_TRY(co_await front_task);
-    header.front_blocks =
-        front_summary_blocks(block.span(), header.secret, place(segment, front)).value_or(0);
-  }
-  const uint32_t first = payload_begin(SegmentClass::log, header.blocks, 0);
-  auto first_task = read(segment, first, block.span());
-  LAMINA_CO_TRY(co_await first_task);
-  SegmentName claimed;
-  if (decode_record(block.span(), claimed)) {
-    const SegmentName name{blob.id(), index, claimed.generation};
-    const auto record = unpack_record(block.span(), header.secret, name, first);
-    if (record && claimed.generation >= header.generation) {
-      header.kind = SegmentClass::log;
-      header.epoch = record->header.epoch;
-      if (claimed.generation > header.generation) header.state = SegmentState::open;
-      header.generation = claimed.generation;
-    }
-  }
-  if (header.generation == Generation::none) {
-    auto task = tables_as_slot_says(segment);
-    LAMINA_CO_TRY(co_await task);
-  }
-  if (header.generation == Generation::none)
-    co_return fail(Code::not_found, "nothing says what the segment is");
-  co_return header;
-}
-
-// A segment of nodes has its header alone to say so; but the newest slot names those that its
-// tables went into, and nobody can have used them for anything since.
-Task<Result<>> Scanner::tables_as_slot_says(ScannedSegment& segment) {
-  SegmentHeader& header = segment.header;
-  if (!newest_slot_) co_return Result<>{};
-  for (const auto& copy : newest_slot_->tables) {
-    for (const SlotExtent& run : copy) {
-      if (run.segment.blob != header.blob || run.segment.index != header.index) continue;
-      header.kind = SegmentClass::nodes;
-      header.state = SegmentState::open;
-      header.generation = run.segment.generation;
-      header.epoch = newest_slot_->epoch;
-      Buffer block(block_size);
-      auto task = read(segment, run.block, block.span());
-      LAMINA_CO_TRY(co_await task);
-      if (unpack_tables_page(block.span(), header.secret, place(segment, run.block)))
-        co_return Result<>{};
-      header.generation = Generation::none;
-    }
-  }
-  co_return Result<>{};
 }
 
 // For the cuts that they repeat: whether a slot is the newest does not matter for that.
@@ -309,8 +239,66 @@ Task<Result<>> Scanner::log_segment(size_t index) {
   }
   ++out_.from_records;
   segment.by_records = true;
+  if (!visit_) {
+    asked_.push_back(index);
+    co_return Result<>{};
+  }
   auto asking = records(index, !told);
   co_return co_await asking;
+}
+
+// Once all headers are known, since one segment's records tell of another's.
+Task<Result<>> Scanner::ask_records() {
+  for (size_t next = 0;;) {
+    for (; next < asked_.size(); ++next) {
+      const size_t index = asked_[next];
+      auto finding = find_behind(index);
+      LAMINA_CO_TRY(co_await finding);
+      auto asking = records(index, !out_.segments[index].told);
+      LAMINA_CO_TRY(co_await asking);
+    }
+    auto searching = find_by_name();
+    LAMINA_CO_TRY(co_await searching);
+    if (next == asked_.size()) co_return Result<>{};
+  }
+}
+
+// Of the log, that the tables have in use, or that it was to use next.
+std::vector<SegmentName> Scanner::known_names() const {
+  std::vector<SegmentName> names;
+  for (const Segment& row : out_.tables.segments)
+    if (row.kind == SegmentClass::log && row.use != SegmentUse::retired && row.dead_in == 0)
+      names.push_back(row.name);
+  for (const auto& [generation, name] : out_.named) names.push_back(name);
+  return names;
+}
+
+// Those that have lost their header, their first record and their summary, in a place where nothing
+// newer is.
+Task<Result<>> Scanner::find_by_name() {
+  std::set<std::pair<BlobId, uint32_t>> taken;
+  for (const ScannedSegment& segment : out_.segments)
+    taken.emplace(segment.header.blob, segment.header.index);
+  for (const SegmentName& name : out_.stamped) taken.emplace(name.blob, name.index);
+  for (const SegmentName& name : known_names()) {
+    const auto blob =
+        std::ranges::find_if(out_.blobs, [&](const Blob* one) { return one->id() == name.blob; });
+    if (taken.contains({name.blob, name.index}) || blob == out_.blobs.end() ||
+        name.index >= (*blob)->segment_count() || !searched_.insert(name.generation).second)
+      continue;
+    auto telling = header_from_records(**blob, name);
+    Result<SegmentHeader> header = co_await telling;
+    if (!header && header.error().code == Code::not_found) continue;
+    if (!header) co_return forward_error(header);
+    std::erase_if(out_.headerless, [&](const SegmentName& one) {
+      return one.blob == name.blob && one.index == name.index;
+    });
+    out_.epoch = std::max(out_.epoch, header->epoch);
+    note_generation(header->generation);
+    auto found_task = found(**blob, *header, true);
+    LAMINA_CO_TRY(co_await found_task);
+  }
+  co_return Result<>{};
 }
 
 // Where its payload ends, from what lies in it.
@@ -405,18 +393,40 @@ void Scanner::note_header(const RecordHeader& header) {
   }
 }
 
-// An epoch begins in a segment of its own, and the first header says where the one before was cut,
-// which no summary does.
-Task<Result<>> Scanner::first_record(size_t index) {
-  ScannedSegment& segment = out_.segments[index];
+Task<Result<std::optional<RecordHeader>>> Scanner::first_record_of(ScannedSegment& segment) {
   const SegmentHeader& header = segment.header;
   const uint32_t at = payload_begin(header.kind, header.blocks, header.front_blocks);
   Buffer block(block_size);
   auto task = read(segment, at, block.span());
   LAMINA_CO_TRY(co_await task);
   const SegmentName name{header.blob, header.index, header.generation};
-  const auto record = unpack_record(block.span(), header.secret, name, at);
-  if (record && record->header.epoch == header.epoch) note_header(record->header);
+  auto record = unpack_record(block.span(), header.secret, name, at);
+  if (!record || record->header.epoch != header.epoch) co_return std::nullopt;
+  co_return std::move(record->header);
+}
+
+// An epoch begins in a segment of its own, and the first header says where the one before was cut,
+// which no summary does.
+Task<Result<>> Scanner::first_record(size_t index) {
+  auto reading = first_record_of(out_.segments[index]);
+  auto record = co_await reading;
+  if (!record) co_return forward_error(record);
+  if (*record) note_header(**record);
+  co_return Result<>{};
+}
+
+// The log's segments have growing generations.
+Task<Result<>> Scanner::find_behind(size_t index) {
+  const Generation generation = out_.segments[index].header.generation;
+  for (auto at = out_.by_generation.upper_bound(generation); at != out_.by_generation.end(); ++at) {
+    ScannedSegment& after = out_.segments[at->second];
+    if (after.header.kind != SegmentClass::log) continue;
+    auto reading = first_record_of(after);
+    auto record = co_await reading;
+    if (!record) co_return forward_error(record);
+    out_.segments[index].behind = std::move(*record);
+    break;
+  }
   co_return Result<>{};
 }
 
@@ -429,14 +439,15 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
   auto loaded = co_await loading;
   if (!loaded) co_return forward_error(loaded);
   TailSegment& tail = **loaded;
-  Sequence next = 0;
-  bool gap = false;
+  RecordGap gap;
   const auto counts = [&](const RecordHeader& found) {
     if (found.epoch != header.epoch) return false;
-    gap = gap || (next != 0 && found.body.first > next);
-    next = found.last() + 1;
+    const bool follows = found.at.block == tail.next_block;
+    if (!follows && gap.last == 0) gap = {tail.next_block, found.body.first - 1};
     note_header(found);
     const bool is_there = record_at(tail, header.secret, found.at.block).has_value();
+    Sequence& lost = out_.segments[index].lost;
+    if (lost == 0 && !(follows && is_there)) lost = found.body.first - (follows ? 0 : 1);
     ScannedRecord record{header.epoch, found.body.first, found.last(), is_there};
     for (uint32_t i = 0; i < found.payload_blocks(); ++i) {
       const uint32_t block = found.at.block + 1 + i;
@@ -450,10 +461,11 @@ Task<Result<>> Scanner::records(size_t index, bool entries) {
     out_.records.push_back(record);
     return true;
   };
-  note_records(tail, header.secret, header.blocks, counts, true);
-  if (gap && entries) out_.torn.push_back({header.blob, header.index, header.generation});
+  const auto& behind = out_.segments[index].behind;
+  note_records(tail, header.secret, header.blocks, counts, true, behind ? &*behind : nullptr);
+  if (entries) out_.segments[index].gap = gap;
   out_.segments[index].records_end = tail.next_block;
-  if (!entries && (gap || tail.next_block < header.used_end))
+  if (!entries && (gap.last != 0 || tail.next_block < header.used_end))
     out_.segments[index].by_records = false;
   // A segment is sealed when all of it is durable: what its header says was there has been lost.
   const bool sealed = header.state == SegmentState::sealed && !out_.segments[index].header_lost;
@@ -503,7 +515,9 @@ Task<Result<>> Scanner::newest_records() {
   co_return Result<>{};
 }
 
-void Scanner::finish() {
+void Scanner::choose_tables() {
+  out_.tables = {};
+  out_.has_tables = false;
   for (auto at = streams_.rbegin(); at != streams_.rend() && !out_.has_tables; ++at) {
     const TablesStream& stream = at->second;
     if (stream.pages.size() != stream.count || is_void(out_.cuts, stream.epoch, stream.cut))
@@ -515,9 +529,29 @@ void Scanner::finish() {
     if (!tables) continue;
     out_.tables = std::move(*tables);
     out_.has_tables = true;
+  }
+}
+
+// A crash takes what was not durable, in any order; other gaps are damage.
+void Scanner::find_torn() {
+  std::map<Generation, uint32_t> used;  // at the cut
+  for (const Segment& row : out_.tables.segments) used[row.name.generation] = row.used_blocks;
+  for (const ScannedSegment& segment : out_.segments) {
+    const auto row = used.find(segment.header.generation);
+    const bool in_tables = row != used.end() && segment.gap.block < row->second;
+    if (segment.gap.last != 0 && (in_tables || segment.gap.last <= out_.durable))
+      out_.torn.push_back(
+          {segment.header.blob, segment.header.index, segment.header.generation});
+  }
+}
+
+void Scanner::finish() {
+  choose_tables();  // a cut may have been found since that makes some void
+  if (out_.has_tables) {
     out_.durable = std::max(out_.durable, out_.tables.cut);
     note_generation(out_.tables.next_generation);
   }
+  find_torn();
   out_.clean = newest_slot_ && newest_slot_->clean && newest_slot_->number == out_.tables.number;
   out_.cuts.insert(out_.cuts.end(), out_.tables.epochs.begin(), out_.tables.epochs.end());
   const size_t before = out_.entries.size();
@@ -556,6 +590,9 @@ Task<Result<Scan>> scan_segments(std::vector<Blob*> blobs) {
     auto task = scanner.blob(*blob);
     LAMINA_CO_TRY(co_await task);
   }
+  scanner.choose_tables();
+  auto asking = scanner.ask_records();
+  LAMINA_CO_TRY(co_await asking);
   auto newest = scanner.newest_records();
   LAMINA_CO_TRY(co_await newest);
   scanner.finish();

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -17,10 +18,17 @@
 
 #include "base/task.h"
 #include "blobs/blob.h"
+#include "blobs/record.h"
 #include "blobs/segment.h"
 #include "engine/tables.h"
 
 namespace lamina {
+
+// Records of a segment that are gone, with nothing left that repeats them.
+struct RecordGap {
+  uint32_t block = 0;  // where they begin
+  Sequence last = 0;   // their last number; 0: none are
+};
 
 // A segment that is in use: its header was good, of this pool and place, and not stamped.
 struct ScannedSegment {
@@ -31,7 +39,11 @@ struct ScannedSegment {
   bool by_records = false;     // of the log: its records were asked, and say all that it holds
   bool header_lost = false;    // `header` is what the rest of it says
   bool told = false;           // every entry of it is known
-  uint32_t records_end = 0;    // of the log, where its records were asked: behind the last one
+  uint32_t records_end = 0;    // of the log, where its records were asked: behind the last one,
+  RecordGap gap;                  // before that, the first one
+  Sequence lost = 0;           // and the first number of one that was gone before that
+  // Likewise: the first record of the segment that followed in the log, which repeats its last.
+  std::optional<RecordHeader> behind;
   // Its summary is whole, the copies of its array are not that begin in these blocks; made again,
   // if `summed` says so.
   std::set<uint32_t> bad_arrays;

@@ -33,6 +33,7 @@ void print_json(const RepairedPool& repaired, const std::string& where) {
   const nlohmann::ordered_json facts{{"pool", repaired.pool},
                                      {"path", where},
                                      {"superblocks_written", repaired.superblocks},
+                                     {"healed_blocks", repaired.healed},
                                      {"rebuilt", repaired.rebuilt},
                                      {"devices", repaired.after.devices},
                                      {"extents", repaired.rebuild.extents},
@@ -76,6 +77,9 @@ void print_for_people(const RepairedPool& repaired, const std::string& where) {
     std::printf(
         "blob \"%s\": nothing of the pool is left on its disk; the pool goes on without it\n",
         blob.c_str());
+  if (repaired.healed > 0)
+    std::printf("healed: %llu blocks of metadata\n",
+                static_cast<unsigned long long>(repaired.healed));
   if (repaired.rebuilt)
     std::printf("rebuilt from %llu segments: %llu devices with %llu extents\n",
                 static_cast<unsigned long long>(repaired.rebuild.segments),

@@ -34,11 +34,11 @@ Generation first_after(const Slot& slot) {
 // What the engine says of the maps when it opens the pool and is asked for everything.
 class MapCheck {
  public:
-  MapCheck(Pool& pool, const SegmentIndex& segments, Generation log_began,
+  MapCheck(Pool& pool, const SegmentIndex& segments, const KnownSegments& known,
            const CheckOptions& options, CheckReport& report)
       : pool_(pool),
         segments_(segments),
-        log_began_(log_began),
+        known_(known),
         options_(options),
         report_(report) {}
 
@@ -144,12 +144,14 @@ class MapCheck {
          "ranges of the map overlap or leave a gap"});
   }
 
-  // Of what the newest checkpoint refers to the segments must be there. What the log took after it
-  // may have lost its header in a crash.
+  // Of what the newest checkpoint refers to the segments must be there; of one that it knows nothing
+  // may be gone but its header, which has been said. What the log took after it may have lost its
+  // header in a crash.
   void check_address(const DeviceInfo& device, const MappedRange& range) {
     const Generation generation = range.address.generation;
-    if (raw(generation) >= raw(log_began_)) return;
+    if (raw(generation) >= raw(known_.log_began)) return;
     const auto found = segments_.find(raw(generation));
+    if (found == segments_.end() && known_.kept_data.contains(raw(generation))) return;
     std::string what;
     if (found == segments_.end())
       what =
@@ -206,7 +208,7 @@ class MapCheck {
   const std::vector<LostRange> suspect_ = pool_.suspect();
   std::set<std::string> bad_origins_;  // their paths
   const SegmentIndex& segments_;
-  const Generation log_began_;  // of the segment that the newest checkpoint's log goes on in
+  const KnownSegments& known_;
   const CheckOptions& options_;
   CheckReport& report_;
   Buffer buffer_{read_bytes};
@@ -229,7 +231,8 @@ bool has_failed(const Slot& slot, const std::string& name) {
 }
 
 Task<void> check_maps(OpenedBlobs opened, Settings settings, const SegmentIndex& segments,
-                      Generation log_began, const CheckOptions& options, CheckReport& report) {
+                      const KnownSegments& known, const CheckOptions& options,
+                      CheckReport& report) {
   const uint64_t salvaged_before = salvaged_records();
   Task<Result<std::unique_ptr<Pool>>> opening =
       Pool::open(std::move(opened.blobs), std::move(settings));
@@ -244,7 +247,7 @@ Task<void> check_maps(OpenedBlobs opened, Settings settings, const SegmentIndex&
     co_return;
   }
   {
-    MapCheck maps(**pool, segments, log_began, options, report);
+    MapCheck maps(**pool, segments, known, options, report);
     Task<void> checking = maps.check_all();
     co_await checking;
   }
@@ -283,6 +286,7 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   KnownSegments known;
   Task<void> checkpoints = check_checkpoints(opened->blobs, secret, options, known, report);
   co_await checkpoints;
+  known.log_began = first_after(*newest);
   SegmentIndex segments;
   for (const auto& blob : opened->blobs) {
     Task<void> checking = check_segments(*blob, known, options, segments, report);
@@ -292,7 +296,7 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   settings.read_only = true;
   settings.force = true;  // what is missing has been reported
   Task<void> maps = check_maps(std::move(*opened), std::move(settings), segments,
-                               first_after(*newest), options, report);
+                               known, options, report);
   co_await maps;
   co_return report;
 }

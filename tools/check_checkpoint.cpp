@@ -172,6 +172,7 @@ KnownSegments known_by(const Slot& slot, const Tables& newest, const Tables* old
     // A repair keeps places whose contents nobody can tell, with nothing used, until a walk.
     const bool data = row.holds_data() && row.use == SegmentUse::sealed && row.dead_in == 0 &&
                       row.used_blocks > 0;
+    if (data) known.kept_data.insert(generation);
     if (data || of_nodes.contains(generation))
       known.kept.insert(place_of(row.name.blob, row.name.index));
     // Of nodes those have no summary that a crash left open; nobody misses it.

@@ -19,6 +19,9 @@ struct KnownSegments {
   std::unordered_set<uint32_t> sealed;
   // Of data and not found dead, or with nodes of it: nobody has retired it since.
   std::unordered_set<uint64_t> kept;  // of place_of
+  std::unordered_set<uint32_t> kept_data;  // of those, by generation, where data is
+  // Where its log goes on, or will: what is at least as new it does not know.
+  Generation log_began = Generation::none;
 };
 
 constexpr uint64_t place_of(BlobId blob, uint32_t index) {

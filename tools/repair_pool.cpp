@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/missing_disk.h"
+#include "engine/pool.h"
 #include "engine/slots.h"
 #include "tools/find_superblock.h"
 #include "tools/make_pool.h"
@@ -103,6 +104,18 @@ Task<Result<Disks>> open_disks(PoolConfig config) {
   co_return disks;
 }
 
+Task<Result<uint64_t>> heal(Blobs blobs, Settings settings) {
+  Task<Result<std::unique_ptr<Pool>>> opening = Pool::open(std::move(blobs), std::move(settings));
+  auto pool = co_await opening;
+  if (!pool) co_return forward_error(pool);
+  Task<Result<uint64_t>> healing = (*pool)->heal_metadata();
+  auto healed = co_await healing;
+  Task<Result<>> closing = (*pool)->close();
+  const Result<> closed = co_await closing;
+  if (healed && !closed) co_return fail(closed.error().code, closed.error().message);
+  co_return healed;
+}
+
 }  // namespace
 
 Task<Result<RepairedPool>> repair_pool(PoolConfig config, RepairOptions options) {
@@ -132,6 +145,12 @@ Task<Result<RepairedPool>> repair_pool(PoolConfig config, RepairOptions options)
       auto repaired = co_await repairing;
       if (!repaired) co_return forward_error(repaired);
       out.rebuild = *repaired;
+    } else if (before->damaged() && out.missing.empty()) {
+      options.progress("healing", 0, 1);
+      Task<Result<uint64_t>> healing = heal(disks->blobs, engine_settings(config));
+      const auto healed = co_await healing;
+      if (!healed) co_return fail(healed.error().code, healed.error().message);
+      out.healed = *healed;
     }
     for (const size_t i : disks->damaged) {
       Blob& blob = *disks->blobs[i];

@@ -2,8 +2,9 @@
 // lamina repair: what is damaged is made whole from what is left, in place, or in a copy.
 //
 // A pool whose checkpoints or maps cannot be read is rebuilt from its segments
-// (engine/repair/repair.h), superblocks first found and at last written; where only superblocks are
-// damaged, those are written. Each step changes nothing until all that it needs is there, so that a
+// (engine/repair/repair.h), superblocks first found and at last written. One that opens is not, since
+// its maps say more: what is damaged of its metadata is written anew from what else tells of it, as
+// when it is mounted (engine/heal/healer.h), and so are superblocks. Each step changes nothing until all that it needs is there, so that a
 // repair which is cut off can be begun again.
 // Thread-safety: on the thread of a UringLoop; progress is called there.
 // A disk that has nothing of the pool any more is stood in for as a mount does, if a slot on
@@ -33,6 +34,7 @@ struct RepairedPool {
   std::string pool;
   std::vector<std::string> superblocks;  // of which disks they were written again
   std::vector<std::string> missing;      // blobs of whose disks nothing is left
+  uint64_t healed = 0;  // blocks of metadata, where it was not rebuilt
   bool rebuilt = false;
   RepairReport rebuild;
   CheckReport before, after;

@@ -28,10 +28,11 @@ Result<UnpackedRecord> record_at(const TailSegment& segment, const Secret& secre
 }
 
 void note_record(TailSegment& segment, const RecordHeader& header) {
+  const bool follows = header.at.block == segment.next_block;
   uint32_t block = header.at.block + 1;
   for (const uint32_t sum : header.body.checksums) (*segment.sums)[block++] = sum;
   segment.next_block = block;
-  if (segment.first == 0) segment.first = header.body.first;
+  if (segment.first == 0) segment.first = header.body.first - (follows ? 0 : 1);
   segment.last = header.last();
   segment.epoch = header.epoch;
   for (const Entry& entry : header.body.entries) {
@@ -40,44 +41,61 @@ void note_record(TailSegment& segment, const RecordHeader& header) {
   }
 }
 
-namespace {
-
 std::optional<UnpackedRecord> next_record(const TailSegment& segment, const Secret& secret,
-                                          uint32_t behind) {
+                                          uint32_t from) {
   const auto blocks = static_cast<uint32_t>(segment.memory.size() / block_size);
-  for (uint32_t block = behind + 1; block < blocks; ++block)
+  for (uint32_t block = from; block < blocks; ++block)
     if (auto record = record_at(segment, secret, block)) return std::move(*record);
   return std::nullopt;
+}
+
+namespace {
+
+// The record before that one, of which nothing but this is left (B1): if it lies in the segment,
+// past what is noted.
+std::optional<RecordHeader> repeated_by(const TailSegment& segment, const RecordHeader& after) {
+  const Address at = after.previous_at;
+  if (at.generation != segment.name.generation || at.block < segment.next_block ||
+      after.previous.entries.empty())
+    return std::nullopt;
+  RecordHeader lost;
+  lost.epoch = after.epoch;
+  lost.at = at;
+  lost.body = after.previous;
+  return lost;
 }
 
 }  // namespace
 
 uint32_t note_records(TailSegment& segment, const Secret& secret, uint32_t until,
-                      const std::function<bool(const RecordHeader&)>& counts, bool past_gaps) {
+                      const std::function<bool(const RecordHeader&)>& counts, bool past_gaps,
+                      const RecordHeader* behind) {
+  const auto note = [&](const RecordHeader& header) {
+    const bool goes_on = counts(header);
+    if (goes_on) note_record(segment, header);
+    return goes_on;
+  };
   uint32_t gone = 0;
   while (segment.next_block < until) {
     const uint32_t at = segment.next_block;
-    auto record = record_at(segment, secret, at);
+    const auto record = record_at(segment, secret, at);
     if (record) {
-      if (!counts(record->header)) break;
-      note_record(segment, record->header);
+      if (!note(record->header)) break;
       continue;
     }
     // Its header is gone: the record after it repeats what it covered (B1).
     ++gone;
-    const auto after = next_record(segment, secret, at);
-    const bool repeats = after && after->header.previous_at == Address{segment.name.generation, at};
-    if (!after || (!repeats && !past_gaps)) break;
-    const Address before = after->header.previous_at;
-    if (before.generation == segment.name.generation && before.block >= at) {
-      RecordHeader lost;
-      lost.epoch = after->header.epoch;
-      lost.at = before;
-      lost.body = after->header.previous;
-      if (!counts(lost)) break;
-      note_record(segment, lost);
-    }
-    segment.next_block = after->header.at.block;
+    const auto later = next_record(segment, secret, at + 1);
+    const RecordHeader* const after = later ? &later->header : behind;
+    if (!after) break;
+    const auto lost = repeated_by(segment, *after);
+    if (!past_gaps && !(lost && lost->at.block == at)) break;
+    if (lost && !note(*lost)) break;
+    if (!later) break;
+    if (after->at.block >= until)
+      segment.next_block = after->at.block;
+    else if (!note(*after))
+      break;
   }
   return gone;
 }

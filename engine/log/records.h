@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/task.h"
 #include "blobs/blob.h"
@@ -20,15 +21,21 @@ Task<Result<std::shared_ptr<TailSegment>>> load_segment(const Blob& blob, Segmen
 // segment.
 Result<UnpackedRecord> record_at(const TailSegment& segment, const Secret& secret, uint32_t block);
 
+// The first one at that block or behind it.
+std::optional<UnpackedRecord> next_record(const TailSegment& segment, const Secret& secret,
+                                          uint32_t from);
+
 // Adds what one record says of a segment to the checksums and entries kept for its summary.
 void note_record(TailSegment& segment, const RecordHeader& header);
 
 // Notes the records from `segment.next_block` to block `until` for which `counts`, up to the first
 // for which not. A header that is gone is taken from the record behind it (B1); where that is gone
 // as well, it ends, or, `past_gaps`, goes on with the next record there is, which repeats the one
-// before it: numbers are missing between then. The result is how many headers were gone, or gaps.
+// before it: numbers are missing between then, and where the segment's first ones are, `first` is
+// one of them. `behind`, if known: the first record of the segment that follows in the log, which
+// repeats the last one of this. The result is how many headers were gone, or gaps.
 uint32_t note_records(TailSegment& segment, const Secret& secret, uint32_t until,
                       const std::function<bool(const RecordHeader&)>& counts,
-                      bool past_gaps = false);
+                      bool past_gaps = false, const RecordHeader* behind = nullptr);
 
 }  // namespace lamina

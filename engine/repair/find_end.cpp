@@ -57,12 +57,22 @@ class Behind {
   }
 
   Task<bool> run() {
-    if (scan_.clean || destroyed_.empty()) co_return false;
+    if (scan_.clean) co_return false;
     Generation newest = Generation::none;
     for (const ScannedEntry& scanned : scan_.entries) {
       const SegmentHeader& header = scan_.segments[scanned.segment].header;
       if (header.kind == SegmentClass::log) newest = std::max(newest, header.generation);
     }
+    for (const ScannedSegment& segment : scan_.segments) {
+      if (segment.header.kind != SegmentClass::log || segment.header.generation < newest) continue;
+      // A crash takes what was not durable, in any order.
+      const bool damaged = segment.lost != 0 && segment.lost <= scan_.durable;
+      if (destroyed_.empty() && !damaged) continue;
+      auto looking = is_written_behind(segment);
+      const bool written = co_await looking;
+      if (written) co_return true;
+    }
+    if (destroyed_.empty()) co_return false;
     std::map<Generation, SegmentName> next = scan_.named;
     for (const Segment& row : scan_.tables.segments)
       if (row.kind == SegmentClass::log && row.use == SegmentUse::open)
@@ -93,6 +103,18 @@ class Behind {
     auto reading = blob.read_segment(name.index, all.span());
     const Result<> read = co_await reading;
     co_return !read || !all_zero(all.span());
+  }
+
+  // What of it no record tells.
+  static Task<bool> is_written_behind(const ScannedSegment& segment) {
+    const SegmentHeader& header = segment.header;
+    const bool sealed = header.state == SegmentState::sealed && !segment.header_lost;
+    if (sealed || segment.told || !segment.by_records) co_return false;  // where it ends is known
+    Buffer all(segment.blob->segment_bytes());
+    auto reading = segment.blob->read_segment(header.index, all.span());
+    const Result<> read = co_await reading;
+    co_return !read ||
+        !all_zero(all.blocks(segment.records_end, header.blocks - segment.records_end));
   }
 
   bool beside_destroyed(const SegmentName& name, int64_t step) const {

@@ -184,7 +184,7 @@ Task<Result<>> Repair::seal_log() {
         [&](const RecordHeader& record) {
           return record.epoch == header.epoch && !is_void(cuts, record.epoch, record.body.first);
         },
-        true);
+        true, scanned.behind ? &*scanned.behind : nullptr);
     if (segment.first == 0) continue;
     segment.epoch = header.epoch;
     const uint32_t begin = payload_begin(header.kind, header.blocks, header.front_blocks);

@@ -47,6 +47,26 @@ Task<Result<SummaryCopy>> read_summary_copy(PoolState& pool, const Segment& row,
 
 namespace {
 
+// The first record of the log's next segment, which repeats the last one of this (B1).
+Task<std::optional<RecordHeader>> record_behind(PoolState& pool, Generation generation) {
+  std::optional<Segment> next;
+  for (const Segment& row : pool.space.segments())
+    if (row.kind == SegmentClass::log && row.name.generation > generation &&
+        (!next || row.name.generation < next->name.generation))
+      next = row;
+  if (!next) co_return std::nullopt;
+  const Blob& blob = pool.space.blob(next->name.blob);
+  const uint32_t at = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
+  Buffer block(block_size);
+  IoBatch batch;
+  batch.read(blob.disk(), blob.offset(next->name.index, at), block.span());
+  co_await batch;
+  if (!batch.ok()) co_return std::nullopt;
+  auto record = unpack_record(block.span(), pool.identity.secret, next->name, at);
+  if (!record) co_return std::nullopt;
+  co_return std::move(record->header);
+}
+
 // What is left of the records of a log segment.
 struct Records {
   std::shared_ptr<TailSegment> segment;
@@ -67,9 +87,12 @@ Task<Result<Records>> read_records(PoolState& pool, Segment row) {
   const bool open = row.use == SegmentUse::open;
   const uint32_t until = open ? blob.segment_blocks() : row.used_blocks;
   TailSegment& found = **segment;
-  note_records(found, pool.identity.secret, until, counts);
+  std::optional<RecordHeader> next;
+  if (!open) next = co_await record_behind(pool, row.name.generation);
+  const RecordHeader* const behind = next ? &*next : nullptr;
+  note_records(found, pool.identity.secret, until, counts, false, behind);
   const uint32_t without_gap = found.next_block;
-  note_records(found, pool.identity.secret, until, counts, true);
+  note_records(found, pool.identity.secret, until, counts, true, behind);
   if (found.entries.empty()) co_return fail(Code::corrupt, "a log segment has no record left");
   const bool whole = found.next_block == without_gap && (open || without_gap >= until);
   co_return Records{std::move(*segment), whole};

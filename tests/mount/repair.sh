@@ -105,6 +105,28 @@ cat "$mnt/vm1" >/dev/null || fail "it was accepted for this life only"
 umount_pool
 answers 0 "clean" "$lamina" repair "$image" --accept-suspect
 
+step "a whole segment is gone, but not the maps: what lay there is lost, and nothing is in doubt"
+cp --sparse=always "$work/whole.img" "$image"
+destroy "$image" segment-alone >/dev/null
+answers 1 "B7 .*header of a segment" "$lamina" check "$image"
+{ "$lamina" repair "$image" --json || true; } | json 'it["rebuilt"], it["suspect"]' | grep -qxF "(False, [])" ||
+  fail "it was rebuilt, or something is suspect"
+mount_pool
+python3 - "$mnt"/vm1 "$mnt"/vm1@mon "$mnt"/copy <<'P' || fail "not what a segment holds is lost"
+import os, sys
+lost = set()
+for path in sys.argv[1:]:
+    fd = os.open(path, os.O_RDONLY)
+    for block in range(os.fstat(fd).st_size // 4096):
+        try:
+            os.pread(fd, 4096, block * 4096)
+        except OSError:
+            lost.add(block)
+print(len(lost), "blocks are lost")
+sys.exit(not 0 < len(lost) <= 2048)
+P
+umount_pool
+
 step "three tiers, a blob of each kind"
 for blob in fast mid deep; do truncate -s 128M "$work/$blob.img"; done
 cat >"$work/three.yaml" <<END
