@@ -143,6 +143,11 @@ std::array<uint64_t, 2> Blob::slot_offsets(CheckpointNumber number) const {
   return {in_edge, shape().layout.size - edge_bytes + in_edge};
 }
 
+std::array<uint64_t, 2> Blob::log_mark_offsets() const {
+  const uint64_t in_edge = slot_ring_offset + slot_ring_length * block_size;
+  return {in_edge, shape().layout.size - edge_bytes + in_edge};
+}
+
 Blob::Access Blob::alone() {
   return {.flush = [this]() -> Task<Result<>> {
     IoBatch batch;

@@ -73,6 +73,8 @@ class Blob {
   std::array<uint64_t, superblock_copies> superblock_offsets() const;
   // Byte offsets of the two copies of the slot of checkpoint `number`.
   std::array<uint64_t, 2> slot_offsets(CheckpointNumber number) const;
+  // Both copies of the log's mark.
+  std::array<uint64_t, 2> log_mark_offsets() const;
 
   // Reads all superblock copies of a disk; the first good one serves, in the order start, spare,
   // end, middle, of the blob that most copies name. `damaged` counts those that are not its equal:

@@ -27,6 +27,11 @@ inline constexpr size_t block_checksum_offset = block_size - 8;
 // MetadataPlace::segment of what lies in no segment.
 inline constexpr uint32_t outside_segments = 0xffffffff;
 
+// Of what lies in no segment: `disk_block` is its block on the disk, modulo 2^32.
+constexpr MetadataPlace place_outside(BlobId blob, uint32_t disk_block) {
+  return {blob, outside_segments, Generation::none, disk_block};
+}
+
 // Beside each struct: exactly one block, nothing between its fields.
 template <class Format>
 inline constexpr bool is_block_format =

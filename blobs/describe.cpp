@@ -7,6 +7,8 @@
 
 #include "blobs/block_format.h"
 #include "blobs/entry_format.h"
+#include "blobs/log_mark.h"
+#include "blobs/log_mark_format.h"
 #include "blobs/record.h"
 #include "blobs/record_format.h"
 #include "blobs/segment_format.h"
@@ -242,6 +244,21 @@ std::string describe_summary(std::span<const std::byte> block, const Secret* sec
   return lines.text();
 }
 
+std::string describe_log_mark(std::span<const std::byte> block, const Secret* secret) {
+  MetadataPlace place;
+  const auto mark = decode_log_mark(block, place);
+  if (!mark) return broken("log mark", mark.error());
+  const bool good =
+      secret != nullptr && unpack_log_mark(block, *secret, place.blob, place.block).has_value();
+  Lines lines("log mark");
+  lines.add("checksum", hex(stored_block_checksum(block)), " ", verdict(secret, good));
+  lines.add("at", "blob ", raw(place.blob), " block ", place.block, " of the disk");
+  lines.add("epoch", mark->epoch);
+  lines.add("durable through", mark->durable_through);
+  lines.add("written", time_text(mark->wall_ns));
+  return lines.text();
+}
+
 std::string describe_slot(std::span<const std::byte> block, const Secret* secret) {
   MetadataPlace place;
   const auto slot = decode_slot(block, place);
@@ -319,6 +336,7 @@ std::string describe_block(std::span<const std::byte> block, const Secret* secre
   if (has_magic(block, record_magic)) return describe_record(block, secret);
   if (has_magic(block, summary_magic)) return describe_summary(block, secret);
   if (has_magic(block, slot_magic)) return describe_slot(block, secret);
+  if (has_magic(block, log_mark_magic)) return describe_log_mark(block, secret);
   return {};
 }
 

@@ -9,10 +9,6 @@
 namespace lamina {
 namespace {
 
-MetadataPlace place_of(BlobId blob, uint32_t disk_block) {
-  return {blob, outside_segments, Generation::none, disk_block};
-}
-
 bool valid_extent(const SlotExtent& extent) {
   return extent.segment.blob != BlobId::none && extent.segment.generation != Generation::none &&
          extent.block > 0 && extent.blocks > 0 && extent.block < max_segment_blocks &&
@@ -170,7 +166,7 @@ void pack_slot(const Slot& slot, const Secret& secret, BlobId blob, uint32_t dis
   format.clean = slot.clean ? 1 : 0;
   pack_lists(slot, format);
   store_block(format, block);
-  store_block_checksum(block, keyed_block_checksum(block, secret, place_of(blob, disk_block)));
+  store_block_checksum(block, keyed_block_checksum(block, secret, place_outside(blob, disk_block)));
 }
 
 Result<Slot> decode_slot(std::span<const std::byte> block, MetadataPlace& place) {
@@ -178,7 +174,7 @@ Result<Slot> decode_slot(std::span<const std::byte> block, MetadataPlace& place)
   const auto format = load_block<SlotFormat>(block);
   if (format.version.load() != format_version)
     return fail(Code::unsupported, "slot: of a format that a newer lamina made");
-  place = place_of(BlobId{format.blob.load()}, format.disk_block.load());
+  place = place_outside(BlobId{format.blob.load()}, format.disk_block.load());
   Slot slot;
   slot.number = format.number.load();
   slot.oldest_backed = format.oldest_backed.load();
@@ -201,7 +197,7 @@ Result<Slot> decode_slot(std::span<const std::byte> block, MetadataPlace& place)
 Result<Slot> unpack_slot(std::span<const std::byte> block, const Secret& secret, BlobId blob,
                          uint32_t disk_block) {
   if (!has_magic(block, slot_magic)) return fail(Code::corrupt, "no slot");
-  const MetadataPlace place = place_of(blob, disk_block);
+  const MetadataPlace place = place_outside(blob, disk_block);
   if (stored_block_checksum(block) != keyed_block_checksum(block, secret, place))
     return fail(Code::corrupt, "slot: the checksum is wrong");
   MetadataPlace said;

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/endian.h"
+#include "blobs/log_mark.h"
 #include "blobs/record.h"
 #include "blobs/summary.h"
 #include "engine/log/records.h"
@@ -60,6 +61,7 @@ class Scanner {
   Task<Result<>> find_by_name();
   Task<Result<>> tables_pages(ScannedSegment& segment);
   Task<Result<>> slots(Blob& blob);
+  Task<Result<>> log_marks(Blob& blob);
   void take(const Entry& entry, size_t segment) {
     out_.entries.push_back({entry, out_.segments[segment].header.epoch, segment});
   }
@@ -76,6 +78,7 @@ class Scanner {
   const Visit visit_;  // if any, nothing is kept
   std::map<CheckpointNumber, TablesStream> streams_;
   std::optional<Slot> newest_slot_;
+  std::vector<LogMark> marks_;
   std::vector<size_t> asked_;  // segments of the log whose records are to tell
   std::set<Generation> searched_;
 };
@@ -90,6 +93,10 @@ Task<Result<>> Scanner::read(ScannedSegment& segment, uint32_t block, std::span<
 Task<Result<>> Scanner::blob(Blob& blob) {
   auto slots_task = slots(blob);
   LAMINA_CO_TRY(co_await slots_task);
+  if (blob.kind() == BlobKind::journal) {
+    auto marks_task = log_marks(blob);
+    LAMINA_CO_TRY(co_await marks_task);
+  }
   for (uint32_t index = 0; index < blob.segment_count(); ++index) {
     ScannedSegment segment;
     segment.blob = &blob;
@@ -191,6 +198,21 @@ Task<Result<>> Scanner::slots(Blob& blob) {
       out_.next_generation = std::max(out_.next_generation, slot->generation_mark);
       out_.cuts.insert(out_.cuts.end(), slot->recent_cuts.begin(), slot->recent_cuts.end());
     }
+  }
+  co_return Result<>{};
+}
+
+// Like a slot's, what a mark says may have been cut since.
+Task<Result<>> Scanner::log_marks(Blob& blob) {
+  Buffer block(block_size);
+  for (const uint64_t offset : blob.log_mark_offsets()) {
+    IoBatch batch;
+    batch.read(blob.disk(), offset, block.span());
+    co_await batch;
+    LAMINA_CO_TRY(batch.result());
+    const auto mark = unpack_log_mark(block.span(), blob.superblock().secret, blob.id(),
+                                      static_cast<uint32_t>(offset / block_size));
+    if (mark) marks_.push_back(*mark);
   }
   co_return Result<>{};
 }
@@ -551,9 +573,12 @@ void Scanner::finish() {
     out_.durable = std::max(out_.durable, out_.tables.cut);
     note_generation(out_.tables.next_generation);
   }
-  find_torn();
   out_.clean = newest_slot_ && newest_slot_->clean && newest_slot_->number == out_.tables.number;
   out_.cuts.insert(out_.cuts.end(), out_.tables.epochs.begin(), out_.tables.epochs.end());
+  for (const LogMark& mark : marks_)
+    if (!is_void(out_.cuts, mark.epoch, mark.durable_through))
+      out_.durable = std::max(out_.durable, mark.durable_through);
+  find_torn();
   const size_t before = out_.entries.size();
   std::erase_if(out_.entries, [&](const ScannedEntry& scanned) {
     return is_void(out_.cuts, scanned.epoch, scanned.entry.sequence);

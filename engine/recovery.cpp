@@ -114,6 +114,9 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
+      const Sequence marked = co_await marked_durable(chosen.blobs, secret, chosen.slot.epoch);
+      if (!mutated(Mutation::ignore_durable_through))
+        chosen.slot.durable_through = std::max(chosen.slot.durable_through, marked);
       size_missing(chosen.tables, chosen.blobs);
       if (chosen.fell_back) count(RecoveryBranch::fell_back_to_older_slot);
       co_return chosen;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/checksum.h"
+#include "blobs/log_mark.h"
 #include "engine/missing_disk.h"
 #include "engine/recovery_counters.h"
 
@@ -89,6 +90,24 @@ Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& sec
     co_return fail(Code::not_found,
                    "no checkpoint of this pool can be read; `lamina check` says what is damaged");
   co_return slots;
+}
+
+Task<Sequence> marked_durable(const Blobs& blobs, const Secret& secret, Epoch since) {
+  Sequence durable = 0;
+  Buffer block(block_size);
+  for (const auto& blob : blobs) {
+    if (blob->kind() != BlobKind::journal || is_missing(blob->disk())) continue;
+    for (const uint64_t offset : blob->log_mark_offsets()) {
+      IoBatch batch;
+      batch.read(blob->disk(), offset, block.span());
+      co_await batch;
+      const auto mark = unpack_log_mark(block.span(), secret, blob->id(),
+                                        static_cast<uint32_t>(offset / block_size));
+      if (batch.ok() && mark && mark->epoch >= since)
+        durable = std::max(durable, mark->durable_through);
+    }
+  }
+  co_return durable;
 }
 
 Blobs members_of(const Slot& slot, const Blobs& blobs) {

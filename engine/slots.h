@@ -18,6 +18,10 @@ namespace lamina {
 // number once. Error not_found: there is none.
 Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& secret);
 
+// Through which entry the log was durable, as the newest mark says of that epoch or a later one; 0:
+// none does. What marks of older epochs say was cut by a repair, or is older than the slot's cut.
+Task<Sequence> marked_durable(const Blobs& blobs, const Secret& secret, Epoch since);
+
 // Which of the blobs are members by that slot: it decides, whatever superblocks say (A13).
 Blobs members_of(const Slot& slot, const Blobs& blobs);
 // Adds to the blobs of a slot's members one for each that is not there, whose data then cannot be

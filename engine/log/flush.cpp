@@ -215,7 +215,7 @@ void Log::start_timer() {
 }
 
 // Runs while something is not durable, and until a header or an empty record says that all of it
-// was (B5); so an idle pool has no timer.
+// was (B5), and the mark outside the log; so an idle pool has no timer.
 Task<void> Log::timer() {
   co_await Yield{};
   SwitchTo background{*settings_.background};
@@ -245,8 +245,8 @@ Task<void> Log::timer() {
       }
       through = last_;
     }
-    if (!more) break;
-    [[maybe_unused]] auto result = co_await flush(through);
+    if (more) (void)co_await flush(through);
+    co_await mark_durable();
   }
   Lock lock(order_);
   timer_runs_ = false;

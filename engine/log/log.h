@@ -303,6 +303,7 @@ class Log {
   Task<Result<>> flush_disks(std::set<BlobId> blobs, Sequence goal);
   std::vector<Generation> seals_on(const std::set<BlobId>& blobs) const REQUIRES(order_);
   Task<void> timer();
+  Task<void> mark_durable();
 
   // --- engine/log/survive.cpp
   void fail_locked(const Error& why, Epoch epoch) REQUIRES(order_);
@@ -360,6 +361,7 @@ class Log {
   RecordEnd durable_end_ GUARDED_BY(order_);              // of the record that durable_ ends
   std::deque<RecordEnd> record_ends_ GUARDED_BY(order_);  // of those closed since
   Sequence witnessed_ GUARDED_BY(order_) = 0;             // some header says it was durable (B5)
+  Sequence marked_ GUARDED_BY(order_) = 0;                // so does the mark outside the log
   uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;   // of the newest segment with a durable record
   uint64_t since_cut_ GUARDED_BY(order_) = 0;         // bytes
   Sequence cut_last_ GUARDED_BY(order_) = 0;          // the last entry before the newest cut

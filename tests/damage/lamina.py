@@ -272,7 +272,7 @@ def target_of(images, older):
     def all_of(*names):
         return [place for name in names for place in target.classes.get(name, [])]
     target.whole = {
-        "all metadata": all_of("superblock", "slot", *nodes),
+        "all metadata": all_of("superblock", "slot", "log mark", *nodes),
         "the node table": [(media.index(p.medium), p.at) for p in node_table],
         "all checkpoints": all_of("slot", "table page")}
     return target

@@ -91,6 +91,8 @@ class Medium:
             if block[:8] == b"LAMINASL":
                 self.slots[at] = u64(block, 16)
         self.classes["slot"] = list(self.slots)
+        behind = [ring + SLOTS * BLOCK for ring in rings]
+        self.classes["log mark"] = [at for at in behind if self._read(at)[:8] == b"LAMINALM"]
 
     def _rounded(self, at):
         return -(-at // self._erase) * self._erase
@@ -183,8 +185,8 @@ class Page:
 def keep_what_is_in_use(media):
     """Of all blobs of a pool: of segments, nodes, slots and pages those that the two newest
     checkpoints name, and what the log has taken since. Returns the pages that hold a part of a node
-    table. `medium.unsettled`: of headers and summaries those of segments that were sealed since; a
-    crash may take them, so that nobody can call their loss damage."""
+    table. `medium.unsettled`: of headers and summaries those of segments that were sealed since, and the
+    log's marks; a crash may take them, so that nobody can call their loss damage."""
     pages = [page for medium in media for page in medium.pages]
     kept = sorted({page.checkpoint for page in pages})[-2:]
     tables = {checkpoint: Tables([p for p in pages if p.checkpoint == checkpoint])
@@ -209,6 +211,7 @@ def keep_what_is_in_use(media):
                             "second payload checksums")
             for at in medium.classes.get(name, [])
             if not any(begin <= at < end for begin, end in settled)}
+        medium.unsettled.update(medium.classes["log mark"])
         medium.classes["table page"] = [p.at for p in pages
                                         if p.medium is medium and p.checkpoint in kept]
         medium.classes["slot"] = [at for at, number in medium.slots.items() if number in kept]

@@ -54,6 +54,17 @@ void decode_segment_header(std::span<const std::byte> bytes) {
   decode_block(bytes, stamp_plain, unpack_segment_header, pack_segment_header);
 }
 
+void decode_log_mark_block(std::span<const std::byte> bytes) {
+  decode_block(
+      bytes, [](std::span<std::byte> block) { stamp_keyed(block, slot_place); },
+      [](std::span<const std::byte> block) {
+        return unpack_log_mark(block, secret(), BlobId{1}, 17);
+      },
+      [](const LogMark& mark, std::span<std::byte> block) {
+        pack_log_mark(mark, secret(), BlobId{1}, 17, block);
+      });
+}
+
 void decode_slot_block(std::span<const std::byte> bytes) {
   decode_block(
       bytes, [](std::span<std::byte> block) { stamp_keyed(block, slot_place); },
@@ -232,6 +243,7 @@ std::span<const Decoder> decoders_of_blobs() {
       {"superblock", sample_of<superblock_structure>, decode_superblock},
       {"segment_header", sample_of<segment_structure>, decode_segment_header},
       {"slot", sample_of<slot_structure>, decode_slot_block},
+      {"log_mark", sample_of<log_mark_structure>, decode_log_mark_block},
       {"record", records, decode_record_block},
       {"front_summary", summaries<false>, decode_summary_of<false>},
       {"back_summary", summaries<true>, decode_summary_of<true>},

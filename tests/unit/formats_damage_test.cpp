@@ -8,6 +8,7 @@
 #include "blobs/describe.h"
 #include "blobs/record_format.h"
 #include "blobs/segment_format.h"
+#include "blobs/log_mark_format.h"
 #include "blobs/slot_format.h"
 #include "blobs/summary_format.h"
 #include "blobs/superblock_format.h"
@@ -22,6 +23,7 @@ class OfEveryKind : public testing::TestWithParam<Structure> {};
 INSTANTIATE_TEST_SUITE_P(Metadata, OfEveryKind,
                          testing::Values(record_structure(), segment_structure(),
                                          superblock_structure(), slot_structure(),
+                                         log_mark_structure(),
                                          summary_structure(false), summary_structure(true)),
                          [](const auto& param) { return param.param.name; });
 
@@ -112,6 +114,7 @@ TEST(Reserved, BytesThatAreNotZeroAreRefused) {
   EXPECT_ZERO(superblock_structure(), SuperblockFormat, reserved1, false);
   EXPECT_ZERO(slot_structure(), SlotFormat, reserved0, false);
   EXPECT_ZERO(slot_structure(), SlotFormat, reserved1, false);
+  EXPECT_ZERO(log_mark_structure(), LogMarkFormat, reserved, false);
   EXPECT_ZERO(record_structure(), RecordFormat, reserved, false);
   EXPECT_ZERO(summary_structure(false), SummaryFormat, reserved0, false);
 }

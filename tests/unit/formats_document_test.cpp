@@ -12,6 +12,7 @@
 #include "blobs/entry_format.h"
 #include "blobs/frame_format.h"
 #include "blobs/layout.h"
+#include "blobs/log_mark_format.h"
 #include "blobs/record_format.h"
 #include "blobs/segment_format.h"
 #include "blobs/slot_format.h"
@@ -42,6 +43,7 @@ struct Struct {
 const std::map<std::string, Struct>& structs() {
   using SB = SuperblockFormat;
   using SL = SlotFormat;
+  using LM = LogMarkFormat;
   using SG = SegmentHeaderFormat;
   using SM = SummaryFormat;
   using RC = RecordFormat;
@@ -67,6 +69,11 @@ const std::map<std::string, Struct>& structs() {
          FIELD(SL, extent_counts),   FIELD(SL, reserved0),       FIELD(SL, tables),
          FIELD(SL, members),         FIELD(SL, recent_cuts),     FIELD(SL, names),
          FIELD(SL, reserved1),       FIELD(SL, checksum)}}},
+      {"LogMarkFormat",
+       {sizeof(LM),
+        {FIELD(LM, magic), FIELD(LM, version), FIELD(LM, epoch), FIELD(LM, durable_through),
+         FIELD(LM, wall_ns), FIELD(LM, disk_block), FIELD(LM, blob), FIELD(LM, reserved),
+         FIELD(LM, checksum)}}},
       {"SlotExtentFormat",
        {sizeof(SlotExtentFormat),
         {FIELD(SlotExtentFormat, segment), FIELD(SlotExtentFormat, block),
@@ -230,7 +237,7 @@ TEST(FormatDocument, TheMagicsAreThoseOfTheHeaders) {
   const std::map<std::string, std::string> expected = {
       {"superblock", text(superblock_magic)}, {"segment header", text(segment_magic)},
       {"record", text(record_magic)},         {"summary", text(summary_magic)},
-      {"checkpoint slot", text(slot_magic)},
+      {"checkpoint slot", text(slot_magic)},  {"log mark", text(log_mark_magic)},
   };
   EXPECT_EQ(magics, expected);
 }

@@ -8,6 +8,7 @@
 #include "blobs/blob.h"
 #include "blobs/record.h"
 #include "blobs/segment.h"
+#include "blobs/log_mark.h"
 #include "blobs/slot.h"
 #include "blobs/summary.h"
 #include "blobs/superblock.h"
@@ -171,6 +172,8 @@ inline Superblock superblock(uint64_t size = 16 * gib) {
   superblock.created_ns = 1'700'000'000'000'000'000;
   return superblock;
 }
+
+inline LogMark log_mark() { return {5, 899, 1'700'000'000'000'000'000}; }
 
 inline Slot slot() {
   Slot slot;

@@ -93,6 +93,19 @@ inline Structure slot_structure() {
           [](std::span<std::byte> block) { stamp_keyed(block, slot_place); }};
 }
 
+inline Structure log_mark_structure() {
+  return {"LogMark",
+          [] {
+            Buffer block(block_size);
+            pack_log_mark(log_mark(), secret(), BlobId{1}, 17, block.span());
+            return bytes_of(block);
+          },
+          [](std::span<const std::byte> block) {
+            return without_value(unpack_log_mark(block, secret(), BlobId{1}, 17));
+          },
+          [](std::span<std::byte> block) { stamp_keyed(block, slot_place); }};
+}
+
 inline void stamp_summary(std::span<std::byte> blocks, bool back) {
   const MetadataPlace& place = back ? back_place : front_place;
   MetadataPlace header_place = place, rest_place = place;
