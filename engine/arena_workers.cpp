@@ -24,6 +24,11 @@ void give(void* what) {
 void take(void* what) {
   __tsan_acquire(what);
 }
+// Nor does it know in what order TBB frees what its own threads share, when the last of them ends.
+// Only what the library itself does is left out: not what it runs, whose stacks lead through it.
+extern "C" const char* __tsan_default_suppressions() {
+  return "called_from_lib:libtbb.so\n";
+}
 #else
 void give(void*) {}
 void take(void*) {}
@@ -69,8 +74,15 @@ ArenaWorkers::ArenaWorkers(unsigned threads, std::function<void()> on_thread)
     : threads_(threads), arena_(std::make_unique<Arena>(threads, std::move(on_thread))) {}
 
 // What a job has signalled may have gone on and ended already, before the job has.
+// Where all places are taken, a worker waits in our stead.
 ArenaWorkers::~ArenaWorkers() {
-  arena_->arena.execute([this] { arena_->jobs.wait(); });
+  give(this);
+  arena_->arena.execute([this] {
+    take(this);
+    arena_->jobs.wait();
+    give(this);
+  });
+  take(this);
 }
 
 unsigned ArenaWorkers::count() const {

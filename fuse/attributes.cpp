@@ -10,7 +10,6 @@ namespace {
 
 constexpr uint64_t ns_per_s = 1'000'000'000;
 constexpr uint64_t sector_bytes = 512;
-constexpr uint32_t permission_bits = 0777;
 
 void set_times(fuse_attr& attr, const Attributes& from) {
   attr.atime = from.atime_ns / ns_per_s;

@@ -32,6 +32,9 @@ namespace lamina {
 inline constexpr uint64_t entry_timeout_s = 3600;
 inline constexpr uint64_t attributes_timeout_s = 1;
 
+// Of a mode those that a device keeps.
+inline constexpr uint32_t permission_bits = 0777;
+
 class FileSystem {
  public:
   struct Options {

@@ -11,8 +11,6 @@
 namespace lamina {
 namespace {
 
-constexpr uint32_t permission_bits = 0777;
-
 bool for_writing(uint32_t flags) {
   return (flags & O_ACCMODE) != O_RDONLY;
 }

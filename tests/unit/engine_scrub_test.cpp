@@ -132,6 +132,40 @@ TEST_F(Scrubbed, AStoppedPassGoesOnWhenItIsAskedFor) {
   EXPECT_LT(status().verified_bytes, device_blocks * block_size) << "it has begun anew";
 }
 
+// Segments of maps come back, and are taken again, while they are looked at one after the other.
+TEST_F(Scrubbed, WhatComesBackMeanwhileIsNoDamage) {
+  constexpr uint64_t spread = 64;  // so that the map has many leaves
+  ASSERT_TRUE(wait(pool_->resize(device_, device_blocks * spread * block_size)));
+  const auto one = content(1);
+  for (uint64_t at = 0; at < device_blocks; ++at)
+    ASSERT_TRUE(wait(pool_->write(device_, at * spread * block_size, one)));
+  bool enough = false;
+  const auto write_over = [&]() -> Task<void> {
+    uint64_t at = 0;
+    while (!enough) {
+      const uint64_t offset = at++ % device_blocks * spread * block_size;
+      Task<Result<>> writing = pool_->write(device_, offset, one);
+      (void)co_await writing;
+      if (at % 64 != 0) continue;
+      Task<Result<>> merging = pool_->checkpoint();
+      (void)co_await merging;
+    }
+  };
+  const auto heal_beside = [&]() -> Task<uint64_t> {
+    spawn(write_over());
+    uint64_t healed = 0;
+    for (int i = 0; i < 100; ++i) {
+      Task<Result<uint64_t>> healing = pool_->heal_metadata();
+      const Result<uint64_t> bad = co_await healing;
+      healed += bad.value_or(1);
+    }
+    enough = true;
+    co_return healed;
+  };
+  EXPECT_EQ(wait(heal_beside()), 0u);
+  EXPECT_EQ(told_, std::vector<std::string>{});
+}
+
 // The position is behind what was listed only where that is durable too.
 TEST_F(Scrubbed, ACrashLosesNothingOfWhatWasFound) {
   ASSERT_TRUE(wait(pool_->checkpoint()));
