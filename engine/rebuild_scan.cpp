@@ -59,6 +59,7 @@ class Scanner {
   Task<Result<>> records(size_t index, bool entries);
   std::vector<SegmentName> known_names() const;
   Task<Result<>> find_by_name();
+  void forget(Generation generation);
   Task<Result<>> tables_pages(ScannedSegment& segment);
   Task<Result<>> slots(Blob& blob);
   Task<Result<>> log_marks(Blob& blob);
@@ -296,17 +297,19 @@ std::vector<SegmentName> Scanner::known_names() const {
 }
 
 // Those that have lost their header, their first record and their summary, in a place where nothing
-// newer is.
+// newer is. What was there before may have been taken for it, by its summary.
 Task<Result<>> Scanner::find_by_name() {
-  std::set<std::pair<BlobId, uint32_t>> taken;
+  std::map<std::pair<BlobId, uint32_t>, Generation> there;
   for (const ScannedSegment& segment : out_.segments)
-    taken.emplace(segment.header.blob, segment.header.index);
-  for (const SegmentName& name : out_.stamped) taken.emplace(name.blob, name.index);
+    there[{segment.header.blob, segment.header.index}] = segment.header.generation;
+  for (const SegmentName& name : out_.stamped) there[{name.blob, name.index}] = name.generation;
   for (const SegmentName& name : known_names()) {
     const auto blob =
         std::ranges::find_if(out_.blobs, [&](const Blob* one) { return one->id() == name.blob; });
-    if (taken.contains({name.blob, name.index}) || blob == out_.blobs.end() ||
-        name.index >= (*blob)->segment_count() || !searched_.insert(name.generation).second)
+    const auto before = there.find({name.blob, name.index});
+    const bool taken = before != there.end() && before->second >= name.generation;
+    if (taken || blob == out_.blobs.end() || name.index >= (*blob)->segment_count() ||
+        !searched_.insert(name.generation).second)
       continue;
     auto telling = header_from_records(**blob, name);
     Result<SegmentHeader> header = co_await telling;
@@ -315,12 +318,29 @@ Task<Result<>> Scanner::find_by_name() {
     std::erase_if(out_.headerless, [&](const SegmentName& one) {
       return one.blob == name.blob && one.index == name.index;
     });
+    if (before != there.end()) forget(before->second);
     out_.epoch = std::max(out_.epoch, header->epoch);
     note_generation(header->generation);
     auto found_task = found(**blob, *header, true);
     LAMINA_CO_TRY(co_await found_task);
   }
   co_return Result<>{};
+}
+
+// A newer segment is in its place.
+void Scanner::forget(Generation generation) {
+  const auto is_it = [&](const SegmentName& name) { return name.generation == generation; };
+  std::erase_if(out_.stamped, is_it);
+  std::erase_if(out_.untold, is_it);
+  const auto found = out_.by_generation.find(generation);
+  if (found == out_.by_generation.end()) return;
+  const size_t index = found->second;
+  out_.by_generation.erase(found);
+  out_.segments.erase(out_.segments.begin() + static_cast<ptrdiff_t>(index));
+  std::erase_if(out_.entries, [&](const ScannedEntry& one) { return one.segment == index; });
+  for (auto& [other, at] : out_.by_generation) at -= at > index;
+  for (ScannedEntry& one : out_.entries) one.segment -= one.segment > index;
+  for (size_t& at : asked_) at -= at > index;
 }
 
 // Where its payload ends, from what lies in it.
@@ -575,9 +595,11 @@ void Scanner::finish() {
   }
   out_.clean = newest_slot_ && newest_slot_->clean && newest_slot_->number == out_.tables.number;
   out_.cuts.insert(out_.cuts.end(), out_.tables.epochs.begin(), out_.tables.epochs.end());
-  for (const LogMark& mark : marks_)
-    if (!is_void(out_.cuts, mark.epoch, mark.durable_through))
-      out_.durable = std::max(out_.durable, mark.durable_through);
+  for (const LogMark& mark : marks_) {
+    if (is_void(out_.cuts, mark.epoch, mark.durable_through)) continue;
+    out_.durable = std::max(out_.durable, mark.durable_through);
+    out_.marked = out_.marked || mark.epoch == out_.epoch;
+  }
   find_torn();
   const size_t before = out_.entries.size();
   std::erase_if(out_.entries, [&](const ScannedEntry& scanned) {

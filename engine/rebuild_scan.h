@@ -74,6 +74,7 @@ struct Scan {
   // What the newest of all that was found says, and everything past which is new.
   Epoch epoch = 0;
   Sequence durable = 0;                            // every entry up to here was (A2)
+  bool marked = false;  // so says a mark outside of the log, of the newest epoch (B5)
   CheckpointNumber checkpoint = 0, committed = 0;  // that was begun; that is named as true
   uint32_t next_generation = 1;
   uint64_t void_entries = 0, damaged_summaries = 0, from_records = 0;

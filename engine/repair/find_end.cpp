@@ -64,7 +64,8 @@ class Behind {
       if (header.kind == SegmentClass::log) newest = std::max(newest, header.generation);
     }
     for (const ScannedSegment& segment : scan_.segments) {
-      if (segment.header.kind != SegmentClass::log || segment.header.generation < newest) continue;
+      const SegmentHeader& header = segment.header;
+      if (scan_.marked || header.kind != SegmentClass::log || header.generation < newest) continue;
       // A crash takes what was not durable, in any order.
       const bool damaged = segment.lost != 0 && segment.lost <= scan_.durable;
       if (destroyed_.empty() && !damaged) continue;

@@ -20,8 +20,9 @@ struct MissingEntries {
 MissingEntries missing_entries(const Scan& scan, Sequence end);
 
 // Whether what is destroyed may be of the log behind its end, of which nothing is left then: there is
-// something behind the last record of its last segment; or a place that it was to use next holds
-// something else than it held before, or begins with zeroes as do destroyed ones beside it. Only asked where something is destroyed: an end is one, else (A2).
+// something behind the last record of its last segment, and no mark says how far it was durable; or a
+// place that it was to use next holds something else than it held before, or begins with zeroes as do
+// destroyed ones beside it. Only asked where something is destroyed: an end is one, else (A2).
 // `untold`: segments whose contents are gone.
 Task<bool> may_have_gone_on(const Scan& scan, const std::vector<SegmentName>& untold);
 

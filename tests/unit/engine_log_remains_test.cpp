@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "blobs/summary.h"
 #include "engine/repair/repair.h"
 #include "engine_log_damage_fixture.h"
 
@@ -89,15 +91,38 @@ TEST_F(ASegmentOfFlushedWrites, WithoutItsBeginningLosesNoMoreThanThat) {
 
 // Its summary is gone too, so that nothing in it says what it is but records further on, and the
 // log, which says where it was to go on.
+// The summary there may be of what was there before (damage, "2048 random blocks of metadata", 15).
 TEST_F(ASegmentOfFlushedWrites, IsFoundByTheNameThatTheLogGaveIt) {
-  const auto medium = medium_.clone();
-  destroy(*medium, 0, records_[first_ + 4].block);
-  destroy(*medium, blocks_ - 1, blocks_);
-  const RepairReport report = repair_it(*medium);
-  EXPECT_EQ(report.missing_entries, 3u);  // the fourth is repeated
-  open(*medium);
-  // What came before may have been overwritten by those three.
-  EXPECT_EQ(unreadable(), numbers(0, first_ + 4));
+  for (const bool older : {false, true}) {
+    SCOPED_TRACE(older);
+    const auto medium = medium_.clone();
+    destroy(*medium, 0, records_[first_ + 4].block);
+    destroy(*medium, blocks_ - 1, blocks_);
+    if (older) {
+      const auto blob = blob_on(*medium, *executor_);
+      uint32_t index = 0;
+      while (blob->offset(index, 0) != begin_) ++index;
+      Summary summary;
+      summary.epoch = 1;
+      summary.smallest = summary.largest = 1;
+      summary.entries.emplace_back();
+      summary.entries.back().kind = EntryKind::zero;
+      summary.entries.back().sequence = 1;
+      summary.entries.back().map = MapId{1};
+      summary.entries.back().length = BlockCount{writes};
+      Buffer block(block_size);
+      pack_summary(summary, blob->superblock().secret,
+                   {blob->id(), index, Generation{1}, blocks_ - 1}, true, block.span());
+      medium->damage(begin_ + uint64_t{blocks_ - 1} * block_size, block.span());
+    }
+    const RepairReport report = repair_it(*medium);
+    EXPECT_EQ(report.missing_entries, 3u);  // the fourth is repeated
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    open(*medium);
+    // What came before may have been overwritten by those three.
+    EXPECT_EQ(unreadable(), numbers(0, first_ + 4));
+    close();
+  }
 }
 
 // The next segment begins with what repeats its last record.
