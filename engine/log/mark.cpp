@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How far the log is durable, said outside of it (blobs/log_mark.h).
+#include <algorithm>
 #include <vector>
 
 #include "base/buffer.h"
@@ -8,14 +9,16 @@
 
 namespace lamina {
 
-// Nobody is told anything by it but a recovery, so it is not flushed, and may fail.
+// Nobody is told anything by it but a recovery, so it is not flushed, and may fail. What no later
+// header says is left out: the very last record, the witness of an idle log, may be lost as any other.
 Task<void> Log::mark_durable() {
   LogMark mark;
   {
     Lock lock(order_);
-    if (phase_ != Phase::works || durable_ <= marked_) co_return;
-    mark = {identity_.epoch, durable_, settings_.background->wall_ns()};
-    marked_ = durable_;
+    const Sequence through = std::min(durable_, witnessed_);
+    if (phase_ != Phase::works || through <= marked_) co_return;
+    mark = {identity_.epoch, through, settings_.background->wall_ns()};
+    marked_ = through;
   }
   std::vector<Buffer> blocks;
   IoBatch writes;

@@ -75,6 +75,28 @@ TEST_F(AMarkedLog, IsNotTakenToEndBeforeTheMark) {
   EXPECT_EQ(opened.error().code, Code::corrupt) << opened.error().message;
 }
 
+// No other repeats the last one, which is the witness of the others.
+TEST_F(AMarkedLog, DoesWithoutItsLastRecord) {
+  open(medium_);
+  put(newer + 1);
+  ASSERT_TRUE(executor_->run_until(pause(4'000'000'000)));
+  kill(medium_);
+  const std::vector<std::byte> nothing(block_size);
+  Record last;
+  Buffer block(block_size);
+  for (uint64_t at = 0; at < pool_bytes; at += block_size) {
+    medium_.read(at, block.span());
+    if (std::memcmp(block.data(), "LAMINARC", 8) != 0 || little_endian<le64>(block, 128) < last.first)
+      continue;
+    last.at = at;
+    last.first = little_endian<le64>(block, 128);
+  }
+  EXPECT_EQ(mark().durable_through + 1, last.first);
+  medium_.damage(last.at, nothing);
+  open(medium_);
+  for (size_t i = 0; i <= newer + 1; ++i) expect_content(device_, i * block_size, newer_content(i));
+}
+
 TEST_F(AMarkedLog, IsInDoubtUpToTheMark) {
   const auto medium = medium_.clone();
   destroy_records(*medium);
