@@ -70,7 +70,7 @@ void print_suspect(const RepairedPool& repaired) {
         name.c_str(), format_size(count).c_str(), name.c_str());
 }
 
-void print_for_people(const RepairedPool& repaired, const std::string& where) {
+void print_for_people(const RepairedPool& repaired, const std::string& where, bool data) {
   for (const std::string& disk : repaired.superblocks)
     std::printf("%s: its superblocks have been written again\n", disk.c_str());
   for (const std::string& blob : repaired.missing)
@@ -94,6 +94,8 @@ void print_for_people(const RepairedPool& repaired, const std::string& where) {
   std::printf("pool \"%s\" at %s: %s, %llu devices\n", repaired.pool.c_str(), where.c_str(),
               repaired.after.damaged() ? "DAMAGE IS LEFT" : "clean",
               static_cast<unsigned long long>(repaired.after.devices));
+  if (repaired.after.damaged() && !data)
+    std::printf("`lamina check --data %s` says what data cannot be read\n", where.c_str());
 }
 
 Result<ExitCode> repair_it(const OptionsOfRepair& options) {
@@ -117,7 +119,7 @@ Result<ExitCode> repair_it(const OptionsOfRepair& options) {
   if (options.json)
     print_json(*repaired, config->file);
   else
-    print_for_people(*repaired, config->file);
+    print_for_people(*repaired, config->file, options.data);
   return repaired->after.damaged() ? ExitCode::no : ExitCode::done;
 }
 
