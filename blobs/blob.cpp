@@ -138,14 +138,22 @@ std::array<uint64_t, superblock_copies> Blob::superblock_offsets() const {
   return shape().layout.superblock_offsets();
 }
 
+namespace {
+
+// The slots of the ring, and behind them the log's mark; in both edges.
+std::array<uint64_t, 2> in_edges(const Layout& layout, uint64_t place) {
+  const uint64_t in_edge = slot_ring_offset + place * block_size;
+  return {in_edge, layout.size - edge_bytes + in_edge};
+}
+
+}  // namespace
+
 std::array<uint64_t, 2> Blob::slot_offsets(CheckpointNumber number) const {
-  const uint64_t in_edge = slot_ring_offset + number % slot_ring_length * block_size;
-  return {in_edge, shape().layout.size - edge_bytes + in_edge};
+  return in_edges(shape().layout, number % slot_ring_length);
 }
 
 std::array<uint64_t, 2> Blob::log_mark_offsets() const {
-  const uint64_t in_edge = slot_ring_offset + slot_ring_length * block_size;
-  return {in_edge, shape().layout.size - edge_bytes + in_edge};
+  return in_edges(shape().layout, slot_ring_length);
 }
 
 Blob::Access Blob::alone() {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/buffer.h"
+#include "engine/log/records.h"
 
 namespace lamina {
 namespace {
@@ -12,18 +13,11 @@ namespace {
 constexpr size_t headers_at_once = 256;
 
 Task<Result<>> check_unreached(PoolState& pool, SegmentName name, Sequence end) {
-  Blob& blob = pool.space.blob(name.blob);
-  const uint32_t begin = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
-  Buffer block(block_size);
-  IoBatch batch;
-  batch.read(blob.disk(), blob.offset(name.index, begin), block.span());
-  co_await batch;
-  if (!batch.ok()) co_return Result<>{};
-  const auto first = unpack_record(block.span(), pool.identity.secret, name, begin);
-  if (!first || first->header.durable_through <= end) co_return Result<>{};
+  const auto first = co_await read_first_record(pool.space.blob(name.blob), name);
+  if (!first || !*first || (*first)->durable_through <= end) co_return Result<>{};
   co_return fail(Code::corrupt,
                  "the log was durable up to entry " +
-                     std::to_string(first->header.durable_through) + " at least, but only " +
+                     std::to_string((*first)->durable_through) + " at least, but only " +
                      std::to_string(end) +
                      " can be reached: a part of it is damaged; `lamina repair` looks for what is "
                      "left (A2)");

@@ -33,9 +33,8 @@ Task<Result<>> Scanner::log_segment(size_t index) {
 
 // Once all headers are known, since one segment's records tell of another's.
 Task<Result<>> Scanner::ask_records() {
-  for (size_t next = 0;;) {
-    for (; next < asked_.size(); ++next) {
-      const size_t index = asked_[next];
+  do {
+    for (const size_t index : std::exchange(asked_, {})) {
       auto finding = find_behind(index);
       LAMINA_CO_TRY(co_await finding);
       auto asking = records(index, !out_.segments[index].told);
@@ -43,8 +42,8 @@ Task<Result<>> Scanner::ask_records() {
     }
     auto searching = find_by_name();
     LAMINA_CO_TRY(co_await searching);
-    if (next == asked_.size()) co_return Result<>{};
-  }
+  } while (!asked_.empty());
+  co_return Result<>{};
 }
 
 // Of the log, that the tables have in use, or that it was to use next.
@@ -84,6 +83,7 @@ Task<Result<>> Scanner::find_by_name() {
     note_generation(header->generation);
     auto found_task = found(**blob, *header, true);
     LAMINA_CO_TRY(co_await found_task);
+    there[{name.blob, name.index}] = name.generation;
   }
   co_return Result<>{};
 }
@@ -101,6 +101,7 @@ void Scanner::forget(Generation generation) {
   std::erase_if(out_.entries, [&](const ScannedEntry& one) { return one.segment == index; });
   for (auto& [other, at] : out_.by_generation) at -= at > index;
   for (ScannedEntry& one : out_.entries) one.segment -= one.segment > index;
+  std::erase(asked_, index);
   for (size_t& at : asked_) at -= at > index;
 }
 
@@ -116,16 +117,13 @@ void Scanner::note_header(const RecordHeader& header) {
   }
 }
 
-Task<Result<std::optional<RecordHeader>>> Scanner::first_record_of(ScannedSegment& segment) {
+Task<Result<std::optional<RecordHeader>>> Scanner::first_record_of(const ScannedSegment& segment) {
   const SegmentHeader& header = segment.header;
-  const uint32_t at = payload_begin(header.kind, header.blocks, header.front_blocks);
-  Buffer block(block_size);
-  auto task = read(segment, at, block.span());
-  LAMINA_CO_TRY(co_await task);
-  const SegmentName name{header.blob, header.index, header.generation};
-  auto record = unpack_record(block.span(), header.secret, name, at);
-  if (!record || record->header.epoch != header.epoch) co_return std::nullopt;
-  co_return std::move(record->header);
+  auto reading =
+      read_first_record(*segment.blob, {header.blob, header.index, header.generation});
+  auto record = co_await reading;
+  if (record && *record && (*record)->epoch != header.epoch) co_return std::nullopt;
+  co_return record;
 }
 
 // An epoch begins in a segment of its own, and the first header says where the one before was cut,
@@ -142,7 +140,7 @@ Task<Result<>> Scanner::first_record(size_t index) {
 Task<Result<>> Scanner::find_behind(size_t index) {
   const Generation generation = out_.segments[index].header.generation;
   for (auto at = out_.by_generation.upper_bound(generation); at != out_.by_generation.end(); ++at) {
-    ScannedSegment& after = out_.segments[at->second];
+    const ScannedSegment& after = out_.segments[at->second];
     if (after.header.kind != SegmentClass::log) continue;
     auto reading = first_record_of(after);
     auto record = co_await reading;

@@ -12,6 +12,7 @@
 #include "engine/lost_header.h"
 #include "engine/missing_disk.h"
 #include "engine/rebuild_scanner.h"
+#include "engine/slots.h"
 #include "engine/space/array_again.h"
 
 namespace lamina {
@@ -26,10 +27,8 @@ Task<Result<>> Scanner::read(ScannedSegment& segment, uint32_t block, std::span<
 Task<Result<>> Scanner::blob(Blob& blob) {
   auto slots_task = slots(blob);
   LAMINA_CO_TRY(co_await slots_task);
-  if (blob.kind() == BlobKind::journal) {
-    auto marks_task = log_marks(blob);
-    LAMINA_CO_TRY(co_await marks_task);
-  }
+  auto marks_task = read_log_marks(blob);
+  for (const LogMark& mark : co_await marks_task) marks_.push_back(mark);
   for (uint32_t index = 0; index < blob.segment_count(); ++index) {
     ScannedSegment segment;
     segment.blob = &blob;
@@ -131,21 +130,6 @@ Task<Result<>> Scanner::slots(Blob& blob) {
       out_.next_generation = std::max(out_.next_generation, slot->generation_mark);
       out_.cuts.insert(out_.cuts.end(), slot->recent_cuts.begin(), slot->recent_cuts.end());
     }
-  }
-  co_return Result<>{};
-}
-
-// Like a slot's, what a mark says may have been cut since.
-Task<Result<>> Scanner::log_marks(Blob& blob) {
-  Buffer block(block_size);
-  for (const uint64_t offset : blob.log_mark_offsets()) {
-    IoBatch batch;
-    batch.read(blob.disk(), offset, block.span());
-    co_await batch;
-    LAMINA_CO_TRY(batch.result());
-    const auto mark = unpack_log_mark(block.span(), blob.superblock().secret, blob.id(),
-                                      static_cast<uint32_t>(offset / block_size));
-    if (mark) marks_.push_back(*mark);
   }
   co_return Result<>{};
 }
@@ -310,7 +294,7 @@ void Scanner::finish() {
   }
   out_.clean = newest_slot_ && newest_slot_->clean && newest_slot_->number == out_.tables.number;
   out_.cuts.insert(out_.cuts.end(), out_.tables.epochs.begin(), out_.tables.epochs.end());
-  for (const LogMark& mark : marks_) {
+  for (const LogMark& mark : marks_) {  // like what a slot says, it may have been cut since
     if (is_void(out_.cuts, mark.epoch, mark.durable_through)) continue;
     out_.durable = std::max(out_.durable, mark.durable_through);
     out_.marked = out_.marked || mark.epoch == out_.epoch;

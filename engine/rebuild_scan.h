@@ -40,7 +40,7 @@ struct ScannedSegment {
   bool header_lost = false;    // `header` is what the rest of it says
   bool told = false;           // every entry of it is known
   uint32_t records_end = 0;    // of the log, where its records were asked: behind the last one,
-  RecordGap gap;                  // before that, the first one
+  RecordGap gap;               // before that, the first one
   Sequence lost = 0;           // and the first number of one that was gone before that
   // Likewise: the first record of the segment that followed in the log, which repeats its last.
   std::optional<RecordHeader> behind;

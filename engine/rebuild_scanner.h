@@ -41,7 +41,6 @@ class Scanner {
 
  private:
   Task<Result<>> slots(Blob& blob);
-  Task<Result<>> log_marks(Blob& blob);
   Task<Result<>> read(ScannedSegment& segment, uint32_t block, std::span<std::byte> into);
   Task<Result<>> found(Blob& blob, SegmentHeader header, bool lost);
   Task<Result<>> segment(size_t index);
@@ -56,7 +55,7 @@ class Scanner {
   Task<Result<>> log_segment(size_t index);
   Task<Result<>> records(size_t index, bool entries);
   void note_header(const RecordHeader& header);
-  Task<Result<std::optional<RecordHeader>>> first_record_of(ScannedSegment& segment);
+  Task<Result<std::optional<RecordHeader>>> first_record_of(const ScannedSegment& segment);
   Task<Result<>> first_record(size_t index);
   Task<Result<>> find_behind(size_t index);
   std::vector<SegmentName> known_names() const;
@@ -80,7 +79,7 @@ class Scanner {
   std::map<CheckpointNumber, TablesStream> streams_;
   std::optional<Slot> newest_slot_;
   std::vector<LogMark> marks_;
-  std::vector<size_t> asked_;  // segments of the log whose records are to tell
+  std::vector<size_t> asked_;      // segments of the log whose records are to tell
   std::set<Generation> searched_;  // for records, by name
 };
 

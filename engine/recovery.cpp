@@ -114,7 +114,7 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
     if (tables) {
       chosen.slot = std::move(slot);
       chosen.tables = std::move(*tables);
-      const Sequence marked = co_await marked_durable(chosen.blobs, secret, chosen.slot.epoch);
+      const Sequence marked = co_await marked_durable(chosen.blobs, chosen.slot.epoch);
       if (!mutated(Mutation::ignore_durable_through))
         chosen.slot.durable_through = std::max(chosen.slot.durable_through, marked);
       size_missing(chosen.tables, chosen.blobs);

@@ -5,7 +5,6 @@
 #include <map>
 
 #include "base/checksum.h"
-#include "blobs/log_mark.h"
 #include "engine/missing_disk.h"
 #include "engine/recovery_counters.h"
 
@@ -92,20 +91,28 @@ Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& sec
   co_return slots;
 }
 
-Task<Sequence> marked_durable(const Blobs& blobs, const Secret& secret, Epoch since) {
-  Sequence durable = 0;
+Task<std::vector<LogMark>> read_log_marks(const Blob& blob) {
+  std::vector<LogMark> marks;
+  if (blob.kind() != BlobKind::journal || is_missing(blob.disk())) co_return marks;
   Buffer block(block_size);
+  for (const uint64_t offset : blob.log_mark_offsets()) {
+    IoBatch batch;
+    batch.read(blob.disk(), offset, block.span());
+    co_await batch;
+    if (!batch.ok()) continue;
+    const auto mark = unpack_log_mark(block.span(), blob.superblock().secret, blob.id(),
+                                      static_cast<uint32_t>(offset / block_size));
+    if (mark) marks.push_back(*mark);
+  }
+  co_return marks;
+}
+
+Task<Sequence> marked_durable(const Blobs& blobs, Epoch since) {
+  Sequence durable = 0;
   for (const auto& blob : blobs) {
-    if (blob->kind() != BlobKind::journal || is_missing(blob->disk())) continue;
-    for (const uint64_t offset : blob->log_mark_offsets()) {
-      IoBatch batch;
-      batch.read(blob->disk(), offset, block.span());
-      co_await batch;
-      const auto mark = unpack_log_mark(block.span(), secret, blob->id(),
-                                        static_cast<uint32_t>(offset / block_size));
-      if (batch.ok() && mark && mark->epoch >= since)
-        durable = std::max(durable, mark->durable_through);
-    }
+    auto reading = read_log_marks(*blob);
+    for (const LogMark& mark : co_await reading)
+      if (mark.epoch >= since) durable = std::max(durable, mark.durable_through);
   }
   co_return durable;
 }

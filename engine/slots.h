@@ -10,6 +10,7 @@
 
 #include "base/task.h"
 #include "blobs/blob.h"
+#include "blobs/log_mark.h"
 #include "engine/tables.h"
 
 namespace lamina {
@@ -18,9 +19,12 @@ namespace lamina {
 // number once. Error not_found: there is none.
 Task<Result<std::vector<Slot>>> find_slots(const Blobs& blobs, const Secret& secret);
 
+// The copies of the log's mark that are good: of a blob that is missing, or no journal, none.
+Task<std::vector<LogMark>> read_log_marks(const Blob& blob);
+
 // Through which entry the log was durable, as the newest mark says of that epoch or a later one; 0:
 // none does. What marks of older epochs say was cut by a repair, or is older than the slot's cut.
-Task<Sequence> marked_durable(const Blobs& blobs, const Secret& secret, Epoch since);
+Task<Sequence> marked_durable(const Blobs& blobs, Epoch since);
 
 // Which of the blobs are members by that slot: it decides, whatever superblocks say (A13).
 Blobs members_of(const Slot& slot, const Blobs& blobs);

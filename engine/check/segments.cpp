@@ -18,8 +18,7 @@ constexpr size_t segment_lanes = 8;
 // What is dead is about to be stamped, and what is open is told by its records.
 bool is_to_be_whole(const Segment& row) {
   const bool nodes = row.kind == SegmentClass::nodes;  // which are told by a header alone
-  return (row.use == SegmentUse::sealed || row.use == SegmentUse::stuck ||
-          (nodes && row.use == SegmentUse::open)) &&
+  return (row.is_filled() || (nodes && row.use == SegmentUse::open)) &&
          row.dead_in == 0;
 }
 

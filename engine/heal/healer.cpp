@@ -14,10 +14,6 @@ namespace {
 constexpr size_t nodes_at_once = 16384;        // more go with the next checkpoint
 constexpr size_t nodes_looked_at_a_turn = 16;  // between two chances for others to run
 
-bool is_filled(const Segment& segment) {
-  return segment.use == SegmentUse::sealed || segment.use == SegmentUse::stuck;
-}
-
 }  // namespace
 
 void Healer::begin() {
@@ -264,14 +260,14 @@ Task<Result<uint64_t>> Healer::heal_all_alone() {
   }
   for (const Segment& segment : pool_.space.segments()) {
     if (pool_.closing()) break;
-    if (!is_filled(segment)) continue;
+    if (!segment.is_filled()) continue;
     if (segment.kind == SegmentClass::nodes) {
       if (!named.contains(segment.name.generation)) continue;
       Task<bool> looking = header_names(pool_, segment.name);
       const bool good = co_await looking;
       // One that has come back meanwhile is discarded, and another may begin there: no damage.
       const auto now = pool_.space.segment(segment.name.generation);
-      if (good || !now || !is_filled(*now)) continue;
+      if (good || !now || !now->is_filled()) continue;
       Lock lock(mutex_);
       node_segments_.insert(segment.name.generation);
       continue;

@@ -97,9 +97,8 @@ Task<Result<uint64_t>> Healer::heal_segment(Generation generation) {
   // Held until it has been written: with what is shared from then on, nobody frees the segment.
   const ImagePtr held = pool_.newest_image();
   const auto row = pool_.space.segment(generation);
-  const bool filled =
-      row && (row->use == SegmentUse::sealed || row->use == SegmentUse::stuck) && row->holds_data();
-  if (!filled || pool_.space.blob(row->name.blob).disk().given_up()) co_return uint64_t{0};
+  const bool has_data = row && row->is_filled() && row->holds_data();
+  if (!has_data || pool_.space.blob(row->name.blob).disk().given_up()) co_return uint64_t{0};
   Result<SegmentParts> parts = fail(Code::corrupt);
   for (const bool shared : {false, true}) {  // what is good needs no sharing
     if (shared) {

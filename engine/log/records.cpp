@@ -17,6 +17,18 @@ Task<Result<std::shared_ptr<TailSegment>>> load_segment(const Blob& blob, Segmen
   co_return segment;
 }
 
+Task<Result<std::optional<RecordHeader>>> read_first_record(const Blob& blob, SegmentName name) {
+  const uint32_t at = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
+  Buffer block(block_size);
+  IoBatch batch;
+  batch.read(blob.disk(), blob.offset(name.index, at), block.span());
+  co_await batch;
+  LAMINA_CO_TRY(batch.result());
+  auto record = unpack_record(block.span(), blob.superblock().secret, name, at);
+  if (!record) co_return std::nullopt;
+  co_return std::move(record->header);
+}
+
 Result<UnpackedRecord> record_at(const TailSegment& segment, const Secret& secret, uint32_t block) {
   const uint64_t blocks = segment.memory.size() / block_size;
   if (uint64_t{block} + 1 > blocks) return fail(Code::corrupt, "past the segment's end");

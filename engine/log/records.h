@@ -17,6 +17,9 @@ namespace lamina {
 // A segment of the log as it lies on the medium, nothing noted yet. Error io.
 Task<Result<std::shared_ptr<TailSegment>>> load_segment(const Blob& blob, SegmentName name);
 
+// The first record of a segment of the log; nothing, where none is there. Error io.
+Task<Result<std::optional<RecordHeader>>> read_first_record(const Blob& blob, SegmentName name);
+
 // The record whose header is in that block. Error corrupt: there is none, or it is longer than its
 // segment.
 Result<UnpackedRecord> record_at(const TailSegment& segment, const Secret& secret, uint32_t block);

@@ -122,10 +122,10 @@ std::vector<SegmentName> vanished(const Scan& scan) {
   };
   for (const Segment& row : scan.tables.segments) {
     // Open and used is where the log went on from the cut.
-    const bool filled = row.use == SegmentUse::sealed || row.use == SegmentUse::stuck ||
-                        (row.use == SegmentUse::open && row.used_blocks > 0);
+    const bool used =
+        row.is_filled() || (row.use == SegmentUse::open && row.used_blocks > 0);
     const bool published = row.kind == SegmentClass::log || is_proven(row, scan.tables);
-    if (!filled || !published || !row.holds_data() || row.dead_in != 0) continue;
+    if (!used || !published || !row.holds_data() || row.dead_in != 0) continue;
     if (!is_there(row.name)) out.push_back(row.name);
   }
   return out;

@@ -187,8 +187,7 @@ bool is_there(const std::optional<Segment>& segment) {
 }  // namespace
 
 bool is_written(const Segment& segment) {
-  const bool sealed = segment.use == SegmentUse::sealed || segment.use == SegmentUse::stuck;
-  return sealed || (segment.use == SegmentUse::open && segment.kind == SegmentClass::log);
+  return segment.is_filled() || (segment.use == SegmentUse::open && segment.kind == SegmentClass::log);
 }
 
 Task<Result<VerifiedSegment>> verify_segment(PoolState& pool, Generation generation,

@@ -55,16 +55,9 @@ Task<std::optional<RecordHeader>> record_behind(PoolState& pool, Generation gene
         (!next || row.name.generation < next->name.generation))
       next = row;
   if (!next) co_return std::nullopt;
-  const Blob& blob = pool.space.blob(next->name.blob);
-  const uint32_t at = payload_begin(SegmentClass::log, blob.segment_blocks(), 0);
-  Buffer block(block_size);
-  IoBatch batch;
-  batch.read(blob.disk(), blob.offset(next->name.index, at), block.span());
-  co_await batch;
-  if (!batch.ok()) co_return std::nullopt;
-  auto record = unpack_record(block.span(), pool.identity.secret, next->name, at);
+  auto record = co_await read_first_record(pool.space.blob(next->name.blob), next->name);
   if (!record) co_return std::nullopt;
-  co_return std::move(record->header);
+  co_return std::move(*record);
 }
 
 // What is left of the records of a log segment.

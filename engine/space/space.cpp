@@ -637,7 +637,7 @@ SpaceCounts Space::counts() const {
     counts.total += rows.size();
     for (const Segment& s : rows) {
       if (s.use == SegmentUse::open) ++counts.open;
-      if (s.use == SegmentUse::sealed || s.use == SegmentUse::stuck) ++counts.sealed;
+      if (s.is_filled()) ++counts.sealed;
       if (s.use == SegmentUse::retired) ++counts.retired;
       if (s.use != SegmentUse::free && s.kind == SegmentClass::nodes) ++counts.node_segments;
       counts.live_blocks += s.live_blocks;

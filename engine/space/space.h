@@ -66,9 +66,9 @@ struct Segment {
   uint64_t reads = 0;  // blocks that users have read of it, less half each time data ages
 
   // Whether data lies in it, and facts.
-  bool holds_data() const {
-    return kind == SegmentClass::log || is_moved(kind);
-  }
+  bool holds_data() const { return kind == SegmentClass::log || is_moved(kind); }
+  // Whether all that will lie in it does.
+  bool is_filled() const { return use == SegmentUse::sealed || use == SegmentUse::stuck; }
   // Blocks of the medium that so many of its data blocks take; the hint of those that are live.
   uint64_t room_of(uint64_t blocks) const {
     return addressed == 0 ? blocks : div_up(blocks * used_blocks, addressed);

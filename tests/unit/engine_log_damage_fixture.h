@@ -30,6 +30,7 @@ class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
     uint64_t at = 0;  // on the disk
     uint32_t generation = 0, block = 0;
     uint64_t first = 0;
+    Epoch epoch = 0;
   };
 
   void SetUp() override {
@@ -47,21 +48,33 @@ class ALogOfFlushedWrites : public PoolOnSimulatedDisk {
   }
   std::vector<std::byte> content(size_t i) { return pattern(block_size, static_cast<uint8_t>(i)); }
 
-  // Those of the writes, in order.
-  void find_records() {
+  // All that lie there, in order.
+  static std::vector<Record> records_on(const SimMedium& medium) {
+    std::vector<Record> records;
     Buffer block(block_size);
     for (uint64_t at = 0; at < pool_bytes; at += block_size) {
-      medium_.read(at, block.span());
+      medium.read(at, block.span());
       if (std::memcmp(block.data(), "LAMINARC", 8) != 0) continue;
-      records_.push_back({at, little_endian<le32>(block, 20), little_endian<le32>(block, 24),
-                          little_endian<le64>(block, 128)});
+      records.push_back({at, little_endian<le32>(block, 20), little_endian<le32>(block, 24),
+                         little_endian<le64>(block, 128), little_endian<le32>(block, 12)});
     }
-    std::ranges::sort(records_, {}, &Record::first);
+    std::ranges::sort(records, {}, &Record::first);
+    return records;
+  }
+
+  // Those of the writes, in order.
+  void find_records() {
+    records_ = records_on(medium_);
     ASSERT_GE(records_.size(), writes);
     records_.erase(records_.begin(), records_.end() - writes);
     ASSERT_GE(records_.back().generation, records_.front().generation + 7);
   }
 
+  void open(SimMedium& medium) {
+    auto opened = wait(Pool::open(blobs_on(medium, *executor_, false), settings_));
+    ASSERT_TRUE(opened) << opened.error().message;
+    pool_ = std::move(*opened);
+  }
   // Whether the pool opens without these records.
   Result<std::unique_ptr<Pool>> open_without(SimMedium& medium, std::span<const Record> lost) {
     const std::vector<std::byte> nothing(block_size);

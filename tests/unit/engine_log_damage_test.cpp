@@ -73,7 +73,6 @@ class TwoRecordsBelowTheCut : public ALogOfFlushedWrites {
       ASSERT_TRUE(wait(pool_->write(device_, i * block_size, newer(i))));
       ASSERT_TRUE(wait(pool_->flush(device_)));
     }
-    records_.clear();
     find_records();
     const uint32_t last = records_.back().generation;
     std::erase_if(records_, [last](const Record& record) { return record.generation != last; });

@@ -24,11 +24,6 @@ class AMarkedLog : public ALogOfFlushedWrites {
     kill(medium_);
     EXPECT_GE(mark().durable_through, last);
   }
-  void open(SimMedium& medium) {
-    auto opened = wait(Pool::open(blobs_on(medium, *executor_, false), {}));
-    ASSERT_TRUE(opened) << opened.error().message;
-    pool_ = std::move(*opened);
-  }
   void kill(SimMedium& medium) {
     pool_.reset();
     medium.process_killed(executor_->random());
@@ -55,14 +50,10 @@ class AMarkedLog : public ALogOfFlushedWrites {
   }
   // All of this life.
   void destroy_records(SimMedium& medium) {
-    Buffer block(block_size);
     const Epoch epoch = mark().epoch;
     const std::vector<std::byte> nothing(block_size);
-    for (uint64_t at = 0; at < pool_bytes; at += block_size) {
-      medium.read(at, block.span());
-      if (std::memcmp(block.data(), "LAMINARC", 8) == 0 && little_endian<le32>(block, 12) == epoch)
-        medium.damage(at, nothing);
-    }
+    for (const Record& record : records_on(medium))
+      if (record.epoch == epoch) medium.damage(record.at, nothing);
   }
   static constexpr size_t newer = 5;
 };
@@ -81,18 +72,9 @@ TEST_F(AMarkedLog, DoesWithoutItsLastRecord) {
   put(newer + 1);
   ASSERT_TRUE(executor_->run_until(pause(4'000'000'000)));
   kill(medium_);
-  const std::vector<std::byte> nothing(block_size);
-  Record last;
-  Buffer block(block_size);
-  for (uint64_t at = 0; at < pool_bytes; at += block_size) {
-    medium_.read(at, block.span());
-    if (std::memcmp(block.data(), "LAMINARC", 8) != 0 || little_endian<le64>(block, 128) < last.first)
-      continue;
-    last.at = at;
-    last.first = little_endian<le64>(block, 128);
-  }
+  const Record last = records_on(medium_).back();
   EXPECT_EQ(mark().durable_through + 1, last.first);
-  medium_.damage(last.at, nothing);
+  medium_.damage(last.at, std::vector<std::byte>(block_size));
   open(medium_);
   for (size_t i = 0; i <= newer + 1; ++i) expect_content(device_, i * block_size, newer_content(i));
 }

@@ -116,7 +116,6 @@ TEST_F(ALogOfFlushedWrites, SeveralBelowTheCutAreKnownFromTheSealOfTheirSegment)
     ASSERT_TRUE(wait(pool_->write(device_, i * block_size, newer(i))));
     ASSERT_TRUE(wait(pool_->flush(device_)));
   }
-  records_.clear();
   find_records();
   std::vector<Record> lost;
   const auto ranges = wait(pool_->map(device_, DeviceBlock{0}, SIZE_MAX));
