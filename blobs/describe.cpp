@@ -256,6 +256,7 @@ std::string describe_log_mark(std::span<const std::byte> block, const Secret* se
   lines.add("epoch", mark->epoch);
   lines.add("durable through", mark->durable_through);
   lines.add("written", time_text(mark->wall_ns));
+  for (const Entry& entry : mark->repeated) lines.add("  repeats", describe_entry(entry));
   return lines.text();
 }
 

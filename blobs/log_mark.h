@@ -2,16 +2,19 @@
 // How far the log was durable, said in a place that is not in the log: so that damage to its end is
 // not taken for what a crash left of it (B5). It lies behind both slot rings of every journal blob
 // (Blob::log_mark_offsets) and is written over itself, without a flush: a crash may leave an older
-// one, or none, and either is true.
+// one, or none, and either is true. It repeats what no data says of itself: of the newest entries
+// those that make, name, fork, resize and share.
 // Thread-safety: plain values.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/checksum.h"
 #include "base/result.h"
 #include "base/units.h"
+#include "blobs/entry.h"
 
 namespace lamina {
 
@@ -19,10 +22,17 @@ struct LogMark {
   Epoch epoch = 0;               // of the log then
   Sequence durable_through = 0;  // every entry up to here was durable; not 0
   uint64_t wall_ns = 0;
+  std::vector<Entry> repeated;  // in the order of their numbers, all up to durable_through
   friend bool operator==(const LogMark&, const LogMark&) = default;
 };
 
-// Fills one block, which will lie at block `disk_block` (modulo 2^32) of the disk of `blob`.
+// Whether a mark repeats such an entry, if it has room: it is whole without payload.
+bool is_repeated(const Entry& entry);
+// Bytes of packed entries that a mark has room for, and what an entry takes of them at the most.
+extern const size_t log_mark_room;
+size_t bytes_in_log_mark(const Entry& entry);
+
+// Asserts what unpack_log_mark checks, and that the entries fit. Fills one block, which will lie at block `disk_block` (modulo 2^32) of the disk of `blob`.
 void pack_log_mark(const LogMark& mark, const Secret& secret, BlobId blob, uint32_t disk_block,
                    std::span<std::byte> block);
 // Errors: corrupt, no mark of this pool and place is here; unsupported, a newer format.

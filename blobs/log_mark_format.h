@@ -18,7 +18,10 @@ struct LogMarkFormat {
   le64 wall_ns;
   le32 disk_block;
   le16 blob;
-  std::array<unsigned char, 4050> reserved;
+  le16 entries;
+  le16 entry_bytes;
+  le64 first;
+  std::array<unsigned char, 4038> packed;
   le64 checksum;
 };
 static_assert(is_block_format<LogMarkFormat>);
@@ -28,7 +31,10 @@ static_assert(offsetof(LogMarkFormat, durable_through) == 16);
 static_assert(offsetof(LogMarkFormat, wall_ns) == 24);
 static_assert(offsetof(LogMarkFormat, disk_block) == 32);
 static_assert(offsetof(LogMarkFormat, blob) == 36);
-static_assert(offsetof(LogMarkFormat, reserved) == 38);
+static_assert(offsetof(LogMarkFormat, entries) == 38);
+static_assert(offsetof(LogMarkFormat, entry_bytes) == 40);
+static_assert(offsetof(LogMarkFormat, first) == 42);
+static_assert(offsetof(LogMarkFormat, packed) == 50);
 static_assert(offsetof(LogMarkFormat, checksum) == block_checksum_offset);
 
 }  // namespace lamina

@@ -14,6 +14,7 @@ constexpr uint64_t look_part = 32;   // of a pool that may have become fuller by
 constexpr uint64_t log_minimum = 4;  // segments: checkpoints are not worth it more often
 constexpr int follow_up_limit = 8;   // checkpoints in a row to get space back
 constexpr uint64_t gather_ns = 100'000'000;
+constexpr uint64_t unrepeated_ns = 10'000'000'000;
 constexpr int figures_attempts = 32;  // of a walk that is given up
 // Between two looks at what is idle.
 constexpr uint64_t idle_look_least_ns = 100'000'000, idle_look_most_ns = 10'000'000'000;
@@ -70,6 +71,21 @@ bool PoolState::closing() const {
 
 void PoolState::start_checkpoint() {
   start_in_background(&PoolState::checkpoint_and_reclaim, &PoolState::checkpoint_started_);
+}
+
+// B5: what is neither in data nor beside the log is in a checkpoint some time later.
+void PoolState::start_checkpoint_soon() {
+  start_in_background(&PoolState::checkpoint_soon, &PoolState::checkpoint_soon_);
+}
+
+Task<void> PoolState::checkpoint_soon() {
+  co_await sleep_unless_closing(unrepeated_ns);
+  {
+    Lock lock(background_mutex_);
+    checkpoint_soon_ = false;
+  }
+  Lock order(log.order());
+  if (!log.repeats_all()) start_checkpoint();
 }
 
 Task<void> PoolState::checkpoint_and_reclaim() {

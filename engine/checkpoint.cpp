@@ -348,7 +348,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
     pool_.space.set_node_bytes(metadata_bytes_);
   }
   pool_.merging_blocks = 0;
-  pool_.log.set_backed(backed);
+  pool_.log.set_backed(backed, slot.cut);
   co_return Result<>{};
 }
 

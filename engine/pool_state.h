@@ -194,6 +194,7 @@ class PoolState final : public BlockSource {
   // --- background (engine/background.cpp)
   // Starts a checkpoint, and what follows it, unless one is on its way.
   void start_checkpoint();
+  void start_checkpoint_soon();
   Task<void> wait_for_background();
   void start_preparing();
   // The log fills segments so fast, with so few flushes, that zeroes written ahead of it would only
@@ -298,6 +299,7 @@ class PoolState final : public BlockSource {
   // Whether `work` goes on, because it was asked for while it ran; if not, takes `once` back.
   bool wanted_again(const std::function<bool()>& wanted, bool PoolState::*once);
   Task<void> checkpoint_and_reclaim();
+  Task<void> checkpoint_soon();
   Task<void> prepare();
   Task<void> show_space();
   Task<void> answer_figures();
@@ -317,6 +319,7 @@ class PoolState final : public BlockSource {
   mutable Mutex background_mutex_;
   uint32_t background_ GUARDED_BY(background_mutex_) = 0;
   bool checkpoint_started_ GUARDED_BY(background_mutex_) = false;
+  bool checkpoint_soon_ GUARDED_BY(background_mutex_) = false;
   bool showing_started_ GUARDED_BY(background_mutex_) = false;
   bool figures_started_ GUARDED_BY(background_mutex_) = false;
   bool aging_started_ GUARDED_BY(background_mutex_) = false;

@@ -148,7 +148,7 @@ void Rebuilt::replay_fork(const Entry& entry) {
 // Of each block the copy that can be read.
 Task<Result<>> Rebuilt::replay_fork_list(const ScannedEntry& scanned) {
   const Entry& entry = scanned.entry;
-  const Generation generation = scan_.segments[scanned.segment].header.generation;
+  const Generation generation = scan_.generation_of(scanned);
   const uint32_t blocks = fork_list_blocks(entry);
   const Address begin{generation, entry.offset};
   Buffer list(uint64_t{blocks} * block_size);
@@ -174,7 +174,7 @@ Task<Result<>> Rebuilt::replay_attribute(const ScannedEntry& scanned) {
     co_return Result<>{};
   }
   std::string value = entry.value;
-  const Generation generation = scan_.segments[scanned.segment].header.generation;
+  const Generation generation = scan_.generation_of(scanned);
   Buffer block(block_size);
   for (uint64_t i = 0; i < entry.length.value; ++i) {
     auto task = read_payload(scan_, Address{generation, entry.offset} + BlockCount{i}, block.span());
@@ -195,9 +195,6 @@ void Rebuilt::build_maps() {
         kind == EntryKind::lost || kind == EntryKind::reserve)
       by_map[raw(scanned.entry.map)].push_back(&scanned);
   }
-  const auto generation = [&](const ScannedEntry* scanned) {
-    return scan_.segments[scanned->segment].header.generation;
-  };
   for (auto& [id, device] : devices_) {
     std::vector<const ScannedEntry*> visible;
     for (const Sight& sight : sights(lineage_, device.row.map))
@@ -206,7 +203,8 @@ void Rebuilt::build_maps() {
     std::stable_sort(
         visible.begin(), visible.end(),
         [&](const ScannedEntry* a, const ScannedEntry* b) { return before(scan_, *a, *b); });
-    for (const ScannedEntry* scanned : visible) paint(device, scanned->entry, generation(scanned));
+    for (const ScannedEntry* scanned : visible) 
+      paint(device, scanned->entry, scan_.generation_of(*scanned));
   }
 }
 
@@ -273,7 +271,7 @@ Task<Result<>> Rebuilt::read(const RebuiltDevice& device, DeviceBlock block,
     if (!data || block < entry.begin || entry.begin + entry.length <= block) continue;
     Address there = entry.address;
     if (entry.kind == EntryKind::write)
-      there = {scan_.segments[copy->segment].header.generation, entry.offset};
+      there = {scan_.generation_of(*copy), entry.offset};
     auto again = read_block(there + (block - entry.begin), into);
     const Result<> good = co_await again;
     if (good) co_return good;

@@ -286,6 +286,19 @@ void Scanner::choose_tables() {
   }
 }
 
+// What the tables do not have, and no record that is left.
+void Scanner::take_repeated() {
+  std::set<Sequence> known;
+  for (const ScannedEntry& scanned : out_.entries)
+    if (scanned.entry.sequence > out_.tables.cut && out_.is_of_log(scanned))
+      known.insert(scanned.entry.sequence);
+  for (const LogMark& mark : marks_)
+    for (const Entry& entry : mark.repeated)
+      if (entry.sequence > out_.tables.cut && !is_void(out_.cuts, mark.epoch, entry.sequence) &&
+          known.insert(entry.sequence).second)
+        out_.entries.push_back({entry, mark.epoch, ScannedEntry::nowhere});
+}
+
 void Scanner::finish() {
   choose_tables();  // a cut may have been found since that makes some void
   if (out_.has_tables) {
@@ -305,17 +318,18 @@ void Scanner::finish() {
     return is_void(out_.cuts, scanned.epoch, scanned.entry.sequence);
   });
   out_.void_entries = before - out_.entries.size();
+  take_repeated();
 }
 
 namespace {
 
 auto rank(const Scan& scan, const ScannedEntry& scanned) {
   const Entry& entry = scanned.entry;
-  const SegmentHeader& header = scan.segments[scanned.segment].header;
   const bool there = entry.kind != EntryKind::alias || is_origin(entry.address) ||
                      scan.by_generation.contains(entry.address.generation);
-  const bool finished = header.kind == SegmentClass::log || header.state == SegmentState::sealed;
-  return std::tuple(entry.sequence, there, finished, header.generation);
+  const bool finished = scan.is_of_log(scanned) ||
+                        scan.segments[scanned.segment].header.state == SegmentState::sealed;
+  return std::tuple(entry.sequence, there, finished, scan.generation_of(scanned));
 }
 
 }  // namespace

@@ -50,9 +50,12 @@ struct ScannedSegment {
 };
 
 struct ScannedEntry {
+  // No segment states it: the mark outside the log repeats it, or a tree had it (engine/repair).
+  static constexpr size_t nowhere = SIZE_MAX;
+
   Entry entry;
-  Epoch epoch = 0;     // of the segment that it lies in
-  size_t segment = 0;  // in Scan::segments
+  Epoch epoch = 0;     // of what it lies in
+  size_t segment = 0;  // in Scan::segments, or nowhere
 };
 
 // A record of a segment that has no good summary, or may be past what is durable.
@@ -90,6 +93,17 @@ struct Scan {
   std::set<std::pair<BlobId, uint32_t>> blank;  // places that begin with zeroes
   // Where something lies that may be a segment; no generation is known.
   std::vector<SegmentName> headerless;
+
+  // Of the segment that states the entry; none: nothing does.
+  Generation generation_of(const ScannedEntry& scanned) const {
+    if (scanned.segment == ScannedEntry::nowhere) return Generation::none;
+    return segments[scanned.segment].header.generation;
+  }
+  // Whether it is as the log had it: what is moved may be merged with its neighbours.
+  bool is_of_log(const ScannedEntry& scanned) const {
+    return scanned.segment == ScannedEntry::nowhere ||
+           segments[scanned.segment].header.kind == SegmentClass::log;
+  }
 };
 
 // Whether an entry of that epoch and number is void: some cut of it, or of a later epoch, lies

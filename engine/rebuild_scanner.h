@@ -47,6 +47,7 @@ class Scanner {
   Task<Result<bool>> summary(size_t index, bool back);
   Task<Result<>> sums(ScannedSegment& segment, const Summary& summary);
   void complete_header(size_t index);
+  void take_repeated();
   Task<Result<>> tables_pages(ScannedSegment& segment);
   Task<Result<>> visit_remains(Blob& blob, SegmentHeader header);
   Result<> visit_newest();

@@ -9,7 +9,7 @@ namespace lamina {
 WrittenBy::WrittenBy(const Scan& scan) {
   for (const ScannedEntry& one : scan.entries)
     if (one.entry.kind == EntryKind::write)
-      runs_[raw(scan.segments[one.segment].header.generation)][one.entry.offset] = {
+      runs_[raw(scan.generation_of(one))][one.entry.offset] = {
           one.entry.offset + static_cast<uint32_t>(one.entry.length.value), one.entry.sequence,
           one.entry.map, one.entry.begin};
 }

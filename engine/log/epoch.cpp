@@ -98,9 +98,10 @@ Task<Result<>> Log::wait_sealed(Sequence through) {
   }
 }
 
-void Log::set_backed(BackedCheckpoints backed) {
+void Log::set_backed(BackedCheckpoints backed, Sequence cut) {
   Lock lock(order_);
   backed_ = backed;
+  repeated_.checkpointed(cut);
   survived_ = 0;
   for (auto& [blob, trouble] : troubles_) trouble.times = 0;
 }

@@ -196,6 +196,7 @@ const Entry& Log::put(Entry entry, std::span<const std::byte> payload, const uin
   }
   if (segment.first == 0) segment.first = entry.sequence;
   segment.last = entry.sequence;
+  repeated_.note(entry);
   const size_t packed = packed_entry_size(entry, body_.first);
   body_packed_ += packed;
   segment.entry_bytes += packed_entry_size(entry, segment.first);

@@ -55,6 +55,7 @@
 #include "base/task.h"
 #include "base/waiters.h"
 #include "engine/counters.h"
+#include "engine/log/repeated.h"
 #include "engine/log/seal.h"
 #include "engine/log/tail.h"
 #include "engine/settings.h"
@@ -171,7 +172,10 @@ class Log {
   LogPosition cut() REQUIRES(order_);
   // Until every full segment whose entries are all up to `through` has been sealed.
   Task<Result<>> wait_sealed(Sequence through);
-  void set_backed(BackedCheckpoints backed);
+  // A checkpoint is true that holds everything up to `cut`.
+  void set_backed(BackedCheckpoints backed, Sequence cut);
+  // Everything since the newest checkpoint that no data says of itself is outside the log as well.
+  bool repeats_all() const REQUIRES(order_) { return repeated_.complete(); }
 
   // Ends the timer; nothing is added any more.
   Task<void> stop();
@@ -362,6 +366,7 @@ class Log {
   std::deque<RecordEnd> record_ends_ GUARDED_BY(order_);  // of those closed since
   Sequence witnessed_ GUARDED_BY(order_) = 0;             // some header says it was durable (B5)
   Sequence marked_ GUARDED_BY(order_) = 0;                // so does the mark outside the log
+  RepeatedEntries repeated_ GUARDED_BY(order_);           // by it
   uint64_t durable_ordinal_ GUARDED_BY(order_) = 0;   // of the newest segment with a durable record
   uint64_t since_cut_ GUARDED_BY(order_) = 0;         // bytes
   Sequence cut_last_ GUARDED_BY(order_) = 0;          // the last entry before the newest cut

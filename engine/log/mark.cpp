@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How far the log is durable, said outside of it (blobs/log_mark.h).
+// How far the log is durable, said outside of it, and what it alone knows (blobs/log_mark.h).
 #include <algorithm>
 #include <vector>
 
@@ -17,7 +17,7 @@ Task<void> Log::mark_durable() {
     Lock lock(order_);
     const Sequence through = std::min(durable_, witnessed_);
     if (phase_ != Phase::works || through <= marked_) co_return;
-    mark = {identity_.epoch, through, settings_.background->wall_ns()};
+    mark = {identity_.epoch, through, settings_.background->wall_ns(), repeated_.up_to(through)};
     marked_ = through;
   }
   std::vector<Buffer> blocks;

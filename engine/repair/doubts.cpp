@@ -17,104 +17,6 @@ namespace {
 
 constexpr BlockRange everything{DeviceBlock{0}, DeviceBlock{max_device_bytes / block_size}};
 
-// What the trees of the newest tables' checkpoint say of segments that are gone.
-class Witness {
- public:
-  Witness(const Scan& scan, const std::vector<SegmentName>& untold) : scan_(scan) {
-    for (const SegmentName& name : untold) untold_.insert(name.generation);
-    for (const Segment& row : scan.tables.segments) places_.emplace(row.name.generation, row.name);
-    for (const ScannedEntry& scanned : scan.entries) {
-      const Generation generation = scan.segments[scanned.segment].header.generation;
-      if (!has_payload(scanned.entry) || !untold_.contains(generation)) continue;
-      std::vector<bool>& told = told_[generation];
-      const size_t end = scanned.entry.offset + scanned.entry.length.value;
-      if (told.size() < end) told.resize(end);
-      std::fill(told.begin() + scanned.entry.offset, told.begin() + static_cast<ptrdiff_t>(end),
-                true);
-    }
-  }
-
-  // Ranges below that node which refer to one, or cannot be read.
-  Task<const std::vector<BlockRange>*> below(NodeId id, BlockRange range) {
-    const auto [at, fresh] = known_.try_emplace(id);
-    std::vector<BlockRange>& out = at->second;
-    if (!fresh) co_return &out;
-    auto reading = read(id);
-    const std::optional<Node> node = co_await reading;
-    if (!node) {
-      out.push_back(range);
-      co_return &out;
-    }
-    for (const Extent& extent : node->extents)
-      if (refers_to_gone(extent)) out.push_back(extent.range());
-    for (size_t i = 0; i < node->children.size(); ++i) {
-      const Child& child = node->children[i];
-      const bool last = i + 1 == node->children.size();
-      const DeviceBlock end = last ? node->header.end : node->children[i + 1].begin;
-      auto looking = below(child.id, {child.begin, end});
-      const std::vector<BlockRange>* const of_child = co_await looking;
-      out.insert(out.end(), of_child->begin(), of_child->end());
-    }
-    co_return &out;
-  }
-
- private:
-  bool gone(Generation generation) const {
-    return untold_.contains(generation) || !scan_.by_generation.contains(generation);
-  }
-  // Something is left of the segment, and it tells of these blocks.
-  bool told(const Extent& extent) const {
-    const auto found = told_.find(extent.address.generation);
-    if (found == told_.end()) return false;
-    const std::vector<bool>& blocks = found->second;
-    const uint64_t end = extent.address.block + extent.length().value;
-    if (end > blocks.size()) return false;
-    return std::all_of(blocks.begin() + extent.address.block,
-                       blocks.begin() + static_cast<ptrdiff_t>(end), [](bool b) { return b; });
-  }
-  bool refers_to_gone(const Extent& extent) const {
-    if (extent.kind == ExtentKind::lost) return false;
-    if (extent.stored() && gone(extent.address.generation) && !told(extent)) return true;
-    return has_home(extent) && extent.home != Generation::none && gone(extent.home);
-  }
-
-  Task<std::optional<Node>> read(NodeId id) {
-    const NodeEntry* const entry = scan_.tables.nodes.find(id);
-    if (!entry) co_return std::nullopt;
-    Buffer block(block_size);
-    for (const Address& copy : entry->copies) {
-      const auto place = places_.find(copy.generation);
-      Blob* const blob = place == places_.end() ? nullptr : blob_of(place->second.blob);
-      if (!blob || place->second.index >= blob->segment_count() ||
-          copy.block >= blob->segment_blocks())
-        continue;
-      const SegmentName& name = place->second;
-      IoBatch batch;
-      batch.read(blob->disk(), blob->offset(name.index, copy.block), block.span());
-      co_await batch;
-      const MetadataPlace key{name.blob, name.index, name.generation, copy.block};
-      if (!batch.ok() || !verify_node(block.span(), blob->superblock().secret, key)) continue;
-      auto node = unpack_node(block.span());
-      if (node && node->header.id == id && node->header.checkpoint == entry->checkpoint &&
-          node->header.level == entry->level)
-        co_return std::move(*node);
-    }
-    co_return std::nullopt;
-  }
-
-  Blob* blob_of(BlobId id) const {
-    for (Blob* blob : scan_.blobs)
-      if (blob->id() == id) return blob;
-    return nullptr;
-  }
-
-  const Scan& scan_;
-  std::set<Generation> untold_;
-  std::unordered_map<Generation, std::vector<bool>> told_;  // blocks, of those
-  std::unordered_map<Generation, SegmentName> places_;
-  std::map<NodeId, std::vector<BlockRange>> known_;
-};
-
 // In the order of entries, beside what the maps are made of: `lost` in a layer is in doubt.
 class DoubtReplay {
  public:
@@ -133,8 +35,7 @@ class DoubtReplay {
     for (const ScannedEntry& scanned : scan.entries) {
       const Entry& entry = scanned.entry;
       // Only its own record says the number of each entry: neighbours that were moved may be one.
-      const bool own = scan.segments[scanned.segment].header.kind == SegmentClass::log;
-      if (entry.sequence <= scan.tables.cut || !own) continue;
+      if (entry.sequence <= scan.tables.cut || !scan.is_of_log(scanned)) continue;
       pass(entry.sequence);
       if (entry.kind == EntryKind::create || entry.kind == EntryKind::new_map)
         maps_.try_emplace(entry.map);
@@ -203,10 +104,8 @@ Sequence doubted_through(const Scan& scan, const std::vector<SegmentName>& untol
   std::map<Generation, Sequence> settled;
   for (const Segment& row : scan.tables.segments) settled[row.name.generation] = row.settled;
   Generation newest = Generation::none;  // of the log, that something is known of
-  for (const ScannedEntry& scanned : scan.entries) {
-    const SegmentHeader& header = scan.segments[scanned.segment].header;
-    if (header.kind == SegmentClass::log) newest = std::max(newest, header.generation);
-  }
+  for (const ScannedEntry& scanned : scan.entries)
+    if (scan.is_of_log(scanned)) newest = std::max(newest, scan.generation_of(scanned));
   Sequence through = missing.last;
   for (const SegmentName& name : untold) {
     const auto row = settled.find(name.generation);
@@ -218,26 +117,19 @@ Sequence doubted_through(const Scan& scan, const std::vector<SegmentName>& untol
   return through;
 }
 
-Task<Doubts> find_doubts(const Rebuilt& rebuilt, const std::vector<SegmentName>& untold,
-                         Sequence doubted_through) {
+Doubts find_doubts(const Rebuilt& rebuilt, const DoubtedByTrees& by_trees,
+                   Sequence doubted_through) {
   const Scan& scan = rebuilt.scan();
-  if (untold.empty() && doubted_through == 0 && scan.tables.suspect.empty()) co_return Doubts{};
+  if (by_trees.empty() && doubted_through == 0 && scan.tables.suspect.empty()) return {};
   DoubtReplay replay(rebuilt, doubted_through);
   std::map<DeviceId, MapId> maps;
   for (const DeviceRow& row : scan.tables.devices) maps[row.id] = row.map;
   for (const LostRange& suspect : scan.tables.suspect)
     if (const auto map = maps.find(suspect.device); map != maps.end())
       replay.doubt(map->second, suspect.range);
-  if (!untold.empty()) {
-    Witness witness(scan, untold);
-    for (const DeviceRow& row : scan.tables.devices) {
-      if (row.root == NodeId::none) continue;
-      auto looking = witness.below(row.root, everything);
-      const std::vector<BlockRange>* const ranges = co_await looking;
-      for (const BlockRange& range : *ranges) replay.doubt(row.map, range);
-    }
-  }
-  co_return replay.run();
+  for (const auto& [map, ranges] : by_trees)
+    for (const BlockRange& range : ranges) replay.doubt(map, range);
+  return replay.run();
 }
 
 }  // namespace lamina

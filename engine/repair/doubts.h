@@ -10,7 +10,7 @@
 //   Of numbers of the log that are nowhere nothing says what they were: every map that there was
 //   then is in doubt as a whole.
 //   What an entry states that is newer than all of that is not in doubt, and a fork inherits.
-// Thread-safety: one coroutine. Reads only. Memory: the ranges, and one list a node that is read.
+// Thread-safety: pure functions. Memory: the ranges.
 #pragma once
 
 #include <map>
@@ -18,6 +18,7 @@
 
 #include "engine/rebuild.h"
 #include "engine/repair/find_end.h"
+#include "engine/repair/tree_witness.h"
 
 namespace lamina {
 
@@ -30,8 +31,8 @@ Sequence doubted_through(const Scan& scan, const std::vector<SegmentName>& untol
                          const MissingEntries& missing, Sequence end, bool gone_on);
 
 // Of the maps of all devices, those that are in doubt somewhere; to it belongs what the tables say
-// of an earlier repair. Nodes are looked at only where segments are untold.
-Task<Doubts> find_doubts(const Rebuilt& rebuilt, const std::vector<SegmentName>& untold,
-                         Sequence doubted_through);
+// of an earlier repair.
+Doubts find_doubts(const Rebuilt& rebuilt, const DoubtedByTrees& by_trees,
+                   Sequence doubted_through);
 
 }  // namespace lamina

@@ -33,8 +33,7 @@ MissingEntries missing_entries(const Scan& scan, Sequence end) {
   const Sequence cut = scan.tables.cut;
   std::set<Sequence> there;
   for (const ScannedEntry& s : scan.entries)
-    if (s.entry.sequence > cut && scan.segments[s.segment].header.kind == SegmentClass::log)
-      there.insert(s.entry.sequence);
+    if (s.entry.sequence > cut && scan.is_of_log(s)) there.insert(s.entry.sequence);
   MissingEntries missing{end - cut - there.size(), 0};
   if (missing.count == 0) return missing;
   missing.last = end;
@@ -59,10 +58,8 @@ class Behind {
   Task<bool> run() {
     if (scan_.clean) co_return false;
     Generation newest = Generation::none;
-    for (const ScannedEntry& scanned : scan_.entries) {
-      const SegmentHeader& header = scan_.segments[scanned.segment].header;
-      if (header.kind == SegmentClass::log) newest = std::max(newest, header.generation);
-    }
+    for (const ScannedEntry& scanned : scan_.entries)
+      if (scan_.is_of_log(scanned)) newest = std::max(newest, scan_.generation_of(scanned));
     for (const ScannedSegment& segment : scan_.segments) {
       const SegmentHeader& header = segment.header;
       if (scan_.marked || header.kind != SegmentClass::log || header.generation < newest) continue;

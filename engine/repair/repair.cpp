@@ -17,6 +17,8 @@
 #include "engine/repair/doubts.h"
 #include "engine/repair/find_end.h"
 #include "engine/repair/replay.h"
+#include "engine/repair/restate.h"
+#include "engine/repair/tree_witness.h"
 #include "engine/repair/unproven.h"
 
 namespace lamina {
@@ -38,7 +40,7 @@ class Repair {
   Task<Result<RepairReport>> run();
 
  private:
-  void load_space();
+  void load_space(const Scan& scan);
   std::set<Generation> origins_of(MapId map) const;
   void load_devices();
   void suspect(const Doubts& doubts);
@@ -58,13 +60,20 @@ class Repair {
 
 // Each segment as its header has it: full, and settled long ago. What is free by its header is, and
 // nothing else; a walk will say what of the rest is alive.
-void Repair::load_space() {
-  const Scan& scan = rebuilt_->scan();
+void Repair::load_space(const Scan& scan) {
   std::map<size_t, Sequence> oldest;
   for (const ScannedEntry& scanned : scan.entries) {
     Sequence& of_segment = oldest.emplace(scanned.segment, scanned.entry.sequence).first->second;
     of_segment = std::min(of_segment, scanned.entry.sequence);
   }
+  PoolIdentity identity;
+  identity.pool = blobs_[0]->superblock().pool;
+  identity.secret = blobs_[0]->superblock().secret;
+  identity.epoch = scan.epoch + 1;
+  pool_ =
+      std::make_unique<PoolState>(blobs_, settings_, identity, blobs_[0]->superblock().pool_name);
+  for (const auto& blob : blobs_)
+    if (is_missing(blob->disk())) pool_->space.set_use(blob->id(), BlobUse::failed);
   std::vector<Segment> rows;
   for (size_t i = 0; i < scan.segments.size(); ++i) {
     const SegmentHeader& header = scan.segments[i].header;
@@ -272,26 +281,16 @@ Task<Result<RepairReport>> Repair::run() {
   const Sequence doubted =
       doubted_through(*scan, report_.untold, missing, end_, report_.end_in_doubt);
   report_.untold.insert(report_.untold.end(), scan->torn.begin(), scan->torn.end());
+  load_space(*scan);
+  auto asking = ask_trees(*scan, report_.untold);
+  const DoubtedByTrees by_trees = co_await asking;
+  if (scan->has_tables) LAMINA_CO_TRY(co_await restate(*pool_, *scan, std::max<Sequence>(end_, 1)));
   auto rebuilding = Rebuilt::from(std::move(*scan), false);
   auto rebuilt = co_await rebuilding;
   if (!rebuilt) co_return forward_error(rebuilt);
   rebuilt_ = std::make_unique<Rebuilt>(std::move(*rebuilt));
-
-  PoolIdentity identity;
-  identity.pool = blobs_[0]->superblock().pool;
-  identity.secret = blobs_[0]->superblock().secret;
-  identity.epoch = rebuilt_->scan().epoch + 1;
-  pool_ =
-      std::make_unique<PoolState>(blobs_, settings_, identity, blobs_[0]->superblock().pool_name);
-  for (const auto& blob : blobs_)
-    if (is_missing(blob->disk())) pool_->space.set_use(blob->id(), BlobUse::failed);
-  load_space();
   load_devices();
-  if (!accept_suspect_) {
-    auto finding = find_doubts(*rebuilt_, report_.untold, doubted);
-    const Doubts doubts = co_await finding;
-    suspect(doubts);
-  }
+  if (!accept_suspect_) suspect(find_doubts(*rebuilt_, by_trees, doubted));
   pool_->epochs = distinct(rebuilt_->scan().cuts);
   pool_->checkpointer.resume(resume());
   LAMINA_CO_TRY(co_await seal_log());

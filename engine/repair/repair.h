@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pool whose checkpoints or maps are gone, made whole again in place from what its segments say
 // of themselves: headers, summaries, records, and the tables that checkpoints left (C5). No slot and
-// no node is needed; what there is of them is not looked at, but for cuts.
+// no node is needed. What there is of them is asked where segments are gone: slots and marks for
+// cuts, for how far the log went and what it alone knew, trees for what those segments stated.
 //
 // What must be durable before what: everything that was found stays as it is, and what is made,
-// seals of the log's open segments, nodes and tables, goes into places of segments that nothing has
-// been written to, and into segments that are free by their own headers: never used, or stamped.
-// One slot makes all of it true at once. So a repair that is cut off has changed nothing, and may be
-// begun again; what it left is overtaken by newer numbers.
+// seals of the log's open segments, what is stated anew, nodes and tables, goes into places of
+// segments that nothing has been written to, and into segments that are free by their own headers:
+// never used, or stamped. One slot makes all of it true at once. So a repair that is cut off has
+// changed nothing, and may be begun again; what it left is overtaken by newer numbers.
 // Thread-safety: one coroutine; nobody else has the disks.
 // Memory: all extents of all maps, some 40 bytes each.
 // Errors: io of a disk; not_found, no tables of a checkpoint are left; no_space, no segment is free

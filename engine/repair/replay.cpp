@@ -69,8 +69,8 @@ class Replay {
         [&](const ScannedEntry* a, const ScannedEntry* b) { return before(scan_, *a, *b); });
     for (const ScannedEntry* scanned : entries) {
       fork_before(scanned->entry.sequence);
-      const Generation generation = scan_.segments[scanned->segment].header.generation;
-      map(scanned->entry.map).insert(extent_of(scan_, scanned->entry, generation));
+      map(scanned->entry.map)
+          .insert(extent_of(scan_, scanned->entry, scan_.generation_of(*scanned)));
     }
     fork_before(UINT64_MAX);
     std::unordered_map<MapId, std::shared_ptr<ThinMap>> out;

@@ -121,11 +121,11 @@ std::vector<SegmentName> vanished(const Scan& scan) {
     return there != newest.end() && there->second >= name.generation;
   };
   for (const Segment& row : scan.tables.segments) {
-    // Open and used is where the log went on from the cut.
+    // Open and used is where the log went on from the cut. With nothing used a repair has kept a
+    // place away from others, where nobody can tell what lies.
     const bool used =
-        row.is_filled() || (row.use == SegmentUse::open && row.used_blocks > 0);
-    const bool published = row.kind == SegmentClass::log || is_proven(row, scan.tables);
-    if (!used || !published || !row.holds_data() || row.dead_in != 0) continue;
+        row.used_blocks > 0 && (row.is_filled() || row.use == SegmentUse::open);
+    if (!used || !is_published(row, scan.tables) || row.dead_in != 0) continue;
     if (!is_there(row.name)) out.push_back(row.name);
   }
   return out;
@@ -148,6 +148,10 @@ std::vector<SegmentName> cut_short(const Scan& scan) {
 }
 
 }  // namespace
+
+bool is_published(const Segment& row, const Tables& tables) {
+  return row.holds_data() && (row.kind == SegmentClass::log || is_proven(row, tables));
+}
 
 Task<Result<>> drop_unproven(Scan& scan) {
   Unproven unproven(scan);

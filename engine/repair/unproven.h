@@ -13,6 +13,9 @@ namespace lamina {
 // is bad and all that it states is stated elsewhere. Error io.
 Task<Result<>> drop_unproven(Scan& scan);
 
+// Whether a segment of these tables holds data that is no such thing.
+bool is_published(const Segment& row, const Tables& tables);
+
 // The segments that nobody can tell the contents of, or that are gone though the tables know them in
 // use, and that are not of that kind: something may have been in them that is nowhere else (B2).
 std::vector<SegmentName> untold(const Scan& scan);

@@ -40,7 +40,10 @@ Result<std::vector<Entry>> Facts::of(const Extent& extent, const std::vector<Sig
       if (entry->begin <= at && at < entry->begin + entry->length &&
           (!states || entry->sequence > states->sequence))
         states = entry;
-    if (!states || (states->kind == EntryKind::alias) != extent.alias)
+    // What an alias shared may be gone (B2).
+    const bool alias = states && states->kind == EntryKind::alias;
+    const bool gone = alias && extent.kind == ExtentKind::lost;
+    if (!states || (alias && !gone) != extent.alias)
       return fail(Code::corrupt, "a summary does not know a fact whose home it is");
     DeviceBlock until = std::min(extent.end, states->begin + states->length);
     for (const Entry* entry : seen)
@@ -49,6 +52,11 @@ Result<std::vector<Entry>> Facts::of(const Extent& extent, const std::vector<Sig
     Entry part = *states;
     part.begin = at;
     part.length = until - at;
+    if (gone) {
+      part.kind = EntryKind::lost;
+      part.address = {};
+      part.source_map = MapId::none;
+    }
     if (extent.alias) part.address = states->address + (at - states->begin);
     parts.push_back(std::move(part));
     at = until;

@@ -79,6 +79,64 @@ TEST_F(AMarkedLog, DoesWithoutItsLastRecord) {
   for (size_t i = 0; i <= newer + 1; ++i) expect_content(device_, i * block_size, newer_content(i));
 }
 
+// A snapshot and a copy are in no data: of their records nothing is left.
+TEST_F(AMarkedLog, TellsOfWhatIsInNoData) {
+  open(medium_);
+  const DeviceId other = wait(pool_->create("other", 64 * block_size, {}))->id;
+  std::vector<Pool::Fork> forks{{device_, "snap"}};
+  ASSERT_TRUE(wait(pool_->fork(std::move(forks), true)));
+  ASSERT_TRUE(wait(pool_->copy(device_, 0, other, 8 * block_size, 50 * block_size)));
+  ASSERT_TRUE(wait(pool_->resize(other, 100 * block_size)));
+  put(60);
+  ASSERT_TRUE(executor_->run_until(pause(4'000'000'000)));
+  kill(medium_);
+  EXPECT_GE(mark().repeated.size(), 4u);
+  destroy_records(medium_);
+  // The second one knows it from segments alone.
+  for (const bool again : {false, true}) {
+    SCOPED_TRACE(again);
+    const auto repaired = wait(repair(blobs_on(medium_, *executor_, false), {}, true));
+    ASSERT_TRUE(repaired) << repaired.error().message;
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    open(medium_);
+    const auto snap = pool_->find("snap"), copies = pool_->find("other");
+    ASSERT_TRUE(snap && copies);
+    EXPECT_TRUE(snap->read_only);
+    EXPECT_EQ(copies->size_bytes, 100 * block_size);
+    expect_content(snap->id, 60 * block_size, content(60));
+    for (size_t i = 0; i < 50; ++i) {
+      const auto& wanted = i <= newer ? newer_content(i) : content(i);
+      expect_content(snap->id, i * block_size, wanted);
+      expect_content(copies->id, (8 + i) * block_size, wanted);
+    }
+    ASSERT_TRUE(wait(pool_->close()));
+    kill(medium_);
+    const std::vector<std::byte> nothing(block_size);
+    const auto blob = blob_on(medium_, *executor_);
+    for (const uint64_t at : blob->log_mark_offsets()) medium_.damage(at, nothing);
+  }
+}
+
+// What it has no room for is in a checkpoint soon.
+TEST_F(AMarkedLog, AsksForACheckpointOfWhatItHasNoRoomFor) {
+  open(medium_);
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  const uint64_t before = pool_->status().checkpoint;
+  constexpr size_t many = 120;
+  for (size_t i = 0; i < many; ++i)
+    ASSERT_TRUE(wait(pool_->create("a device with a longer name " + std::to_string(i), 0, {})));
+  ASSERT_TRUE(wait(pool_->flush(device_)));
+  ASSERT_TRUE(executor_->run_until(pause(2'000'000'000)));
+  EXPECT_EQ(pool_->status().checkpoint, before);
+  EXPECT_LT(mark().repeated.size(), many);
+  ASSERT_TRUE(executor_->run_until(pause(15'000'000'000)));
+  EXPECT_GT(pool_->status().checkpoint, before);
+  // And then there is room again.
+  ASSERT_TRUE(wait(pool_->create("the last", 0, {})));
+  ASSERT_TRUE(executor_->run_until(pause(4'000'000'000)));
+  EXPECT_EQ(mark().repeated.back().name, "the last");
+}
+
 TEST_F(AMarkedLog, IsInDoubtUpToTheMark) {
   const auto medium = medium_.clone();
   destroy_records(*medium);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/missing_disk.h"
+#include "engine/rebuild_scan.h"
 #include "engine_repair_fixture.h"
 
 namespace lamina {
@@ -68,6 +69,50 @@ TEST_P(ADamagedPool, ASegmentThatIsGoneCostsWhatMapsReferToInIt) {
     for (const auto& [block, version] : versions)
       EXPECT_TRUE(version == 0 || there.contains({name, block}) || readable(name, block))
           << name << " block " << block;
+}
+
+// What a segment stated that is gone the maps know as well; and from then on another segment does.
+TEST_P(ADamagedPool, CopiesThatASegmentStatedThatIsGoneAreNot) {
+  close();
+  open();
+  close();
+  const Blobs blobs = blobs_again();
+  std::vector<Blob*> all;
+  for (const auto& blob : blobs) all.push_back(blob.get());
+  const auto scan = wait(scan_segments(all));
+  ASSERT_TRUE(scan);
+  std::map<Generation, uint64_t> shared;  // blocks, by who states them
+  for (const ScannedEntry& one : scan->entries)
+    if (one.entry.kind == EntryKind::alias)
+      shared[scan->generation_of(one)] += one.entry.length.value;
+  ASSERT_FALSE(shared.empty());
+  const Generation home = std::ranges::max_element(shared, {}, [](const auto& one) {
+                            return one.second;
+                          })->first;
+  ASSERT_GE(shared[home], 50u);
+  open();
+  const Blocks there =
+      blocks_of([&](const MappedRange& range) { return range.address.generation == home; });
+  const size_t copied = blocks_of([](const MappedRange&) { return true; }).size();
+  ASSERT_GT(copied, there.size());
+  close();
+  for (const InUse& segment : segments())
+    if (segment.header.generation == home) destroy(segment);
+  for (const bool again : {false, true}) {
+    SCOPED_TRACE(again);
+    if (again) destroy_maps();
+    const auto repaired = repair_it();
+    ASSERT_TRUE(repaired) << repaired.error().message;
+    EXPECT_EQ(repaired->untold.size(), again ? 0u : 1u);
+    open();
+    for (const auto& [name, versions] : devices_)
+      for (const auto& [block, version] : versions)
+        if (version != 0 && !there.contains({name, block})) {
+          EXPECT_TRUE(readable(name, block)) << name << " block " << block;
+        }
+    unreadable();
+    close();
+  }
 }
 
 // With the maps gone too nothing bounds it but the devices.

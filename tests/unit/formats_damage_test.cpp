@@ -114,7 +114,6 @@ TEST(Reserved, BytesThatAreNotZeroAreRefused) {
   EXPECT_ZERO(superblock_structure(), SuperblockFormat, reserved1, false);
   EXPECT_ZERO(slot_structure(), SlotFormat, reserved0, false);
   EXPECT_ZERO(slot_structure(), SlotFormat, reserved1, false);
-  EXPECT_ZERO(log_mark_structure(), LogMarkFormat, reserved, false);
   EXPECT_ZERO(record_structure(), RecordFormat, reserved, false);
   EXPECT_ZERO(summary_structure(false), SummaryFormat, reserved0, false);
 }
@@ -147,6 +146,19 @@ TEST(SegmentHeader, ValuesOutOfRangeAreRefusedUnderAGoodChecksum) {
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.used_end.store(3));   // before the payload
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.front_blocks.store(0xfffffffe));
   EXPECT_REFUSED(s, SegmentHeaderFormat, f.version.store(2));
+}
+
+TEST(LogMark, ValuesOutOfRangeAreRefusedUnderAGoodChecksum) {
+  const Structure s = log_mark_structure();
+  EXPECT_REFUSED(s, LogMarkFormat, f.durable_through.store(0));
+  EXPECT_REFUSED(s, LogMarkFormat, f.durable_through.store(889));  // repeats what came later
+  EXPECT_REFUSED(s, LogMarkFormat, f.entries.store(0));
+  EXPECT_REFUSED(s, LogMarkFormat, f.entries.store(1));
+  EXPECT_REFUSED(s, LogMarkFormat, f.entries.store(3));
+  EXPECT_REFUSED(s, LogMarkFormat, f.entry_bytes.store(4039));
+  EXPECT_REFUSED(s, LogMarkFormat, f.first.store(0));
+  EXPECT_REFUSED(s, LogMarkFormat, f.packed.back() = 1);
+  EXPECT_REFUSED(s, LogMarkFormat, f.packed[0] = 2);  // a zero, which data says
 }
 
 TEST(Record, ValuesOutOfRangeAreRefusedUnderAGoodChecksum) {

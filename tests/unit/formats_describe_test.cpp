@@ -45,7 +45,8 @@ TEST(Describe, TheOthersAreToldToo) {
                {"right for this place", "checkpoint: 17, oldest backed 16", "cut: 900"});
   pack_log_mark(samples::log_mark(), secret, BlobId{1}, 17, block.span());
   expect_words(describe_block(block.span(), &secret),
-               {"log mark", "right for this place", "epoch: 5", "durable through: 899"});
+               {"log mark", "right for this place", "epoch: 5", "durable through: 899",
+                "#870 fork", "vm1@monday"});
   const MetadataPlace place{BlobId{1}, 7, Generation{42}, 2047};
   pack_summary(samples::summary(5), secret, place, true, block.span());
   expect_words(describe_block(block.span(), &secret),

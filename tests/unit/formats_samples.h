@@ -173,7 +173,22 @@ inline Superblock superblock(uint64_t size = 16 * gib) {
   return superblock;
 }
 
-inline LogMark log_mark() { return {5, 899, 1'700'000'000'000'000'000}; }
+inline LogMark log_mark() {
+  LogMark mark{5, 899, 1'700'000'000'000'000'000, {}};
+  Entry fork;
+  fork.kind = EntryKind::fork;
+  fork.sequence = 870;
+  fork.device = DeviceId{17}, fork.map = MapId{18}, fork.source_device = DeviceId{15};
+  fork.source_map = MapId{16}, fork.name = "vm1@monday", fork.read_only = true;
+  mark.repeated.push_back(fork);
+  Entry alias;
+  alias.kind = EntryKind::alias;
+  alias.sequence = 890;
+  alias.map = MapId{3}, alias.begin = {100}, alias.length = {8};
+  alias.source_map = MapId{16}, alias.address = {Generation{41}, 77};
+  mark.repeated.push_back(alias);
+  return mark;
+}
 
 inline Slot slot() {
   Slot slot;

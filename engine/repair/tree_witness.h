@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the trees of the newest tables say of segments that are gone: they knew everything up to the
+// tables' cut, and a segment's payload is the same wherever it is named from.
+// Thread-safety: one coroutine. Reads only. Memory: what is found below each node, and an entry for
+// each fact that a map has.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "base/task.h"
+#include "engine/rebuild_scan.h"
+
+namespace lamina {
+
+// By map; ranges that refer to data of which nothing is left, or whose leaf is gone: an entry that
+// states something older there is not the newest (B2).
+using DoubtedByTrees = std::map<MapId, std::vector<BlockRange>>;
+
+// `untold`: segments whose contents are gone. What they stated without payload, the extents tell as
+// well as they did: it becomes an entry of the scan that nothing states, under the number of the
+// cut.
+Task<DoubtedByTrees> ask_trees(Scan& scan, const std::vector<SegmentName>& untold);
+
+}  // namespace lamina
