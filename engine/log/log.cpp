@@ -308,7 +308,7 @@ void Log::close_record(bool through) {
   // So that the segments ahead need not wait for it (A3), and not so often that it slows a stream.
   if (first_in_segment && segment->ordinal - durable_ordinal_ >= chain_length / 2)
     start_flush(closed_);
-  if (on_record) on_record(since_cut_, last_ - cut_last_);
+  if (on_record) on_record(since_cut_, last_ - cut_last_, repeats_all());
 }
 
 void Log::expect_sync(Sequence through) {

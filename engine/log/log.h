@@ -221,9 +221,9 @@ class Log {
   // Called, without the lock, where too much is waiting to be merged into the maps: returns when
   // it has been. Set once before use.
   std::function<Task<Result<>>()> merge;
-  // Called with the lock held whenever a record is closed: bytes and entries since the last cut.
-  // Must not wait. Set once before use.
-  std::function<void(uint64_t bytes, uint64_t entries)> on_record;
+  // Called with the lock held whenever a record is closed: bytes and entries since the last cut,
+  // and repeats_all(). Must not wait. Set once before use.
+  std::function<void(uint64_t bytes, uint64_t entries, bool repeats_all)> on_record;
   // Called with the lock held whenever the log goes on in another segment: how long it was in the
   // one before. Must not wait. Set once before use.
   std::function<void(uint64_t in_ns)> on_segment;
