@@ -2,8 +2,10 @@
 // How far the log was durable, said in a place that is not in the log: so that damage to its end is
 // not taken for what a crash left of it (B5). It lies behind both slot rings of every journal blob
 // (Blob::log_mark_offsets) and is written over itself, without a flush: a crash may leave an older
-// one, or none, and either is true. It repeats what no data says of itself: of the newest entries
-// those that make, name, fork, resize and share.
+// one, or none, and either is true. Of the newest entries it repeats those that would take more
+// with them than their own blocks: what makes, names, resizes and removes devices and maps, forks,
+// shares, and attributes. Without a zero, or a reservation, a repair has older data, which it
+// doubts.
 // Thread-safety: plain values.
 #pragma once
 
@@ -32,7 +34,8 @@ bool is_repeated(const Entry& entry);
 extern const size_t log_mark_room;
 size_t bytes_in_log_mark(const Entry& entry);
 
-// Asserts what unpack_log_mark checks, and that the entries fit. Fills one block, which will lie at block `disk_block` (modulo 2^32) of the disk of `blob`.
+// Fills one block, which will lie at block `disk_block` (modulo 2^32) of the disk of `blob`. Asserts
+// what unpack_log_mark checks, and that the entries fit.
 void pack_log_mark(const LogMark& mark, const Secret& secret, BlobId blob, uint32_t disk_block,
                    std::span<std::byte> block);
 // Errors: corrupt, no mark of this pool and place is here; unsupported, a newer format.

@@ -29,7 +29,7 @@ namespace {
 constexpr int rounds_per_turn = 64;
 // Operations of disks that are submitted together, and of those that have ended how many are
 // delivered in a turn. Fewer cost more system calls than the disk's idle time is worth.
-constexpr unsigned disk_batch = 4;
+constexpr unsigned disk_batch = 8;
 // In a user_data, of which handlers leave the lowest bit free: an operation of a disk.
 constexpr uint64_t disk_tag = 1;
 

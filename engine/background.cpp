@@ -84,8 +84,13 @@ Task<void> PoolState::checkpoint_soon() {
     Lock lock(background_mutex_);
     checkpoint_soon_ = false;
   }
-  Lock order(log.order());
-  if (!log.repeats_all()) start_checkpoint();
+  {
+    Lock order(log.order());
+    if (log.repeats_all()) co_return;
+  }
+  if (closing()) co_return;
+  const auto made = co_await checkpointer.run();
+  static_cast<void>(made);  // the log's health says why not
 }
 
 Task<void> PoolState::checkpoint_and_reclaim() {

@@ -38,10 +38,8 @@ PoolState::PoolState(Blobs the_blobs, Settings the_settings, const PoolIdentity&
   log.reclaim = [this](Claim claim) { return reclaimer.make_room(claim); };
   log.merge = [this] { return checkpointer.run(); };
   log.on_record = [this](uint64_t bytes, uint64_t entries, bool repeats_all) {
-    if (checkpoint_due(bytes, entries))
-      start_checkpoint();
-    else if (!repeats_all)
-      start_checkpoint_soon();
+    if (checkpoint_due(bytes, entries)) start_checkpoint();
+    if (!repeats_all) start_checkpoint_soon();
   };
   log.on_segment = [this](uint64_t in_ns) {
     segment_in_ns_ = in_ns;

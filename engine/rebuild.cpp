@@ -203,7 +203,7 @@ void Rebuilt::build_maps() {
     std::stable_sort(
         visible.begin(), visible.end(),
         [&](const ScannedEntry* a, const ScannedEntry* b) { return before(scan_, *a, *b); });
-    for (const ScannedEntry* scanned : visible) 
+    for (const ScannedEntry* scanned : visible)
       paint(device, scanned->entry, scan_.generation_of(*scanned));
   }
 }

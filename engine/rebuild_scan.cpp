@@ -171,7 +171,9 @@ Task<Result<>> Scanner::segment(size_t index) {
 void Scanner::complete_header(size_t index) {
   ScannedSegment& segment = out_.segments[index];
   SegmentHeader& header = segment.header;
-  uint32_t end = 0;  // of addresses
+  uint32_t end = header.kind == SegmentClass::frames
+                     ? 0  // of addresses
+                     : payload_begin(header.kind, header.blocks, header.front_blocks);
   for (const ScannedEntry& scanned : out_.entries)
     if (scanned.segment == index && has_payload(scanned.entry))
       end = std::max(end, scanned.entry.offset + static_cast<uint32_t>(scanned.entry.length.value));

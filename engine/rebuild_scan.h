@@ -39,6 +39,7 @@ struct ScannedSegment {
   bool by_records = false;     // of the log: its records were asked, and say all that it holds
   bool header_lost = false;    // `header` is what the rest of it says
   bool told = false;           // every entry of it is known
+  bool unproven = false;       // it does not count (engine/repair/unproven.h)
   uint32_t records_end = 0;    // of the log, where its records were asked: behind the last one,
   RecordGap gap;               // before that, the first one
   Sequence lost = 0;           // and the first number of one that was gone before that

@@ -169,9 +169,8 @@ KnownSegments known_by(const Slot& slot, const Tables& newest, const Tables* old
   KnownSegments known;
   for (const Segment& row : newest.segments) {
     const uint32_t generation = raw(row.name.generation);
-    // A repair keeps places whose contents nobody can tell, with nothing used, until a walk.
     const bool data = row.holds_data() && row.use == SegmentUse::sealed && row.dead_in == 0 &&
-                      row.used_blocks > 0;
+                      !row.is_kept_away();
     if (data) known.kept_data.insert(generation);
     if (data || of_nodes.contains(generation))
       known.kept.insert(place_of(row.name.blob, row.name.index));

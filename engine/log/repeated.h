@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The newest entries that no data says anything of, as the mark outside the log repeats them
-// (blobs/log_mark.h): a snapshot or a copy would be gone with a few blocks of the log else, until a
-// checkpoint has it. They are kept past a checkpoint while there is room, since that one's tables
+// The newest entries that are worth more than their own blocks, as the mark outside the log repeats
+// them (blobs/log_mark.h): a snapshot or a copy would be gone with a few blocks of the log else,
+// until a checkpoint has it. They are kept past a checkpoint while there is room, since that one's tables
 // may be damaged as well. Those of an earlier life are not here: a checkpoint follows its recovery.
 // Thread-safety: the owner's lock.
 #pragma once

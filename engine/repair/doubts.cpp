@@ -2,14 +2,8 @@
 #include "engine/repair/doubts.h"
 
 #include <algorithm>
-#include <optional>
-#include <set>
-#include <unordered_map>
 
-#include "base/buffer.h"
 #include "engine/maps/layer.h"
-#include "engine/maps/leaf_changes.h"
-#include "engine/maps/node.h"
 #include "engine/repair/replay.h"
 
 namespace lamina {
@@ -68,7 +62,11 @@ class DoubtReplay {
     for (; next_ < forks_.size() && forks_[next_].forked_at < sequence; ++next_) {
       if (forks_[next_].forked_at > through_) doubt_all();
       const auto parent = maps_.find(forks_[next_].parent);
-      Layer inherited = parent == maps_.end() ? Layer{} : parent->second;
+      Layer inherited;
+      if (parent != maps_.end())
+        inherited = parent->second;
+      else  // of what it was made nothing is left
+        put(inherited, everything, ExtentKind::lost);
       maps_.insert_or_assign(forks_[next_].map, std::move(inherited));
     }
     if (sequence > through_) doubt_all();

@@ -5,11 +5,12 @@
 //
 // What bounds them:
 //   Of a segment that is gone, and was settled before the newest tables' cut, or of a record in it,
-//   the maps of that checkpoint say which ranges refer to what nobody tells of: those are in doubt,
-//   and those whose leaf is gone too.
+//   the maps of that checkpoint say which ranges refer to its data: those are in doubt, and those
+//   whose leaf is gone too (engine/repair/tree_witness.h).
 //   Of numbers of the log that are nowhere nothing says what they were: every map that there was
 //   then is in doubt as a whole.
-//   What an entry states that is newer than all of that is not in doubt, and a fork inherits.
+//   What an entry states that is newer than all of that is not in doubt, and a fork inherits: all
+//   of it, where nothing tells of what it was made from.
 // Thread-safety: pure functions. Memory: the ranges.
 #pragma once
 

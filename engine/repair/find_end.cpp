@@ -50,7 +50,8 @@ class Behind {
     for (const SegmentName& name : scan.headerless) noise_.emplace(name.blob, name.index);
     for (const Segment& row : scan.tables.segments) {
       const Place place{row.name.blob, row.name.index};
-      if (row.use == SegmentUse::sealed && row.dead_in == 0 && scan.blank.contains(place))
+      if (row.use == SegmentUse::sealed && row.dead_in == 0 && !row.is_kept_away() &&
+          scan.blank.contains(place))
         destroyed_.insert(place);
     }
   }

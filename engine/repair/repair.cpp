@@ -40,6 +40,7 @@ class Repair {
   Task<Result<RepairReport>> run();
 
  private:
+  std::vector<SegmentName> kept_away(const Scan& scan) const;
   void load_space(const Scan& scan);
   std::set<Generation> origins_of(MapId map) const;
   void load_devices();
@@ -58,8 +59,23 @@ class Repair {
   RepairReport report_;
 };
 
-// Each segment as its header has it: full, and settled long ago. What is free by its header is, and
-// nothing else; a walk will say what of the rest is alive.
+// Places where something may be, or was that is gone, or where the log was to go on: were they
+// used, and the repair cut off, the next one would take what was there for freed, or for never
+// written.
+std::vector<SegmentName> Repair::kept_away(const Scan& scan) const {
+  std::vector<SegmentName> kept = scan.headerless;
+  kept.insert(kept.end(), report_.untold.begin(), report_.untold.end());
+  Generation newest = Generation::none;
+  for (const ScannedSegment& segment : scan.segments)
+    if (segment.header.kind == SegmentClass::log)
+      newest = std::max(newest, segment.header.generation);
+  for (const auto& [generation, name] : scan.named)
+    if (generation > newest) kept.push_back(name);
+  return kept;
+}
+
+// Each segment as its header has it: full, and settled long ago, but for what does not count. What
+// is free by its header is, and nothing else; a walk will say what of the rest is alive.
 void Repair::load_space(const Scan& scan) {
   std::map<size_t, Sequence> oldest;
   for (const ScannedEntry& scanned : scan.entries) {
@@ -83,17 +99,23 @@ void Repair::load_space(const Scan& scan) {
     row.kind = header.kind;
     row.used_blocks = header.used_end;
     row.addressed = header.addressed;
-    if (row.holds_data()) row.settled = std::max<Sequence>(end_, 1);
+    if (row.holds_data()) row.settled = scan.segments[i].unproven ? std::max<Sequence>(end_, 1) : 1;
     if (const auto found = oldest.find(i); found != oldest.end()) row.oldest = found->second;
     rows.push_back(row);
   }
   report_.segments = rows.size();
   uint32_t next = scan.next_generation + generation_quota(pool_->space.total());
-  for (const SegmentName& name : scan.headerless) {
+  std::set<std::pair<BlobId, uint32_t>> taken;
+  for (const Segment& row : rows) taken.emplace(row.name.blob, row.name.index);
+  for (const SegmentName& name : kept_away(scan)) {
+    const auto blob = std::ranges::find(blobs_, name.blob, [](const auto& b) { return b->id(); });
+    if (blob == blobs_.end() || name.index >= (*blob)->segment_count() ||
+        !taken.emplace(name.blob, name.index).second)
+      continue;
     Segment row;
     row.name = {name.blob, name.index, Generation{next++}};
     row.use = SegmentUse::sealed;
-    row.settled = std::max<Sequence>(end_, 1);
+    row.settled = 1;
     rows.push_back(row);
   }
   pool_->space.load(rows);
@@ -148,6 +170,9 @@ void Repair::load_devices() {
     devices.restore(std::move(device));
     devices.restore_marks(DeviceId{raw(id) + 1}, MapId{raw(row.map) + 1});
   }
+  for (const ScannedEntry& scanned : scan.entries)  // also of those that are not known to be made
+    devices.restore_marks(DeviceId{raw(scanned.entry.device) + 1},
+                          MapId{raw(scanned.entry.map) + 1});
   for (const LineageRow& row : rebuilt_->lineage())
     devices.restore_marks(DeviceId{raw(row.device) + 1}, MapId{raw(row.map) + 1});
   pool_->add_image(image);
@@ -282,9 +307,9 @@ Task<Result<RepairReport>> Repair::run() {
       doubted_through(*scan, report_.untold, missing, end_, report_.end_in_doubt);
   report_.untold.insert(report_.untold.end(), scan->torn.begin(), scan->torn.end());
   load_space(*scan);
-  auto asking = ask_trees(*scan, report_.untold);
+  auto asking = ask_trees(*scan, report_.untold, facts_to_restate(*pool_));
   const DoubtedByTrees by_trees = co_await asking;
-  if (scan->has_tables) LAMINA_CO_TRY(co_await restate(*pool_, *scan, std::max<Sequence>(end_, 1)));
+  if (scan->has_tables) LAMINA_CO_TRY(co_await restate(*pool_, *scan));
   auto rebuilding = Rebuilt::from(std::move(*scan), false);
   auto rebuilt = co_await rebuilding;
   if (!rebuilt) co_return forward_error(rebuilt);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/repair/restate.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,9 @@
 
 namespace lamina {
 namespace {
+
+constexpr uint64_t most_facts = 1 << 18;  // some 100 MiB of them, while a repair goes on
+constexpr uint64_t room_part = 2;
 
 Task<Result<std::vector<Generation>>> write(MovedWriter& writer, std::vector<ScannedEntry>& facts,
                                             std::vector<Generation>& homes) {
@@ -25,7 +29,13 @@ Task<Result<std::vector<Generation>>> write(MovedWriter& writer, std::vector<Sca
 
 }  // namespace
 
-Task<Result<>> restate(PoolState& pool, Scan& scan, Sequence last) {
+size_t facts_to_restate(const PoolState& pool) {
+  const MovedLayout layout(pool.space.segment_blocks());
+  const uint64_t room = pool.space.available(Claim::mover) / room_part * layout.facts_alone();
+  return std::min(most_facts, room / room_part);  // they may be longer than what is counted on
+}
+
+Task<Result<>> restate(PoolState& pool, Scan& scan) {
   std::vector<ScannedEntry> facts;
   for (const ScannedEntry& scanned : scan.entries)
     if (scanned.segment == ScannedEntry::nowhere && states_a_range(scanned.entry))
@@ -42,7 +52,7 @@ Task<Result<>> restate(PoolState& pool, Scan& scan, Sequence last) {
     co_return forward_error(filled);
   }
   for (const Generation generation : *filled) {
-    pool.space.settle(generation, last);
+    pool.space.settle(generation, 1);
     const auto row = pool.space.segment(generation);
     ScannedSegment segment;
     segment.blob = &pool.space.blob(row->name.blob);
@@ -51,7 +61,9 @@ Task<Result<>> restate(PoolState& pool, Scan& scan, Sequence last) {
     segment.header.generation = generation;
     segment.header.kind = row->kind;
     segment.header.state = SegmentState::sealed;
+    segment.header.epoch = pool.identity.epoch;
     segment.header.blocks = segment.blob->segment_blocks();
+    segment.header.used_end = row->used_blocks;
     scan.by_generation[generation] = scan.segments.size();
     scan.segments.push_back(std::move(segment));
   }

@@ -9,11 +9,14 @@
 
 namespace lamina {
 
+// How many it is worth and there is room for: half of what the mover may take.
+size_t facts_to_restate(const PoolState& pool);
+
 // Entries that say what a range is, and that nothing states, are written to free segments of class
-// moved, settled at `last`, which become the scan's; the next checkpoint makes them durable. Of
+// moved, settled long ago, which become the scan's; the next checkpoint makes them durable. Of
 // each of these entries the scan has a copy that lies there then.
 // Errors: no_space; io of a disk. Nothing refers to what was written then.
 // Thread-safety: one coroutine; nobody else has the pool.
-Task<Result<>> restate(PoolState& pool, Scan& scan, Sequence last);
+Task<Result<>> restate(PoolState& pool, Scan& scan);
 
 }  // namespace lamina

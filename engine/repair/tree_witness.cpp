@@ -156,9 +156,29 @@ Entry entry_of(const Extent& extent, const DeviceRow& device, Sequence cut) {
   return entry;
 }
 
+bool continues(const Entry& left, const Entry& right) {
+  return left.kind == right.kind && left.map == right.map &&
+         left.begin + left.length == right.begin &&
+         (left.kind != EntryKind::alias || left.address + left.length == right.address);
+}
+
+// Of a map, in order; what lies side by side is one.
+std::vector<ScannedEntry> entries_of(const std::vector<Extent>& facts, const DeviceRow& row,
+                                     const Scan& scan) {
+  std::vector<ScannedEntry> out;
+  for (const Extent& fact : facts) {
+    Entry entry = entry_of(fact, row, scan.tables.cut);
+    if (!out.empty() && continues(out.back().entry, entry))
+      out.back().entry.length = entry.begin + entry.length - out.back().entry.begin;
+    else
+      out.push_back({std::move(entry), scan.epoch, ScannedEntry::nowhere});
+  }
+  return out;
+}
+
 }  // namespace
 
-Task<DoubtedByTrees> ask_trees(Scan& scan, const std::vector<SegmentName>& untold) {
+Task<DoubtedByTrees> ask_trees(Scan& scan, const std::vector<SegmentName>& untold, size_t most) {
   DoubtedByTrees doubted;
   if (untold.empty()) co_return doubted;
   std::vector<ScannedEntry> facts;
@@ -168,9 +188,11 @@ Task<DoubtedByTrees> ask_trees(Scan& scan, const std::vector<SegmentName>& untol
     auto looking = trees.below(row.root, everything);
     const Trees::Below* const found = co_await looking;
     if (!found->doubted.empty()) doubted[row.map] = found->doubted;
-    for (const Extent& fact : found->facts)
-      facts.push_back(
-          {entry_of(fact, row, scan.tables.cut), scan.epoch, ScannedEntry::nowhere});
+    std::vector<ScannedEntry> of_map = entries_of(found->facts, row, scan);
+    if (facts.size() + of_map.size() <= most)
+      std::ranges::move(of_map, std::back_inserter(facts));
+    else
+      for (const Extent& fact : found->facts) doubted[row.map].push_back(fact.range());
   }
   std::ranges::move(facts, std::back_inserter(scan.entries));
   co_return doubted;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the trees of the newest tables say of segments that are gone: they knew everything up to the
 // tables' cut, and a segment's payload is the same wherever it is named from.
-// Thread-safety: one coroutine. Reads only. Memory: what is found below each node, and an entry for
-// each fact that a map has.
+// Thread-safety: one coroutine. Reads only. Memory: what is found below each node, and `most` entries.
 #pragma once
 
 #include <map>
@@ -19,7 +18,7 @@ using DoubtedByTrees = std::map<MapId, std::vector<BlockRange>>;
 
 // `untold`: segments whose contents are gone. What they stated without payload, the extents tell as
 // well as they did: it becomes an entry of the scan that nothing states, under the number of the
-// cut.
-Task<DoubtedByTrees> ask_trees(Scan& scan, const std::vector<SegmentName>& untold);
+// cut. Of a map that would make them more than `most` it is doubted instead.
+Task<DoubtedByTrees> ask_trees(Scan& scan, const std::vector<SegmentName>& untold, size_t most);
 
 }  // namespace lamina

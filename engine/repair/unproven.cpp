@@ -40,10 +40,11 @@ class Unproven {
       if (is_proven(i)) continue;
       auto reading = payload_is_good(i);
       const bool good = co_await reading;
-      if (!good && stated_elsewhere(i)) dropped_.insert(i);
+      scan_.segments[i].unproven = !good && stated_elsewhere(i);
     }
-    std::erase_if(scan_.entries,
-                  [this](const ScannedEntry& one) { return dropped_.contains(one.segment); });
+    std::erase_if(scan_.entries, [this](const ScannedEntry& one) {
+      return one.segment != ScannedEntry::nowhere && scan_.segments[one.segment].unproven;
+    });
     co_return Result<>{};
   }
 
@@ -100,7 +101,6 @@ class Unproven {
   const std::set<Generation> proven_;
   std::unordered_map<size_t, std::vector<size_t>> by_segment_;
   std::unordered_map<uint64_t, std::vector<size_t>> by_map_;
-  std::set<size_t> dropped_;
 };
 
 // What the newest tables know to be in use, and is gone: neither freed, which they would say, nor
@@ -121,10 +121,9 @@ std::vector<SegmentName> vanished(const Scan& scan) {
     return there != newest.end() && there->second >= name.generation;
   };
   for (const Segment& row : scan.tables.segments) {
-    // Open and used is where the log went on from the cut. With nothing used a repair has kept a
-    // place away from others, where nobody can tell what lies.
-    const bool used =
-        row.used_blocks > 0 && (row.is_filled() || row.use == SegmentUse::open);
+    // Open and used is where the log went on from the cut.
+    const bool used = (row.is_filled() && !row.is_kept_away()) ||
+                      (row.use == SegmentUse::open && row.used_blocks > 0);
     if (!used || !is_published(row, scan.tables) || row.dead_in != 0) continue;
     if (!is_there(row.name)) out.push_back(row.name);
   }

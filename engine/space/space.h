@@ -69,6 +69,10 @@ struct Segment {
   bool holds_data() const { return kind == SegmentClass::log || is_moved(kind); }
   // Whether all that will lie in it does.
   bool is_filled() const { return use == SegmentUse::sealed || use == SegmentUse::stuck; }
+  // Kept away from others by a repair, since nobody could tell what lies there (B2).
+  bool is_kept_away() const {
+    return kind == SegmentClass::log && is_filled() && used_blocks == 0;
+  }
   // Blocks of the medium that so many of its data blocks take; the hint of those that are live.
   uint64_t room_of(uint64_t blocks) const {
     return addressed == 0 ? blocks : div_up(blocks * used_blocks, addressed);

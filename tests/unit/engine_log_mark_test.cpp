@@ -117,6 +117,38 @@ TEST_F(AMarkedLog, TellsOfWhatIsInNoData) {
   }
 }
 
+// What was made and is known by its writes alone: its map is nobody else's.
+TEST_F(AMarkedLog, NeverUsesAMapAgain) {
+  open(medium_);
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  const size_t before = records_on(medium_).size();
+  const DeviceId lost = wait(pool_->create("lost", 64 * block_size, {}))->id;
+  for (size_t i = 0; i < 4; ++i) {
+    ASSERT_TRUE(wait(pool_->write(lost, i * block_size, content(i))));
+    ASSERT_TRUE(wait(pool_->flush(lost)));
+  }
+  kill(medium_);
+  const std::vector<std::byte> nothing(block_size);
+  const std::vector<Record> records = records_on(medium_);
+  for (size_t i = before; i < before + 2; ++i) medium_.damage(records[i].at, nothing);
+  const auto blob = blob_on(medium_, *executor_);
+  for (const uint64_t at : blob->log_mark_offsets()) medium_.damage(at, nothing);
+  const auto repair_again = [&] {
+    const auto repaired = wait(repair(blobs_on(medium_, *executor_, false), {}, true));
+    ASSERT_TRUE(repaired) << repaired.error().message;
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    open(medium_);
+  };
+  repair_again();
+  ASSERT_FALSE(pool_->find("lost"));
+  const DeviceId fresh = wait(pool_->create("fresh", 64 * block_size, {}))->id;
+  ASSERT_TRUE(wait(pool_->close()));
+  kill(medium_);
+  repair_again();
+  for (size_t i = 0; i < 4; ++i)
+    expect_content(fresh, i * block_size, std::vector<std::byte>(block_size));
+}
+
 // What it has no room for is in a checkpoint soon.
 TEST_F(AMarkedLog, AsksForACheckpointOfWhatItHasNoRoomFor) {
   open(medium_);

@@ -71,33 +71,47 @@ TEST_P(ADamagedPool, ASegmentThatIsGoneCostsWhatMapsReferToInIt) {
           << name << " block " << block;
 }
 
+class APoolOfCopies : public ADamagedPool {
+ protected:
+  // Destroys the segment that states most of what was copied; what lay in it.
+  void destroy_home() {
+    close();
+    open();
+    close();
+    const Blobs blobs = blobs_again();
+    std::vector<Blob*> all;
+    for (const auto& blob : blobs) all.push_back(blob.get());
+    const auto scan = wait(scan_segments(all));
+    ASSERT_TRUE(scan);
+    std::map<Generation, uint64_t> shared;  // blocks, by who states them
+    for (const ScannedEntry& one : scan->entries)
+      if (one.entry.kind == EntryKind::alias)
+        shared[scan->generation_of(one)] += one.entry.length.value;
+    ASSERT_FALSE(shared.empty());
+    const auto most = std::ranges::max_element(shared, {}, [](const auto& s) { return s.second; });
+    ASSERT_GE(most->second, 50u);
+    const Generation home = most->first;
+    open();
+    there_ = blocks_of([&](const MappedRange& range) { return range.address.generation == home; });
+    close();
+    for (const InUse& segment : segments())
+      if (segment.header.generation == home) destroy(segment);
+  }
+  void expect_the_rest() {
+    for (const auto& [name, versions] : devices_)
+      for (const auto& [block, version] : versions)
+        if (version != 0 && !there_.contains({name, block})) {
+          EXPECT_TRUE(readable(name, block)) << name << " block " << block;
+        }
+    unreadable();
+  }
+
+  Blocks there_;
+};
+
 // What a segment stated that is gone the maps know as well; and from then on another segment does.
-TEST_P(ADamagedPool, CopiesThatASegmentStatedThatIsGoneAreNot) {
-  close();
-  open();
-  close();
-  const Blobs blobs = blobs_again();
-  std::vector<Blob*> all;
-  for (const auto& blob : blobs) all.push_back(blob.get());
-  const auto scan = wait(scan_segments(all));
-  ASSERT_TRUE(scan);
-  std::map<Generation, uint64_t> shared;  // blocks, by who states them
-  for (const ScannedEntry& one : scan->entries)
-    if (one.entry.kind == EntryKind::alias)
-      shared[scan->generation_of(one)] += one.entry.length.value;
-  ASSERT_FALSE(shared.empty());
-  const Generation home = std::ranges::max_element(shared, {}, [](const auto& one) {
-                            return one.second;
-                          })->first;
-  ASSERT_GE(shared[home], 50u);
-  open();
-  const Blocks there =
-      blocks_of([&](const MappedRange& range) { return range.address.generation == home; });
-  const size_t copied = blocks_of([](const MappedRange&) { return true; }).size();
-  ASSERT_GT(copied, there.size());
-  close();
-  for (const InUse& segment : segments())
-    if (segment.header.generation == home) destroy(segment);
+TEST_P(APoolOfCopies, KeepsThoseThatASegmentStatedThatIsGone) {
+  ASSERT_NO_FATAL_FAILURE(destroy_home());
   for (const bool again : {false, true}) {
     SCOPED_TRACE(again);
     if (again) destroy_maps();
@@ -105,15 +119,36 @@ TEST_P(ADamagedPool, CopiesThatASegmentStatedThatIsGoneAreNot) {
     ASSERT_TRUE(repaired) << repaired.error().message;
     EXPECT_EQ(repaired->untold.size(), again ? 0u : 1u);
     open();
-    for (const auto& [name, versions] : devices_)
-      for (const auto& [block, version] : versions)
-        if (version != 0 && !there.contains({name, block})) {
-          EXPECT_TRUE(readable(name, block)) << name << " block " << block;
-        }
-    unreadable();
+    expect_the_rest();
     close();
   }
 }
+
+// Nothing that a repair has written, but its slot, takes anything from what the next one finds.
+TEST_P(APoolOfCopies, IsRepairedAsWellAfterRepairsThatWereCutOff) {
+  ASSERT_NO_FATAL_FAILURE(destroy_home());
+  bool cut_off = true;
+  for (uint64_t steps = 100; cut_off && steps < 20'000; steps += 97) {
+    Settings settings = settings_;
+    settings.log = [](Settings::Severity, const std::string&) {};
+    executor_->crash_after(steps);
+    Result<RepairReport> out;
+    cut_off = !executor_->run_until(repair(blobs_again(), settings, false), out);
+    for (SimMedium* medium : {&medium_, &slow_}) medium->power_cut(executor_->random());
+    executor_ = std::make_unique<SimExecutor>(executor_->steps());
+    EXPECT_TRUE(cut_off || out) << out.error().message;
+  }
+  ASSERT_FALSE(cut_off);
+  open();
+  expect_the_rest();
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, APoolOfCopies,
+                         testing::Values(std::nullopt, BlobKind::transparent,
+                                         BlobKind::compression),
+                         [](const auto& one) {
+                           return one.param ? name_of(*one.param) : std::string("journal");
+                         });
 
 // With the maps gone too nothing bounds it but the devices.
 TEST_P(ADamagedPool, WithoutMapsNothingOlderIsTakenForWhatASegmentHeld) {
