@@ -9,8 +9,6 @@
 namespace lamina {
 namespace {
 
-constexpr BlockRange everything{DeviceBlock{0}, DeviceBlock{max_device_bytes / block_size}};
-
 // In the order of entries, beside what the maps are made of: `lost` in a layer is in doubt.
 class DoubtReplay {
  public:

@@ -14,8 +14,6 @@
 namespace lamina {
 namespace {
 
-constexpr BlockRange everything{DeviceBlock{0}, DeviceBlock{max_device_bytes / block_size}};
-
 class Trees {
  public:
   Trees(const Scan& scan, const std::vector<SegmentName>& untold) : scan_(scan) {

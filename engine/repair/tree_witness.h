@@ -12,6 +12,10 @@
 
 namespace lamina {
 
+// All blocks that a device may have.
+inline constexpr BlockRange everything{DeviceBlock{0},
+                                       DeviceBlock{max_device_bytes / block_size}};
+
 // By map; ranges that refer to data of which nothing is left, or whose leaf is gone: an entry that
 // states something older there is not the newest (B2).
 using DoubtedByTrees = std::map<MapId, std::vector<BlockRange>>;
