@@ -2,7 +2,6 @@
 #include "blobs/log_mark.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "blobs/log_mark_format.h"
@@ -64,7 +63,7 @@ void pack_log_mark(const LogMark& mark, const Secret& secret, BlobId blob, uint3
   format.entries.store(static_cast<uint16_t>(mark.repeated.size()));
   format.entry_bytes.store(static_cast<uint16_t>(packed.size()));
   format.first.store(first);
-  std::memcpy(format.packed.data(), packed.data(), packed.size());
+  std::ranges::copy(packed, std::as_writable_bytes(std::span(format.packed)).begin());
   store_block(format, block);
   store_block_checksum(block, keyed_block_checksum(block, secret, place_outside(blob, disk_block)));
 }
