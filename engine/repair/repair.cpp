@@ -34,8 +34,12 @@ std::vector<EpochCut> distinct(std::vector<EpochCut> cuts) {
 
 class Repair {
  public:
-  Repair(Blobs blobs, Settings settings, bool accept_suspect)
-      : blobs_(std::move(blobs)), settings_(std::move(settings)), accept_suspect_(accept_suspect) {}
+  // `keeps_away`: as kept_away() says.
+  Repair(Blobs blobs, Settings settings, bool accept_suspect, bool keeps_away)
+      : blobs_(std::move(blobs)),
+        settings_(std::move(settings)),
+        accept_suspect_(accept_suspect),
+        keeps_away_(keeps_away) {}
 
   Task<Result<RepairReport>> run();
 
@@ -52,7 +56,7 @@ class Repair {
 
   const Blobs blobs_;
   const Settings settings_;
-  const bool accept_suspect_;
+  const bool accept_suspect_, keeps_away_;
   std::unique_ptr<PoolState> pool_;
   std::unique_ptr<Rebuilt> rebuilt_;
   Sequence end_ = 0;
@@ -64,6 +68,7 @@ class Repair {
 // written.
 std::vector<SegmentName> Repair::kept_away(const Scan& scan) const {
   std::vector<SegmentName> kept = scan.headerless;
+  if (!keeps_away_ || report_.untold.empty()) return kept;
   kept.insert(kept.end(), report_.untold.begin(), report_.untold.end());
   Generation newest = Generation::none;
   for (const ScannedSegment& segment : scan.segments)
@@ -333,8 +338,13 @@ Task<Result<RepairReport>> Repair::run() {
 Task<Result<RepairReport>> repair(Blobs blobs, Settings settings, bool accept_suspect) {
   if (blobs.empty()) co_return fail(Code::invalid, "a pool has at least one journal blob");
   if (!settings.background) settings.background = &Executor::current();
-  Repair repair(std::move(blobs), std::move(settings), accept_suspect);
-  auto running = repair.run();
+  Repair careful(blobs, settings, accept_suspect, true);
+  auto trying = careful.run();
+  auto report = co_await trying;
+  if (report || report.error().code != Code::no_space) co_return report;
+  // A full pool may have no place to spare.
+  Repair without(std::move(blobs), std::move(settings), accept_suspect, false);
+  auto running = without.run();
   co_return co_await running;
 }
 

@@ -71,6 +71,28 @@ TEST_P(ADamagedPool, ASegmentThatIsGoneCostsWhatMapsReferToInIt) {
           << name << " block " << block;
 }
 
+// There is a place for what a repair writes in a pool that has none for anybody else.
+TEST_P(ADamagedPool, IsRepairedWhenItIsFull) {
+  if (GetParam()) GTEST_SKIP() << "the log's blob is not what fills up";
+  ASSERT_TRUE(wait(pool_->create("rest", 2 * pool_bytes, {})));
+  Result<> written;
+  for (uint64_t at = 0; written && at < 2 * pool_bytes; at += mib)
+    written = wait(pool_->write(pool_->find("rest")->id, at, pattern(mib, 5)));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::no_space);
+  ASSERT_TRUE(wait(pool_->flush(pool_->find("rest")->id)));
+  sleep(3'000'000'000);
+  crash();
+  const std::vector<InUse> all = segments();
+  for (size_t i = 0; i < all.size(); i += 4) destroy(all[i]);
+  destroy_maps();
+  const auto repaired = repair_it();
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  EXPECT_FALSE(repaired->untold.empty());
+  open();
+  unreadable();
+}
+
 class APoolOfCopies : public ADamagedPool {
  protected:
   // Destroys the segment that states most of what was copied; what lay in it.
