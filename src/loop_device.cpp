@@ -203,11 +203,17 @@ Result<> detach_loop(const LoopDevice& loop) {
     for (const std::string& user : users) message += "\n  " + user;
     return fail(Code::busy, message);
   }
-  const FileHandle handle(open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
-  if (!handle) return system_error("cannot open", loop.path(), errno);
-  if (fsync(handle.get()) != 0) return system_error("cannot write out", loop.path(), errno);
-  if (ioctl(handle.get(), LOOP_CLR_FD) != 0)
-    return system_error("cannot detach", loop.path(), errno);
+  {
+    const FileHandle handle(open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
+    if (!handle) return system_error("cannot open", loop.path(), errno);
+    if (fsync(handle.get()) != 0) return system_error("cannot write out", loop.path(), errno);
+    if (ioctl(handle.get(), LOOP_CLR_FD) != 0)
+      return system_error("cannot detach", loop.path(), errno);
+  }
+  // The kernel detaches it when the last one has closed it, who may be somebody looking around.
+  const std::string backing =
+      "/sys/block/loop" + std::to_string(loop.number) + "/loop/backing_file";
+  for (int i = 0; i < 200 && access(backing.c_str(), F_OK) == 0; ++i) usleep(10'000);
   return {};
 }
 
