@@ -65,6 +65,8 @@ Task<Result<bool>> Checkpointer::begin_turn(Sequence wanted) {
 void Checkpointer::end_turn() {
   Lock lock(mutex_);
   running_ = false;
+  dropping_.clear();
+  rewriting_.clear();
   ended_.wake_all();
 }
 
@@ -153,8 +155,7 @@ bool Checkpointer::has_unreachable() const {
 
 void Checkpointer::set_used_blocks(const Image& image, uint64_t blocks) {
   Lock lock(mutex_);
-  used_blocks_ =
-      std::min(used_blocks(), changed_by(blocks, added_blocks_ - image.added_blocks));
+  used_blocks_ = std::min(used_blocks(), changed_by(blocks, added_blocks_ - image.added_blocks));
 }
 
 // A copy that was logged after the walk names the old place, and keeps it, and so does a leaf that
@@ -172,6 +173,52 @@ void Checkpointer::drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber 
   Lock lock(mutex_);
   unreachable_ = std::move(unreachable);
   unreachable_in_ = seen_in;
+}
+
+std::vector<NodeId> Checkpointer::dropping() const {
+  Lock lock(mutex_);
+  return {dropping_.begin(), dropping_.end()};
+}
+
+bool Checkpointer::is_rewriting(NodeId id) const {
+  Lock lock(mutex_);
+  return rewriting_.contains(id);
+}
+
+Task<void> Checkpointer::wait_for_end() {
+  Completion completion;
+  {
+    Lock lock(mutex_);
+    if (!running_) co_return;
+    ended_.add(completion);
+  }
+  co_await completion;
+}
+
+bool Checkpointer::keep_nodes(std::vector<std::pair<NodeId, NodeEntry>> nodes,
+                              const Image& seen_in) {
+  std::erase_if(nodes, [&](const auto& node) {
+    const NodeEntry* entry = seen_in.nodes.find(node.first);
+    return !entry || *entry != node.second;
+  });
+  Lock lock(mutex_);
+  const ImagePtr newest = pool_.newest_image();
+  for (const auto& [id, entry] : nodes)
+    if (dropping_.contains(id) || !newest->nodes.find(id)) return false;
+  for (const auto& [id, entry] : nodes) kept_.insert_or_assign(id, entry);
+  return true;
+}
+
+void Checkpointer::drop_unreachable(const Cut& cut, Made& made) {
+  Lock lock(mutex_);
+  for (const NodeId id : cut.unreachable) {
+    const NodeEntry* entry = made.nodes.find(id);
+    if (!entry || entry->checkpoint > cut.unreachable_in) continue;
+    const auto kept = kept_.find(id);
+    if (kept != kept_.end() && kept->second == *entry) continue;
+    dropping_.insert(id);
+    made.nodes.erase(id);
+  }
 }
 
 // Error: something is being survived just now.
@@ -289,10 +336,7 @@ Task<Result<>> Checkpointer::make(Cut& cut, Made& made, bool clean) {
   const CheckpointNumber number = made.number, before = this->number();
   made.nodes = pool_.newest_image()->nodes;
   cut.tables.number = number;
-  for (const NodeId id : cut.unreachable)
-    if (const NodeEntry* entry = made.nodes.find(id);
-        entry && entry->checkpoint <= cut.unreachable_in)
-      made.nodes.erase(id);
+  drop_unreachable(cut, made);
   LAMINA_CO_TRY(co_await pool_.writer.leave_blobs());
   LAMINA_CO_TRY(co_await merge_all(cut, made));
   LAMINA_CO_TRY(co_await rewrite_damaged_nodes(made));

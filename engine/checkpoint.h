@@ -27,6 +27,9 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -96,6 +99,13 @@ class Checkpointer {
   // checkpoint, unless they were written since.
   void drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in);
   bool has_unreachable() const;
+  // A tree of an image that was the newest has them after all; what its table does not have is
+  // passed over. No checkpoint drops them. False: one has, or is just about to. What the one under
+  // way drops; whether it writes a node again as it found it, and waiting for its end.
+  std::vector<NodeId> dropping() const;
+  bool is_rewriting(NodeId id) const;
+  Task<void> wait_for_end();
+  bool keep_nodes(std::vector<std::pair<NodeId, NodeEntry>> nodes, const Image& seen_in);
 
   // What recovery found, to go on from.
   struct Resume {
@@ -127,6 +137,7 @@ class Checkpointer {
   Result<> take_cut(Cut& cut);
   Task<Result<>> once(bool clean);
   Task<Result<>> make(Cut& cut, Made& made, bool clean);
+  void drop_unreachable(const Cut& cut, Made& made);
   void give_back(Cut& cut, const Made& made);
   Task<Result<>> merge_all(Cut& cut, Made& made);
   bool leaves_a_blob(const PendingMoves& moves) const;
@@ -151,6 +162,10 @@ class Checkpointer {
   bool moves_taken_ GUARDED_BY(mutex_) = false;            // by the checkpoint under way
   std::vector<NodeId> unreachable_ GUARDED_BY(mutex_);
   CheckpointNumber unreachable_in_ GUARDED_BY(mutex_) = 0;
+  // By the checkpoint under way.
+  std::unordered_set<NodeId> dropping_ GUARDED_BY(mutex_);
+  std::unordered_set<NodeId> rewriting_ GUARDED_BY(mutex_);
+  std::unordered_map<NodeId, NodeEntry> kept_ GUARDED_BY(mutex_);
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber oldest_backed_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber next_number_ GUARDED_BY(mutex_) = 1;
@@ -160,7 +175,7 @@ class Checkpointer {
   std::vector<std::pair<CheckpointNumber, std::vector<Generation>>> tables_ GUARDED_BY(mutex_);
   uint64_t metadata_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t extents_ GUARDED_BY(mutex_) = 0;
-  std::atomic<uint64_t> used_blocks_ = 0;  // changed under the mutex, read at every write
+  std::atomic<uint64_t> used_blocks_ = 0;        // changed under the mutex, read at every write
   int64_t added_blocks_ GUARDED_BY(mutex_) = 0;  // by all checkpoints of this life
 };
 

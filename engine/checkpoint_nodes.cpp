@@ -165,13 +165,22 @@ Task<Result<>> Checkpointer::rewrite_damaged_nodes(Made& made) {
   co_return co_await rewrite_nodes(moving, made);
 }
 
-// What cannot be read stays where it is: that is for whoever looks into it to hear.
+// What cannot be read stays where it is: that is for whoever looks into it to hear. Whoever makes
+// nodes again is told before it is read, so that none is used for something else meanwhile.
 Task<Result<>> Checkpointer::rewrite_nodes(const std::vector<NodeId>& moving, Made& made) {
   for (const NodeId id : moving) {
     const NodeEntry entry = made.nodes.at(id);
     if (entry.checkpoint == made.number) continue;
-    auto block = co_await pool_.nodes.get(id, entry, false);
-    if (!block) continue;
+    {
+      Lock lock(mutex_);
+      rewriting_.insert(id);
+    }
+    auto block = co_await pool_.nodes.get_as_it_is(id, entry);
+    if (!block) {
+      Lock lock(mutex_);
+      rewriting_.erase(id);
+      continue;
+    }
     auto node = unpack_node((*block)->span());
     if (!node) co_return forward_error(node);
     node->header.checkpoint = made.number;

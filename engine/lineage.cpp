@@ -8,13 +8,18 @@
 namespace lamina {
 namespace {
 
+std::unordered_map<MapId, LineageRow> by_map(const Lineage& lineage) {
+  std::unordered_map<MapId, LineageRow> rows;
+  for (const LineageRow& row : lineage) rows[row.map] = row;
+  return rows;
+}
+
 // The rows as a forest, of what living maps descend from alone.
 class Family {
  public:
   Family(Lineage& lineage, const std::vector<MapId>& living)
       : living_(living.begin(), living.end()) {
-    std::unordered_map<MapId, LineageRow> rows;
-    for (const LineageRow& row : lineage) rows[row.map] = row;
+    const std::unordered_map<MapId, LineageRow> rows = by_map(lineage);
     for (MapId map : living) {
       // Up to what another living map has been followed through already.
       for (auto row = rows.find(map); row != rows.end() && parents_.insert(*row).second;
@@ -59,12 +64,26 @@ bool forked_between(const Lineage& lineage, MapId map, Sequence low, Sequence hi
 }
 
 std::vector<Sight> sights(const Lineage& lineage, MapId map) {
-  std::unordered_map<MapId, LineageRow> rows;
-  for (const LineageRow& row : lineage) rows[row.map] = row;
+  const std::unordered_map<MapId, LineageRow> rows = by_map(lineage);
   std::vector<Sight> out{{map, UINT64_MAX}};
   for (auto row = rows.find(map); row != rows.end(); row = rows.find(row->second.parent))
     out.push_back({row->second.parent, std::min(out.back().limit, row->second.forked_at)});
   return out;
+}
+
+DivergencesFrom::DivergencesFrom(const Lineage& lineage, MapId map) : rows_(by_map(lineage)) {
+  for (const Sight& sight : sights(lineage, map)) sees_.emplace(sight.map, sight.limit);
+}
+
+Sequence DivergencesFrom::operator()(MapId other) const {
+  for (Sequence limit = UINT64_MAX;;) {
+    if (const auto common = sees_.find(other); common != sees_.end())
+      return std::min(common->second, limit);
+    const auto row = rows_.find(other);
+    if (row == rows_.end()) return 0;
+    limit = std::min(limit, row->second.forked_at);
+    other = row->second.parent;
+  }
 }
 
 std::unordered_map<MapId, Sequence> newest_divergences(Lineage& lineage,

@@ -28,6 +28,18 @@ struct Sight {
 // The map itself, whole, and the maps that it descends from, the nearest first.
 std::vector<Sight> sights(const Lineage& lineage, MapId map);
 
+// At which entry another map diverged from this one: what is older they may have in common.
+class DivergencesFrom {
+ public:
+  DivergencesFrom(const Lineage& lineage, MapId map);
+  // 0: they have nothing in common. UINT64_MAX: it is the map itself.
+  Sequence operator()(MapId other) const;
+
+ private:
+  std::unordered_map<MapId, LineageRow> rows_;
+  std::unordered_map<MapId, Sequence> sees_;
+};
+
 // Whether something was forked from the map at an entry in [low, high): whoever sees the one number
 // may not see the other (C1).
 bool forked_between(const Lineage& lineage, MapId map, Sequence low, Sequence high);

@@ -166,6 +166,7 @@ Task<Result<ImageMap>> MapMerges::merge_layers(const Group& group, size_t until)
   input.birth = *birth;
   input.checkpoint = number_;
   input.moved = moved_;
+  input.node_bytes = pool_.settings.node_fill_bytes;
   Sequence last_share = 0;
   for (const size_t member : group.members) {
     // F1: of what is made for several maps none may take a node for its own.

@@ -126,8 +126,10 @@ Task<Result<Chosen>> choose(const Blobs& blobs, const Secret& secret, const Sett
     settings.log(Settings::Severity::warning, tables.error().message);
     chosen.fell_back = true;
   }
-  co_return fail(Code::corrupt,
-                 "the tables of every checkpoint are damaged; `lamina check` says where");
+  co_return fail(
+      Code::corrupt,
+      "the tables of every checkpoint are damaged; `lamina check` says where, and `lamina "
+      "repair` makes the pool again from what its segments say");
 }
 
 class Recovery {
@@ -201,7 +203,8 @@ Result<> Recovery::load() {
   return {};
 }
 
-// What a log segment on a disk that is missing holds may have been durable, so no tail is cut for it.
+// What a log segment on a disk that is missing holds may have been durable, so no tail is cut for
+// it.
 Result<> Recovery::unreadable_log(const Error& why) const {
   if (why.code == Code::io)
     for (const auto& blob : pool_.blobs())

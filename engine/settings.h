@@ -25,12 +25,13 @@ struct Settings {
   uint64_t frames_bytes = 64 * mib;  // cached frames, decompressed
   uint64_t flush_after_ns = 1'000'000'000;
   uint64_t checkpoint_log_bytes = 1 * gib;  // of log, after which a checkpoint starts
+  size_t node_fill_bytes = block_size;      // of a node's block, by merges; less: deeper trees
   double reserve_percent = 0;  // of what data can lie in, kept back from users; 7 at least
   bool verify_reads = true;    // else only what the mover carries is verified
   bool read_only = false;      // roll forward in memory, write nothing
   // Blobs that the pool was expected to have and that were not found, by name: why.
   std::map<std::string, std::string> absent;
-  bool force = false;          // serve without members of the last session that are absent
+  bool force = false;  // serve without members of the last session that are absent
   // When data of a blob ages to the next tier: there is less room than that for new data, or the
   // data has been left alone for so long.
   struct Aging {

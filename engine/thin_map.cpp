@@ -154,9 +154,23 @@ bool ThinMap::try_resolve(NodeStore& nodes, BlockRange range, Resolved& out) con
   return true;
 }
 
+// What was found bad in an image may have been written anew since, and the image be one that nobody
+// keeps any more but who looks through it.
 Task<Result<ThinMap::Resolved>> ThinMap::resolve(NodeStore& nodes, BlockRange range,
                                                  size_t limit) const {
-  Gathered found = gather(range);
+  for (;;) {
+    Gathered found = gather(range);
+    const ImagePtr image = found.image;
+    Task<Result<Resolved>> looking = look_below(nodes, std::move(found), range, limit);
+    Result<Resolved> resolved = co_await looking;
+    if (resolved) co_return resolved;
+    Lock lock(mutex_);
+    if (image_ == image) co_return resolved;
+  }
+}
+
+Task<Result<ThinMap::Resolved>> ThinMap::look_below(NodeStore& nodes, Gathered found,
+                                                    BlockRange range, size_t limit) const {
   DeviceBlock known = range.end;  // before it everything has been looked at
   if (found.root != NodeId::none) {
     size_t taken = 0;

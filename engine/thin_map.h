@@ -115,6 +115,8 @@ class ThinMap {
     NodeId root = NodeId::none;
   };
   Gathered gather(BlockRange range) const;
+  Task<Result<Resolved>> look_below(NodeStore& nodes, Gathered found, BlockRange range,
+                                    size_t limit) const;
   void close_top(Sequence at) REQUIRES(mutex_);
   void believe_covered(const std::vector<ClosedLayerPtr>& merged) REQUIRES(mutex_);
 

@@ -54,6 +54,21 @@ class MetadataPlaces {
     return out;
   }
 
+  // The pages of each checkpoint's tables, by their place in the stream.
+  std::map<CheckpointNumber, std::map<uint32_t, std::vector<Place>>> tables() const {
+    std::map<CheckpointNumber, std::map<uint32_t, std::vector<Place>>> out;
+    for_each_segment([&](const Segment& segment) {
+      const SegmentHeader& header = segment.header;
+      if (header.kind != SegmentClass::nodes) return;
+      for (uint32_t at = 1; at < header.blocks; ++at) {
+        const Buffer block = read(segment.at(at));
+        if (const auto page = unpack_tables_page(block.span(), header.secret, segment.place(at)))
+          out[page->number][page->index].push_back(segment.at(at));
+      }
+    });
+    return out;
+  }
+
   // All that has a second copy, or is told by something else. Records of the log that no summary
   // repeats are `record`.
   Classes classes() const {

@@ -78,12 +78,14 @@ std::vector<NodeId> Healer::nodes_to_write(const NodeTable& table) const {
   {
     Lock lock(mutex_);
     for (const auto& [id, entry] : nodes_) {
-      if (out.size() == nodes_at_once) return out;
       const NodeEntry* now = table.find(id);
       if (now && *now == entry) out.push_back(id);
     }
     segments = node_segments_;
   }
+  // What is made anew for an inner node goes with it, or before.
+  std::ranges::stable_sort(out, {}, [&table](NodeId id) { return table.at(id).level; });
+  if (out.size() > nodes_at_once) out.resize(nodes_at_once);
   if (segments.empty()) return out;
   const std::set<NodeId> noted(out.begin(), out.end());
   table.for_each([&](NodeId id, const NodeEntry& entry) {
@@ -122,31 +124,26 @@ void Healer::settle_nodes() {
 Task<Result<>> Healer::write_nodes() {
   settle_nodes();
   uint32_t tables = 0;
-  std::map<NodeId, NodeEntry> tried;
   {
     Lock lock(mutex_);
     if (nodes_.empty() && node_segments_.empty() && tables_ == 0) co_return Result<>{};
     tables = std::exchange(tables_, 0);
-    for (auto at = nodes_.begin(); at != nodes_.end() && tried.size() < nodes_at_once; ++at)
-      tried.insert(*at);
   }
+  const ImagePtr before = pool_.newest_image();
+  const std::vector<NodeId> tried = nodes_to_write(before->nodes);
   LAMINA_CO_TRY(co_await pool_.checkpointer.run(true));
   tell(tables, "a checkpoint's tables");
   settle_nodes();
   {
     Lock lock(mutex_);
-    std::erase_if(nodes_, [&](const auto& item) {
-      const auto found = tried.find(item.first);
-      return found != tried.end() && found->second == item.second;
-    });
+    for (const NodeId id : tried)
+      if (const auto left = nodes_.find(id);
+          left != nodes_.end() && left->second == before->nodes.at(id))
+        nodes_.erase(left);
+    if (tried.size() < nodes_at_once) node_segments_.clear();
   }
-  const ImagePtr image = pool_.newest_image(), older = pool_.older_image();
-  pool_.nodes.forget_mended([&](NodeId id, const NodeEntry& entry) {
-    for (const ImagePtr& one : {image, older})
-      if (one)
-        if (const NodeEntry* there = one->nodes.find(id); there && *there == entry) return true;
-    return false;
-  });
+  pool_.nodes.forget_mended(
+      [this](NodeId id, const NodeEntry& entry) { return is_kept(id, entry); });
   co_return Result<>{};
 }
 
@@ -235,7 +232,10 @@ Task<void> Healer::look_at_nodes() {
       if (good[0] && good[1]) continue;
       Task<Result<NodeBlock>> getting = pool_.nodes.get(all[i], *entry, false);
       const Result<NodeBlock> got = co_await getting;  // made again, if need be
-      if (got) note_node(all[i], *entry);
+      if (!got) continue;
+      // From memory: it is not to be pushed out before it has been written.
+      if (!good[0] && !good[1]) pool_.nodes.keep_mended(*entry, *got);
+      note_node(all[i], *entry);
     }
     co_await Yield{};
   }
@@ -279,6 +279,7 @@ Task<Result<uint64_t>> Healer::heal_all_alone() {
   Task<Result<>> writing = write_nodes();
   LAMINA_CO_TRY(co_await writing);
   LAMINA_CO_TRY(co_await pool_.log.flush_all_disks(pool_.identity.epoch));
+  if (pool_.closing()) co_return fail(Code::busy, "the pool was closed");
   co_return healed_ - before;
 }
 

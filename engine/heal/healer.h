@@ -14,10 +14,10 @@
 //                     between checkpoints.
 //
 // A node of which no copy is left is made again at once, in memory, for whoever asks first; the
-// others wait for that, and only those who look into its range notice (engine/heal/mender.h). Then
-// it is written like one with a bad copy. Where nothing tells, its range is EIO and listed, the
-// walk frees nothing (A8), and a merge that needs the leaf declares what it does not change lost,
-// so that the pool goes on (B6).
+// others wait for that, and only those who look into its range notice (engine/heal/mend_leaf.h,
+// mend_inner.h). Then it is written like one with a bad copy. Where nothing tells, its range is EIO
+// and listed, the walk frees nothing (A8), and a merge that needs the leaf declares what it does
+// not change lost, so that the pool goes on (B6).
 //
 // Thread-safety: all methods from any thread. Durability: of what was healed, with the next flush.
 #pragma once
@@ -32,6 +32,7 @@
 #include "base/task.h"
 #include "base/waiters.h"
 #include "blobs/record.h"
+#include "engine/heal/survey.h"
 #include "engine/image.h"
 #include "engine/maps/node_store.h"
 
@@ -89,7 +90,9 @@ class Healer {
   Task<Result<uint64_t>> heal_segment(Generation generation);
   Task<void> look_at_nodes();
   Task<Result<NodeBlock>> mend_alone(NodeId id, NodeEntry entry, Error why);
-  ImagePtr image_with(NodeId id, const NodeEntry& entry) const;
+  Task<Survey> survey_above(NodeRef node, uint32_t level);
+  Task<Result<NodeBlock>> make_again(Survey surveyed, NodeRef node, NodeEntry entry);
+  bool is_kept(NodeId id, const NodeEntry& entry) const;
   NodeBlock lost_leaf(NodeId id, const Failed& failed);
   void list_lost(const std::vector<MapId>& maps, BlockRange range);
 

@@ -5,17 +5,18 @@
 #include <string>
 
 #include "engine/heal/healer.h"
-#include "engine/heal/mender.h"
+#include "engine/heal/mend_inner.h"
+#include "engine/heal/mend_leaf.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
 namespace {
 
 constexpr uint64_t retry_ns =
-    60'000'000'000;  // what could not be made again is not tried again before
+    60'000'000'000;               // what could not be made again is not tried again before
+constexpr int most_attempts = 8;  // where checkpoints change what is asked
 
-NodeBlock pack(Node node, NodeId id, const NodeEntry& entry) {
-  node.header.id = id;
+NodeBlock pack(Node node, const NodeEntry& entry) {
   node.header.checkpoint = entry.checkpoint;
   Buffer block(block_size);
   pack_node(node, block.span());
@@ -24,22 +25,31 @@ NodeBlock pack(Node node, NodeId id, const NodeEntry& entry) {
 
 }  // namespace
 
-ImagePtr Healer::image_with(NodeId id, const NodeEntry& entry) const {
-  for (ImagePtr image : {pool_.newest_image(), pool_.older_image()})
+bool Healer::is_kept(NodeId id, const NodeEntry& entry) const {
+  for (const ImagePtr& image : {pool_.newest_image(), pool_.older_image()})
     if (image)
-      if (const NodeEntry* there = image->nodes.find(id); there && *there == entry) return image;
-  return nullptr;
+      if (const NodeEntry* there = image->nodes.find(id); there && *there == entry) return true;
+  return false;
 }
 
+// Where something is missing that a checkpoint has in hand, or it has made another image meanwhile,
+// its end is awaited; no checkpoint asks by then (Checkpointer::rewrite_nodes).
 Task<Result<NodeBlock>> Healer::mend(NodeId id, NodeEntry entry, Error why) {
   Executor& home = Executor::current();
   SwitchTo background{*pool_.settings.background};
   co_await background;
-  Task<void> taking = take(mending_);
-  co_await taking;
-  Task<Result<NodeBlock>> mending = mend_alone(id, entry, std::move(why));
-  Result<NodeBlock> made = co_await mending;
-  give(mending_);
+  Result<NodeBlock> made{nullptr};
+  for (int attempt = 0; attempt < most_attempts; ++attempt) {
+    Task<void> taking = take(mending_);
+    co_await taking;
+    Task<Result<NodeBlock>> mending = mend_alone(id, entry, why);
+    made = co_await mending;
+    give(mending_);
+    if (made || made.error().code != Code::busy) break;
+    Task<void> waiting = pool_.checkpointer.wait_for_end();
+    co_await waiting;
+  }
+  if (!made && made.error().code == Code::busy) made.error().code = Code::io;
   SwitchTo back{home};
   co_await back;
   co_return made;
@@ -54,34 +64,36 @@ Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why
         now_ns < found->second.at_ns + retry_ns)
       co_return std::unexpected<Error>(found->second.why);
   }
-  const ImagePtr image = image_with(id, entry);
-  if (!image) co_return std::unexpected<Error>(std::move(why));
-  Task<Result<NodePlace>> finding = find_place(pool_, image, id, entry.level);
-  Result<NodePlace> place = co_await finding;
-  Result<Node> node = fail(Code::corrupt);
-  if (place) {
-    Task<Result<Node>> making = entry.level == 0 ? mend_leaf(pool_, image, entry, *place)
-                                                 : mend_inner(pool_, image, entry, *place);
-    node = co_await making;
-  } else {
-    node = forward_error(place);
-  }
-  if (node) {
-    ++rebuilt_;
+  if (!is_kept(id, entry)) co_return std::unexpected<Error>(std::move(why));
+  const NodeRef node{id, entry.checkpoint};
+  Task<Survey> surveying = survey_above(node, entry.level);
+  Survey surveyed = co_await surveying;
+  Result<NodePlace> place = surveyed.place_of(node);
+  const ImagePtr newest = surveyed.images.front();
+  const bool is_anywhere = place || !surveyed.lost.empty();  // else nothing is lost with it
+  // With one above it, or with another that was asked for, it may have been made meanwhile.
+  Task<Result<NodeBlock>> reading = pool_.nodes.get_as_it_is(id, entry);
+  Result<NodeBlock> made = co_await reading;
+  if (made) co_return made;
+  Task<Result<NodeBlock>> making = make_again(std::move(surveyed), node, entry);
+  made = co_await making;
+  // What was asked may have changed under it.
+  if (!made && pool_.newest_image() != newest) made.error().code = Code::busy;
+  if (made) {
     pool_.settings.log(Settings::Severity::warning,
                        why.message + "; it has been made again from what is left");
-    note_node(id, entry);
-    co_return pack(std::move(*node), id, entry);
+    co_return made;
   }
+  if (made.error().code == Code::busy) co_return made;
   Failed failed{entry, {}, MapId::none, why, now_ns};
-  failed.why.message += "; it cannot be made again: " + node.error().message;
-  if (node.error().code == Code::io) failed.why.code = Code::io;
+  failed.why.message += "; it cannot be made again: " + made.error().message;
+  if (made.error().code == Code::io) failed.why.code = Code::io;
   if (place) {
     failed.range = place->range;
     failed.map = place->maps.front();
     list_lost(place->maps, place->range);
   }
-  pool_.settings.log(Settings::Severity::error, failed.why.message);
+  if (is_anywhere) pool_.settings.log(Settings::Severity::error, failed.why.message);
   const Error error = failed.why;
   bool declares = false;
   if (error.code == Code::corrupt) {
@@ -91,6 +103,61 @@ Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why
   }
   if (declares) co_return lost_leaf(id, failed);
   co_return std::unexpected<Error>(error);
+}
+
+// Where nobody knows of the node, one that is lost as well may: that is made first.
+Task<Survey> Healer::survey_above(NodeRef node, uint32_t level) {
+  for (std::set<NodeId> tried;;) {
+    Task<Survey> surveying = survey(pool_, level == 0 ? node.id : NodeId::none);
+    Survey surveyed = co_await surveying;
+    if (surveyed.place_of(node)) co_return surveyed;
+    const auto next = std::ranges::find_if(surveyed.lost, [&](const Survey::Lost& lost) {
+      return !lost.temporary && tried.insert(lost.node.id).second;
+    });
+    if (next == surveyed.lost.end()) co_return surveyed;
+    const NodeRef above = next->node;
+    const ImagePtr image =
+        find_in(*surveyed.images.front(), above) ? surveyed.images.front() : surveyed.images.back();
+    Task<Survey> whole = survey(pool_);
+    Survey all = co_await whole;
+    Task<Result<NodeBlock>> making = make_again(std::move(all), above, *find_in(*image, above));
+    const Result<NodeBlock> made = co_await making;
+    static_cast<void>(made);  // who looks through it hears why not
+  }
+}
+
+// With it, and before anybody sees it, whatever was made for it.
+Task<Result<NodeBlock>> Healer::make_again(Survey surveyed, NodeRef node, NodeEntry entry) {
+  MadeNodes made;
+  const ImagePtr newest = surveyed.images.front();
+  if (entry.level == 0) {
+    Result<NodePlace> place = surveyed.place_of(node);
+    if (!place) co_return forward_error(place);
+    Task<Result<Node>> making = mend_leaf(pool_, entry, *place);
+    Result<Node> leaf = co_await making;
+    if (!leaf) co_return forward_error(leaf);
+    leaf->header.id = node.id;
+    made.nodes.push_back({entry, std::move(*leaf)});
+  } else {
+    Task<Result<MadeNodes>> making = mend_inner(pool_, std::move(surveyed), node);
+    Result<MadeNodes> all = co_await making;
+    if (!all) co_return forward_error(all);
+    made = std::move(*all);
+  }
+  std::vector<std::pair<NodeId, NodeEntry>> in_use = made.adopted;
+  for (const MadeNodes::One& one : made.nodes) in_use.emplace_back(one.node.header.id, one.entry);
+  if (!pool_.checkpointer.keep_nodes(std::move(in_use), *newest))
+    co_return fail(Code::busy, "a checkpoint drops what it needs");
+  NodeBlock block;
+  for (MadeNodes::One& one : made.nodes) {
+    const NodeId made_id = one.node.header.id;
+    NodeBlock packed = pack(std::move(one.node), one.entry);
+    pool_.nodes.keep_mended(one.entry, packed);
+    note_node(made_id, one.entry);
+    ++rebuilt_;
+    if (made_id == node.id) block = std::move(packed);
+  }
+  co_return block;
 }
 
 // For every device that has the node.
@@ -111,6 +178,7 @@ void Healer::list_lost(const std::vector<MapId>& maps, BlockRange range) {
 
 NodeBlock Healer::lost_leaf(NodeId id, const Failed& failed) {
   Node node;
+  node.header.id = id;
   node.header.map = failed.map;
   node.header.begin = failed.range.begin;
   node.header.end = failed.range.end;
@@ -122,7 +190,7 @@ NodeBlock Healer::lost_leaf(NodeId id, const Failed& failed) {
   pool_.settings.log(Settings::Severity::error,
                      "node " + std::to_string(raw(id)) +
                          " is needed, and lost: what was in it is EIO until it is written");
-  return pack(std::move(node), id, failed.entry);
+  return pack(std::move(node), failed.entry);
 }
 
 void Healer::declare_lost() {

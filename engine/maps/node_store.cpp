@@ -175,9 +175,10 @@ Task<Result<NodeBlock>> NodeStore::read(NodeId id, const NodeEntry& entry) {
   co_return mended;
 }
 
-// From the medium: the first copy, and where that is bad the second.
+// The first copy, and where that is bad the second.
 Task<Result<NodeBlock>> NodeStore::get_as_it_is(NodeId id, const NodeEntry& entry) {
   if (NodeBlock mended = find_mended(entry)) co_return mended;
+  if (NodeBlock cached = try_get(entry, false)) co_return cached;
   Task<Result<NodeBlock>> reading = read_copy(id, entry, entry.copies[0]);
   Result<NodeBlock> first = co_await reading;
   if (first || entry.copies[1].generation == Generation::none) co_return first;
@@ -228,9 +229,14 @@ NodeBlock NodeStore::find_mended(const NodeEntry& entry) const {
 }
 
 void NodeStore::keep_mended(const NodeEntry& entry, NodeBlock block) {
-  Lock lock(mended_mutex_);
-  mended_.insert_or_assign(key_of(entry), std::pair(entry, std::move(block)));
-  any_mended_.store(true, std::memory_order_release);
+  {
+    Lock lock(mended_mutex_);
+    mended_.insert_or_assign(key_of(entry), std::pair(entry, block));
+    any_mended_.store(true, std::memory_order_release);
+  }
+  Shard& shard = shard_of(key_of(entry));
+  Lock lock(shard.mutex);
+  shard.keep(key_of(entry), std::move(block));
 }
 
 void NodeStore::forget_mended(const std::function<bool(NodeId, const NodeEntry&)>& still) {

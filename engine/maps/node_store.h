@@ -66,12 +66,12 @@ class NodeStore {
   // Verified: checksum, id, version, level. Error corrupt/io: both copies are bad, and nothing else
   // tells what was in them.
   Task<Result<NodeBlock>> get(NodeId id, const NodeEntry& entry, bool keep = true);
-  // The same, past reads under way and without mending anything; for those who mend.
+  // The same, past reads under way and without mending anything, nor keeping; for those who mend.
   Task<Result<NodeBlock>> get_as_it_is(NodeId id, const NodeEntry& entry);
   // Whether each copy is good. Error: it could not be read.
   Task<std::array<Result<>, 2>> check_copies(NodeId id, NodeEntry entry);
-  // What mend() made is kept until it is written, whatever the bound of the cache: the ones for
-  // which `still` is true.
+  // What was made again is kept until it is written, whatever the bound of the cache, in place of
+  // what was there: the ones for which `still` is true.
   void keep_mended(const NodeEntry& entry, NodeBlock block);
   void forget_mended(const std::function<bool(NodeId, const NodeEntry&)>& still);
   // Puts a node that was just written into the cache, under its entry's first address.

@@ -2,6 +2,8 @@
 #include "engine/repair/replay.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <utility>
 
 #include "base/check.h"
@@ -16,6 +18,23 @@ bool states_a_range(const Entry& entry) {
 }
 
 namespace {
+
+// Where entries state more than a zero: ranges that do not touch, begin to end.
+std::map<DeviceBlock, DeviceBlock> stated_ranges(const Scan& scan) {
+  std::vector<BlockRange> all;
+  for (const auto& [entry, epoch, segment] : scan.entries)
+    if (entry.kind != EntryKind::zero && entry.kind != EntryKind::reserve)
+      all.push_back({entry.begin, entry.begin + entry.length});
+  std::ranges::sort(all);
+  std::map<DeviceBlock, DeviceBlock> out;
+  for (const BlockRange& range : all) {
+    if (out.empty() || out.rbegin()->second < range.begin)
+      out.emplace_hint(out.end(), range.begin, range.end);
+    else
+      out.rbegin()->second = std::max(out.rbegin()->second, range.end);
+  }
+  return out;
+}
 
 Extent extent_of(const Scan& scan, const Entry& entry, Generation generation) {
   Extent extent;
@@ -57,9 +76,9 @@ class Replay {
 
   std::unordered_map<MapId, std::shared_ptr<ThinMap>> run(const std::vector<ReplayedMap>& wanted) {
     for (const ReplayedMap& one : wanted) want(one.map, one.device);
-    std::stable_sort(
-        forks_.begin(), forks_.end(),
-        [](const LineageRow& a, const LineageRow& b) { return a.forked_at < b.forked_at; });
+    std::stable_sort(forks_.begin(), forks_.end(), [](const LineageRow& a, const LineageRow& b) {
+      return a.forked_at < b.forked_at;
+    });
     std::vector<const ScannedEntry*> entries;
     for (const ScannedEntry& scanned : scan_.entries)
       if (states_a_range(scanned.entry) && wanted_.contains(scanned.entry.map))
@@ -130,12 +149,10 @@ std::vector<Extent> replay_range(const Scan& scan, const Lineage& lineage, MapId
   const auto maps = replay_maps(scan, lineage, wanted, std::make_shared<Image>());
   ThinMap::Resolved found;
   LAMINA_CHECK(maps.at(map)->try_resolve(nodes, range, found));  // there is no tree to wait for
+  const std::map<DeviceBlock, DeviceBlock> stated = stated_ranges(scan);
   const auto hides = [&](const Extent& zero) {
-    return std::ranges::any_of(scan.entries, [&](const ScannedEntry& one) {
-      const Entry& entry = one.entry;
-      return entry.kind != EntryKind::zero && entry.kind != EntryKind::reserve &&
-             entry.begin < zero.end && zero.begin < entry.begin + entry.length;
-    });
+    const auto behind = stated.lower_bound(zero.end);
+    return behind != stated.begin() && zero.begin < std::prev(behind)->second;
   };
   std::erase_if(found.extents, [&](const Extent& extent) {
     return extent.kind == ExtentKind::zero && !extent.reserved && !hides(extent);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Metadata goes bad under a pool that works, and between its lives.
 #include <algorithm>
+#include <array>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -21,8 +23,9 @@ bool may_go_bad(const std::string& what) {
 }
 
 // The machine of a pool, with somebody who destroys a block of a class that is as likely as any
-// other, or all copies of a node; and, before it is next his turn, waits until what can be healed
-// is. So there is always one thing that is bad at most, whenever the power goes.
+// other, or all copies of nodes: of one, of some, of one and some of what is below it, of all
+// leaves or of all others; and, before it is next his turn, waits until what can be healed is. So
+// there is always one such thing that is bad at most, whenever the power goes.
 class DamagedMachine final : public Machine {
  public:
   DamagedMachine(const PoolOptions& options, uint64_t seed, Report& report)
@@ -95,12 +98,8 @@ class DamagedMachine final : public Machine {
     }
     ++destroyed_;
     whole_ = false;
-    if (random_() % 3 == 0) {
-      const auto nodes = all.nodes();
-      if (nodes.empty()) return;
-      auto chosen = nodes.begin();
-      std::advance(chosen, static_cast<std::ptrdiff_t>(random_() % nodes.size()));
-      for (const Place& place : chosen->second.places) MetadataPlaces::spoil(place, random_);
+    if (random_() % 2 == 0) {
+      destroy_nodes(all.nodes());
       return;
     }
     MetadataPlaces::Classes classes = all.classes();
@@ -110,6 +109,31 @@ class DamagedMachine final : public Machine {
     auto chosen = classes.begin();
     std::advance(chosen, static_cast<std::ptrdiff_t>(random_() % classes.size()));
     MetadataPlaces::spoil(chosen->second[random_() % chosen->second.size()], random_);
+  }
+
+  void destroy_nodes(const std::map<NodeId, MetadataPlaces::FoundNode>& nodes) {
+    if (nodes.empty()) return;
+    std::vector<NodeId> inner;
+    for (const auto& [id, node] : nodes)
+      if (node.header.level > 0) inner.push_back(id);
+    auto chosen = nodes.begin();
+    if (inner.empty() || random_() % 2 == 0)
+      std::advance(chosen, static_cast<std::ptrdiff_t>(random_() % nodes.size()));
+    else
+      chosen = nodes.find(inner[random_() % inner.size()]);
+    const NodeHeader& above = chosen->second.header;
+    enum How { alone, some, below, like_it };
+    const auto how = static_cast<How>(random_() % 4);
+    for (const auto& [id, node] : nodes) {
+      const NodeHeader& header = node.header;
+      const bool is_below = above.begin <= header.begin && header.end <= above.end;
+      const bool is_like_it = (header.level == 0) == (above.level == 0);
+      const bool goes = id == above.id || (how == some && random_() % 10 == 0) ||
+                        (how == below && is_below && random_() % 4 == 0) ||
+                        (how == like_it && is_like_it);
+      if (!goes) continue;
+      for (const Place& place : node.places) MetadataPlaces::spoil(place, random_);
+    }
   }
 
   PoolMachine inner_;
@@ -126,6 +150,8 @@ LifeStatistics heal_run(uint64_t seed, Report& report) {
   options.block_devices = false;
   options.settings.verify_reads = true;
   if (seed % 3 == 0) add_tiers(options, random);
+  constexpr std::array<size_t, 3> fills{block_size, 512, 192};  // deeper and deeper
+  options.settings.node_fill_bytes = fills[random() % fills.size()];
   DamagedMachine machine(options, random(), report);
   LifeOptions life;
   life.lives = 4;

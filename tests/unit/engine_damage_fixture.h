@@ -27,6 +27,11 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
   static constexpr uint64_t device_blocks = 8192;
 
   void SetUp() override {
+    format();
+    open();
+    fill();
+  }
+  void format() {
     // What others read is not to come from memory.
     settings_.nodes_bytes = 0;
     // Frames are read through what is remembered of their places.
@@ -34,8 +39,6 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
     auto blobs = blobs_on(medium_, *executor_, true);
     if (GetParam()) add_fresh_blob(blobs, slow_, *executor_, "below", *GetParam(), 1);
     ASSERT_TRUE(wait(Pool::format(blobs, {})));
-    open();
-    fill();
   }
   void open() {
     Blobs blobs{blob_on(medium_, *executor_)};
@@ -171,7 +174,9 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
     auto second = wait(pool_->heal_metadata());
     ASSERT_TRUE(second) << what << ": " << second.error().message;
     EXPECT_EQ(*second, 0u) << what;
-    EXPECT_EQ(pool_->status().lost_ranges, 0u) << what;
+    for (const LostRange& lost : pool_->lost())
+      ADD_FAILURE() << what << ": " << lost.name << " from block " << lost.range.begin.value
+                    << " to " << lost.range.end.value;
     EXPECT_EQ(pool_->status().health, "ok") << what;
   }
 

@@ -109,6 +109,22 @@ Entry zero(Sequence sequence, uint64_t begin, uint64_t map = 1) {
   return entry;
 }
 
+// Of what two maps may have in common: 1 is the first, 2 was forked from it at 7, 3 from 2 at 9,
+// and 4 from 1 at 5.
+TEST(Lineage, MapsDivergeWhereTheNearerOfThemLeftTheCommonLine) {
+  const Lineage lineage{{MapId{2}, MapId{1}, 7, DeviceId{2}},
+                        {MapId{3}, MapId{2}, 9, DeviceId{3}},
+                        {MapId{4}, MapId{1}, 5, DeviceId{4}}};
+  const DivergencesFrom first(lineage, MapId{1}), third(lineage, MapId{3});
+  EXPECT_EQ(third(MapId{3}), UINT64_MAX);
+  EXPECT_EQ(third(MapId{2}), 9U);
+  EXPECT_EQ(third(MapId{1}), 7U);
+  EXPECT_EQ(third(MapId{4}), 5U);
+  EXPECT_EQ(first(MapId{3}), 7U);
+  EXPECT_EQ(first(MapId{4}), 5U);
+  EXPECT_EQ(third(MapId{99}), 0U) << "of another family";
+}
+
 // C1, as the mover states what it carries: the fork has [0] alone, and would lose or gain one.
 TEST(Lineage, ZeroesAreOneStatementUnlessAForkLiesBetweenThem) {
   const Lineage lineage{{MapId{2}, MapId{1}, 7, DeviceId{2}}};
