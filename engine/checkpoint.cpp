@@ -65,8 +65,7 @@ Task<Result<bool>> Checkpointer::begin_turn(Sequence wanted) {
 void Checkpointer::end_turn() {
   Lock lock(mutex_);
   running_ = false;
-  dropping_.clear();
-  rewriting_.clear();
+  forget_work();
   ended_.wake_all();
 }
 
@@ -185,32 +184,46 @@ bool Checkpointer::is_rewriting(NodeId id) const {
   return rewriting_.contains(id);
 }
 
-Task<void> Checkpointer::wait_for_end() {
-  Completion completion;
-  {
-    Lock lock(mutex_);
-    if (!running_) co_return;
-    ended_.add(completion);
-  }
-  co_await completion;
+std::vector<NodeId> Checkpointer::referred_to() const {
+  Lock lock(mutex_);
+  return referred_to_;
+}
+
+void Checkpointer::note_children(const std::vector<Child>& children) {
+  if (children.empty()) return;
+  Lock lock(mutex_);
+  for (const Child& child : children) referred_to_.push_back(child.id);
 }
 
 bool Checkpointer::keep_nodes(std::vector<std::pair<NodeId, NodeEntry>> nodes,
-                              const Image& seen_in) {
+                              const std::vector<NodeId>& taken, const Image& seen_in) {
   std::erase_if(nodes, [&](const auto& node) {
     const NodeEntry* entry = seen_in.nodes.find(node.first);
     return !entry || *entry != node.second;
   });
+  const std::unordered_set<NodeId> meant(taken.begin(), taken.end());
   Lock lock(mutex_);
   const ImagePtr newest = pool_.newest_image();
+  if (!taken.empty() && newest.get() != &seen_in) return false;
+  if (std::ranges::any_of(referred_to_, [&](NodeId id) { return meant.contains(id); }))
+    return false;
+  for (const NodeId id : taken)
+    if (rewriting_.contains(id)) return false;
   for (const auto& [id, entry] : nodes)
     if (dropping_.contains(id) || !newest->nodes.find(id)) return false;
   for (const auto& [id, entry] : nodes) kept_.insert_or_assign(id, entry);
   return true;
 }
 
+void Checkpointer::forget_work() {
+  dropping_.clear();
+  rewriting_.clear();
+  referred_to_.clear();
+}
+
 void Checkpointer::drop_unreachable(const Cut& cut, Made& made) {
   Lock lock(mutex_);
+  forget_work();  // of an attempt that failed
   for (const NodeId id : cut.unreachable) {
     const NodeEntry* entry = made.nodes.find(id);
     if (!entry || entry->checkpoint > cut.unreachable_in) continue;

@@ -99,13 +99,17 @@ class Checkpointer {
   // checkpoint, unless they were written since.
   void drop_nodes(std::vector<NodeId> unreachable, CheckpointNumber seen_in);
   bool has_unreachable() const;
-  // A tree of an image that was the newest has them after all; what its table does not have is
-  // passed over. No checkpoint drops them. False: one has, or is just about to. What the one under
-  // way drops; whether it writes a node again as it found it, and waiting for its end.
+  // For those who make nodes again. Of the checkpoint under way: what it drops; what the inner
+  // nodes that it has made refer to; whether it is writing a node again as it found it.
   std::vector<NodeId> dropping() const;
+  std::vector<NodeId> referred_to() const;
   bool is_rewriting(NodeId id) const;
-  Task<void> wait_for_end();
-  bool keep_nodes(std::vector<std::pair<NodeId, NodeEntry>> nodes, const Image& seen_in);
+  void note_children(const std::vector<Child>& children);  // by who makes an inner node
+  // A tree of an image that was the newest has these nodes after all (what its table does not have
+  // is passed over): no checkpoint drops them. `taken`: ids that had another meaning. False: the
+  // checkpoint under way drops some of the ones, or refers to some of the others, or has done so.
+  bool keep_nodes(std::vector<std::pair<NodeId, NodeEntry>> nodes, const std::vector<NodeId>& taken,
+                  const Image& seen_in);
 
   // What recovery found, to go on from.
   struct Resume {
@@ -138,6 +142,7 @@ class Checkpointer {
   Task<Result<>> once(bool clean);
   Task<Result<>> make(Cut& cut, Made& made, bool clean);
   void drop_unreachable(const Cut& cut, Made& made);
+  void forget_work() REQUIRES(mutex_);
   void give_back(Cut& cut, const Made& made);
   Task<Result<>> merge_all(Cut& cut, Made& made);
   bool leaves_a_blob(const PendingMoves& moves) const;
@@ -165,6 +170,8 @@ class Checkpointer {
   // By the checkpoint under way.
   std::unordered_set<NodeId> dropping_ GUARDED_BY(mutex_);
   std::unordered_set<NodeId> rewriting_ GUARDED_BY(mutex_);
+  std::vector<NodeId> referred_to_ GUARDED_BY(mutex_);
+  // Until they are written again.
   std::unordered_map<NodeId, NodeEntry> kept_ GUARDED_BY(mutex_);
   CheckpointNumber number_ GUARDED_BY(mutex_) = 0;
   CheckpointNumber oldest_backed_ GUARDED_BY(mutex_) = 0;

@@ -45,6 +45,7 @@ Task<Result<>> Checkpointer::Made::put(const Node& node, std::vector<NodeId> sou
       std::min<uint64_t>(node.header.mapped_blocks, std::numeric_limits<uint32_t>::max()));
   nodes.set(node.header.id, entry);
   ++nodes_put;
+  pool.checkpointer.note_children(node.children);
   std::erase(sources, node.header.id);
   if (!sources.empty()) reshaped.push_back({{node.header.id, node.header.map}, std::move(sources)});
   pool.nodes.put(entry, std::move(block));

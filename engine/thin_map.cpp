@@ -11,6 +11,8 @@
 namespace lamina {
 namespace {
 
+constexpr int most_images = 3;  // that a reader looks through, where one has what is bad
+
 // Looks `ranges` up in a layer: what it knows goes to `out`, the rest comes back.
 std::vector<BlockRange> look_through(const Layer& layer, const std::vector<BlockRange>& ranges,
                                      std::vector<Extent>& out) {
@@ -158,12 +160,12 @@ bool ThinMap::try_resolve(NodeStore& nodes, BlockRange range, Resolved& out) con
 // keeps any more but who looks through it.
 Task<Result<ThinMap::Resolved>> ThinMap::resolve(NodeStore& nodes, BlockRange range,
                                                  size_t limit) const {
-  for (;;) {
+  for (int attempt = 1;; ++attempt) {
     Gathered found = gather(range);
     const ImagePtr image = found.image;
     Task<Result<Resolved>> looking = look_below(nodes, std::move(found), range, limit);
     Result<Resolved> resolved = co_await looking;
-    if (resolved) co_return resolved;
+    if (resolved || attempt == most_images) co_return resolved;
     Lock lock(mutex_);
     if (image_ == image) co_return resolved;
   }

@@ -2,16 +2,15 @@
 // Damage of metadata that is met while the pool is open, and what becomes of it.
 //
 // What has another copy is served from that, and written anew soon, in the background:
-//   nodes             by the next checkpoint, in a new place, as if they had changed (never in
-//   place); tables            by the next checkpoint, which writes all of them; segments of nodes
-//   whose header or summary is bad: all nodes in them likewise, so that they die; superblocks,
-//   checkpoint slots, headers, checksums, frame indexes and summaries of sealed segments
-//                     in their places: what lies there fails its check, so nothing is given up, and
-//                     what is written is what was there, byte for byte or by the checksum that
-//                     vouches for it; a crash leaves the block good, or as bad as it was. Meanwhile
-//                     a segment is kept from being freed (Space::share_if_alive, and a held image),
-//                     so that no stamp is written over (C4); slots and superblocks are written
-//                     between checkpoints.
+//   nodes: by the next checkpoint, in a new place, as if they had changed (never in place);
+//   tables: by the next checkpoint, which writes all of them;
+//   segments of nodes whose header or summary is bad: all nodes in them likewise, so that they die;
+//   superblocks, checkpoint slots, headers, checksums, frame indexes and summaries of sealed
+//   segments: in their places. What lies there fails its check, so nothing is given up, and what is
+//   written is what was there, byte for byte or by the checksum that vouches for it; a crash leaves
+//   the block good, or as bad as it was. Meanwhile a segment is kept from being freed
+//   (Space::share_if_alive, and a held image), so that no stamp is written over (C4); slots and
+//   superblocks are written between checkpoints.
 //
 // A node of which no copy is left is made again at once, in memory, for whoever asks first; the
 // others wait for that, and only those who look into its range notice (engine/heal/mend_leaf.h,
@@ -25,6 +24,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -92,6 +92,7 @@ class Healer {
   Task<Result<NodeBlock>> mend_alone(NodeId id, NodeEntry entry, Error why);
   Task<Survey> survey_above(NodeRef node, uint32_t level);
   Task<Result<NodeBlock>> make_again(Survey surveyed, NodeRef node, NodeEntry entry);
+  std::optional<Error> failed_before(NodeId id, const NodeEntry& entry) const;
   bool is_kept(NodeId id, const NodeEntry& entry) const;
   NodeBlock lost_leaf(NodeId id, const Failed& failed);
   void list_lost(const std::vector<MapId>& maps, BlockRange range);

@@ -33,8 +33,8 @@ class InnerMender {
  public:
   InnerMender(PoolState& pool, Survey surveyed) : pool_(pool), survey_(std::move(surveyed)) {
     for (const Survey::Link& link : survey_.links) taken_.insert(link.child);
-    for (const NodeId id : pool.checkpointer.dropping())
-      taken_.insert(ref_in(*survey_.images.front(), id));
+    for (const NodeId id : pool.checkpointer.dropping()) leaving_.insert(id);
+    for (const NodeId id : pool.checkpointer.referred_to()) referred_to_.insert(id);
   }
   Task<Result<MadeNodes>> run(NodeRef wanted);
 
@@ -43,6 +43,7 @@ class InnerMender {
     NodeRef lost;
     NodePlace place;
     MadeNodes result;
+    std::optional<Divergences> divergences;
     std::map<uint32_t, std::vector<NodeId>> free_ids;  // by level
     bool takes_ids = false;                            // of nodes that are lost
     bool could_wait = false;                           // more may be free later
@@ -63,10 +64,15 @@ class InnerMender {
   Task<std::unordered_map<NodeId, BlockRange>> where_they_were(uint32_t level, Part& part);
   Task<std::optional<BlockRange>> range_elsewhere(NodeId id, Part& part, bool& serves);
   std::vector<NodeRef> candidates(uint32_t level, const NodePlace& place);
-  Task<std::optional<Node>> read(NodeRef node, Part& part);
+  Task<std::optional<Node>> read(NodeRef node);
   Task<Result<>> adopt(const Image& image, const Node& by, Part& part, std::vector<Node>& adopted);
   void attach(const Image& image, const Node& node);
   Result<NodeId> take_id(uint32_t level, Part& part);
+  void take(NodeRef ref, Part& part);
+  // The older image keeps what the newest one lets go.
+  bool is_leaving(const ImagePtr& image, NodeId id) const {
+    return image == survey_.images.front() && leaving_.contains(id);
+  }
   Loose& loose(const ImagePtr& image, uint32_t level) { return loose_[{image, level}]; }
   const NodeEntry& entry(NodeRef node) const {
     for (const ImagePtr& image : survey_.images)
@@ -76,7 +82,9 @@ class InnerMender {
 
   PoolState& pool_;
   Survey survey_;
-  NodeRefs taken_;  // children of some node; or about to go
+  NodeRefs taken_;  // children of some node
+  // By the checkpoint under way dropped; and had by what it has made.
+  std::unordered_set<NodeId> leaving_, referred_to_;
   std::map<std::pair<ImagePtr, uint32_t>, Loose> loose_;
   std::unordered_map<NodeRef, Node, NodeRef::Hash> made_;
   NodeRefs with_ids_;  // made under ids of others, or of those

@@ -12,7 +12,7 @@ Task<void> InnerMender::look_at_loose(const ImagePtr& image, uint32_t level) {
   std::vector<NodeRef> nodes;
   image->nodes.for_each([&](NodeId id, const NodeEntry& one) {
     const NodeRef ref{id, one.checkpoint};
-    if (one.level == level && !taken_.contains(ref)) nodes.push_back(ref);
+    if (one.level == level && !taken_.contains(ref) && !is_leaving(image, id)) nodes.push_back(ref);
   });
   Loose found;
   for (size_t i = 0; i < nodes.size(); ++i) {
@@ -30,13 +30,14 @@ Task<void> InnerMender::look_at_loose(const ImagePtr& image, uint32_t level) {
 // By where they lie, and since when they have been there. False: of some that cannot be told.
 Task<bool> InnerMender::for_each_that_may_serve(uint32_t level, Part& part, Visit visit) {
   const NodePlace& place = part.place;
-  const Divergences divergences(survey_, place);
+  if (!part.divergences) part.divergences.emplace(survey_, place, part.lost);
+  const Divergences& divergences = *part.divergences;
   bool all = true;
   size_t looked_at = 0;
   for (const NodeRef ref : candidates(level, place)) {
     if (divergences.until(ref) == 0) continue;  // another family's
     if (++looked_at % nodes_read_a_turn == 0) co_await Yield{};
-    Task<std::optional<Node>> reading = read(ref, part);
+    Task<std::optional<Node>> reading = read(ref);
     const std::optional<Node> node = co_await reading;
     all = all && node;
     if (node && divergences.allow(ref, node->header) &&
@@ -50,18 +51,18 @@ std::vector<NodeRef> InnerMender::candidates(uint32_t level, const NodePlace& pl
   std::vector<NodeRef> out;
   NodeRefs seen;
   const auto add = [&](NodeRef ref, BlockRange range) {
-    if (contains(place.range, range) && seen.insert(ref).second) out.push_back(ref);
+    if (contains(place.range, range) && !is_leaving(place.image, ref.id) && seen.insert(ref).second)
+      out.push_back(ref);
   };
   for (const Survey::Link& link : survey_.links)
-    if (const NodeEntry* one = find_in(*place.image, link.child); one && one->level == level)
-      add(link.child, link.range);
+    if (link.level == level && find_in(*place.image, link.child)) add(link.child, link.range);
   for (const NodeHeader& header : loose(place.image, level).readable)
     add(ref_in(*place.image, header.id), range_of(header));
   return out;
 }
 
-// As it was, or as it has been made; a leaf that somebody has is made if need be.
-Task<std::optional<Node>> InnerMender::read(NodeRef ref, Part& part) {
+// As it was, or as it has been made; a leaf that somebody has as it will be, when it is asked for.
+Task<std::optional<Node>> InnerMender::read(NodeRef ref) {
   if (const auto made = made_.find(ref); made != made_.end()) co_return made->second;
   const NodeEntry& there = entry(ref);
   Task<Result<NodeBlock>> reading = pool_.nodes.get_as_it_is(ref.id, there);
@@ -79,7 +80,6 @@ Task<std::optional<Node>> InnerMender::read(NodeRef ref, Part& part) {
   if (!node) co_return std::nullopt;
   node->header.id = ref.id;
   made_.emplace(ref, *node);
-  part.result.nodes.push_back({there, *node});
   co_return std::move(*node);
 }
 
@@ -92,7 +92,7 @@ Task<void> InnerMender::make_lost_ones(uint32_t level, Cover& cover, Part& part)
   for (const NodeId id : lost) {
     const NodeRef ref = ref_in(*part.place.image, id);
     if (taken_.contains(ref)) continue;
-    if (pool_.checkpointer.is_rewriting(id)) {
+    if (referred_to_.contains(id) || pool_.checkpointer.is_rewriting(id)) {
       part.could_wait = true;
       continue;
     }
@@ -104,8 +104,7 @@ Task<void> InnerMender::make_lost_ones(uint32_t level, Cover& cover, Part& part)
     if (!range) {
       part.free_ids[level].push_back(id);
     } else if (contains(part.place.range, *range) && cover.make(level, id, *range)) {
-      taken_.insert(ref);
-      part.takes_ids = true;
+      take(ref, part);
     }
   }
 }
@@ -119,7 +118,7 @@ Task<std::unordered_map<NodeId, BlockRange>> InnerMender::where_they_were(uint32
   for (const NodeHeader& header : between) {
     const NodeRef ref = ref_in(*part.place.image, header.id);
     if (taken_.contains(ref) || !contains(part.place.range, range_of(header))) continue;
-    Task<std::optional<Node>> reading = read(ref, part);
+    Task<std::optional<Node>> reading = read(ref);
     const std::optional<Node> node = co_await reading;
     if (!node) continue;
     for (const auto& [child, range] : children_of(*node)) known.emplace(child, range);
@@ -151,9 +150,14 @@ Result<NodeId> InnerMender::take_id(uint32_t level, Part& part) {
                 "more nodes are needed than are lost");
   const NodeId id = ids.back();
   ids.pop_back();
-  taken_.insert(ref_in(*part.place.image, id));
-  part.takes_ids = true;
+  take(ref_in(*part.place.image, id), part);
   return id;
+}
+
+void InnerMender::take(NodeRef ref, Part& part) {
+  taken_.insert(ref);
+  part.takes_ids = true;
+  part.result.taken.push_back(ref.id);
 }
 
 // What nobody was known to have, with all below it.
@@ -163,7 +167,12 @@ Task<Result<>> InnerMender::adopt(const Image& image, const Node& by, Part& part
   while (!below.empty()) {
     const NodeRef ref = ref_in(image, below.back().id);
     below.pop_back();
-    if (taken_.contains(ref) || made_.contains(ref)) continue;
+    if (part.divergences->reach(ref)) continue;
+    if (const auto made = made_.find(ref); made != made_.end()) {
+      if (part.place.is_newest) LAMINA_CO_TRY(share_again(pool_, made->second.extents));
+      part.result.nodes.push_back({entry(ref), made->second});
+      continue;
+    }
     Task<Result<NodeBlock>> reading = pool_.nodes.get_as_it_is(ref.id, entry(ref));
     const Result<NodeBlock> block = co_await reading;
     if (!block) continue;  // it is one that is being made

@@ -13,8 +13,9 @@ namespace lamina {
 namespace {
 
 constexpr uint64_t retry_ns =
-    60'000'000'000;               // what could not be made again is not tried again before
-constexpr int most_attempts = 8;  // where checkpoints change what is asked
+    60'000'000'000;                        // what could not be made again is not tried again before
+constexpr uint64_t most_attempts = 8;      // where checkpoints change what is asked
+constexpr uint64_t pause_ns = 20'000'000;  // after the first one; then longer
 
 NodeBlock pack(Node node, const NodeEntry& entry) {
   node.header.checkpoint = entry.checkpoint;
@@ -33,21 +34,22 @@ bool Healer::is_kept(NodeId id, const NodeEntry& entry) const {
 }
 
 // Where something is missing that a checkpoint has in hand, or it has made another image meanwhile,
-// its end is awaited; no checkpoint asks by then (Checkpointer::rewrite_nodes).
+// it is tried again a little later. Its end is not awaited: it may be the checkpoint that asks, or
+// one that waits for whoever does.
 Task<Result<NodeBlock>> Healer::mend(NodeId id, NodeEntry entry, Error why) {
   Executor& home = Executor::current();
   SwitchTo background{*pool_.settings.background};
   co_await background;
   Result<NodeBlock> made{nullptr};
-  for (int attempt = 0; attempt < most_attempts; ++attempt) {
+  for (uint64_t attempt = 0; attempt < most_attempts; ++attempt) {
     Task<void> taking = take(mending_);
     co_await taking;
     Task<Result<NodeBlock>> mending = mend_alone(id, entry, why);
     made = co_await mending;
     give(mending_);
     if (made || made.error().code != Code::busy) break;
-    Task<void> waiting = pool_.checkpointer.wait_for_end();
-    co_await waiting;
+    const Sleep pause{(attempt + 1) * pause_ns};
+    co_await pause;
   }
   if (!made && made.error().code == Code::busy) made.error().code = Code::io;
   SwitchTo back{home};
@@ -56,14 +58,7 @@ Task<Result<NodeBlock>> Healer::mend(NodeId id, NodeEntry entry, Error why) {
 }
 
 Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why) {
-  const uint64_t now_ns = pool_.settings.background->now_ns();
-  {
-    Lock lock(mutex_);
-    const auto found = failed_.find(id);
-    if (found != failed_.end() && found->second.entry == entry &&
-        now_ns < found->second.at_ns + retry_ns)
-      co_return std::unexpected<Error>(found->second.why);
-  }
+  if (const auto failed = failed_before(id, entry)) co_return std::unexpected<Error>(*failed);
   if (!is_kept(id, entry)) co_return std::unexpected<Error>(std::move(why));
   const NodeRef node{id, entry.checkpoint};
   Task<Survey> surveying = survey_above(node, entry.level);
@@ -85,7 +80,7 @@ Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why
     co_return made;
   }
   if (made.error().code == Code::busy) co_return made;
-  Failed failed{entry, {}, MapId::none, why, now_ns};
+  Failed failed{entry, {}, MapId::none, why, pool_.settings.background->now_ns()};
   failed.why.message += "; it cannot be made again: " + made.error().message;
   if (made.error().code == Code::io) failed.why.code = Code::io;
   if (place) {
@@ -105,22 +100,36 @@ Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why
   co_return std::unexpected<Error>(error);
 }
 
+// Not long ago.
+std::optional<Error> Healer::failed_before(NodeId id, const NodeEntry& entry) const {
+  const uint64_t now_ns = pool_.settings.background->now_ns();
+  Lock lock(mutex_);
+  const auto found = failed_.find(id);
+  if (found == failed_.end() || found->second.entry != entry) return std::nullopt;
+  if (now_ns >= found->second.at_ns + retry_ns) return std::nullopt;
+  return found->second.why;
+}
+
 // Where nobody knows of the node, one that is lost as well may: that is made first.
 Task<Survey> Healer::survey_above(NodeRef node, uint32_t level) {
   for (std::set<NodeId> tried;;) {
     Task<Survey> surveying = survey(pool_, level == 0 ? node.id : NodeId::none);
     Survey surveyed = co_await surveying;
     if (surveyed.place_of(node)) co_return surveyed;
+    const auto entry_of = [&](NodeRef ref) {
+      const NodeEntry* newest = find_in(*surveyed.images.front(), ref);
+      return newest ? *newest : *find_in(*surveyed.images.back(), ref);
+    };
     const auto next = std::ranges::find_if(surveyed.lost, [&](const Survey::Lost& lost) {
-      return !lost.temporary && tried.insert(lost.node.id).second;
+      return !lost.temporary && !failed_before(lost.node.id, entry_of(lost.node)) &&
+             tried.insert(lost.node.id).second;
     });
     if (next == surveyed.lost.end()) co_return surveyed;
     const NodeRef above = next->node;
-    const ImagePtr image =
-        find_in(*surveyed.images.front(), above) ? surveyed.images.front() : surveyed.images.back();
+    const NodeEntry entry = entry_of(above);
     Task<Survey> whole = survey(pool_);
     Survey all = co_await whole;
-    Task<Result<NodeBlock>> making = make_again(std::move(all), above, *find_in(*image, above));
+    Task<Result<NodeBlock>> making = make_again(std::move(all), above, entry);
     const Result<NodeBlock> made = co_await making;
     static_cast<void>(made);  // who looks through it hears why not
   }
@@ -146,8 +155,8 @@ Task<Result<NodeBlock>> Healer::make_again(Survey surveyed, NodeRef node, NodeEn
   }
   std::vector<std::pair<NodeId, NodeEntry>> in_use = made.adopted;
   for (const MadeNodes::One& one : made.nodes) in_use.emplace_back(one.node.header.id, one.entry);
-  if (!pool_.checkpointer.keep_nodes(std::move(in_use), *newest))
-    co_return fail(Code::busy, "a checkpoint drops what it needs");
+  if (!pool_.checkpointer.keep_nodes(std::move(in_use), made.taken, *newest))
+    co_return fail(Code::busy, "a checkpoint has what it needs in hand");
   NodeBlock block;
   for (MadeNodes::One& one : made.nodes) {
     const NodeId made_id = one.node.header.id;
@@ -155,7 +164,9 @@ Task<Result<NodeBlock>> Healer::make_again(Survey surveyed, NodeRef node, NodeEn
     pool_.nodes.keep_mended(one.entry, packed);
     note_node(made_id, one.entry);
     ++rebuilt_;
-    if (made_id == node.id) block = std::move(packed);
+    if (made_id == node.id && one.entry == entry) block = packed;
+    Lock lock(mutex_);
+    failed_.erase(made_id);
   }
   co_return block;
 }

@@ -67,6 +67,8 @@ Task<Result<MadeNodes>> InnerMender::run(NodeRef wanted) {
 Task<Result<InnerMender::Part>> InnerMender::by_exclusion(NodeRef lost) {
   Result<NodePlace> place = survey_.place_of(lost);
   if (!place) co_return forward_error(place);
+  // Of an older image what looks left over may have been made for the newest.
+  if (!place->is_newest) co_return cannot_tell("its children could be several");
   const uint32_t level = entry(lost).level;
   for (const Survey::Lost& other : survey_.lost)
     if (other.node != lost && entry(other.node).level >= level)
@@ -131,6 +133,7 @@ Task<Result<MadeNodes>> InnerMender::all_at_once(NodeRef wanted) {
   for (auto& [node, part] : parts) {
     std::ranges::move(part.result.nodes, std::back_inserter(out.nodes));
     std::ranges::move(part.result.adopted, std::back_inserter(out.adopted));
+    std::ranges::move(part.result.taken, std::back_inserter(out.taken));
   }
   co_return out;
 }
@@ -170,6 +173,7 @@ Task<Result<InnerMender::Part>> InnerMender::by_entries(NodeRef lost) {
   // From here on they have their children, whoever is made next.
   for (const Node& one : std::views::reverse(made)) attach(*image, one);
   for (const Node& one : adopted) attach(*image, one);
+  survey_.sort_links();
   for (Node& one : made) {
     const NodeRef ref = ref_in(*image, one.header.id);
     if (part.takes_ids) with_ids_.insert(ref);

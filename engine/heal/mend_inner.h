@@ -31,6 +31,7 @@ struct MadeNodes {
     Node node;  // its id, and all but its version
   };
   std::vector<One> nodes;  // the one that was asked for, and those that were made for it or with it
+  std::vector<NodeId> taken;  // ids that had another meaning
   // Nodes of which no tree was known, and which they now refer to.
   std::vector<std::pair<NodeId, NodeEntry>> adopted;
 };

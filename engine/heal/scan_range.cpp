@@ -15,6 +15,8 @@
 namespace lamina {
 namespace {
 
+constexpr size_t most_entries = size_t{1} << 23;  // some 2 GiB, with what is made of them
+
 // Whether the image may refer to what lies in it.
 bool may_refer_to(const Segment& row, const Image& image) {
   if (!row.holds_data() || row.use == SegmentUse::retired || row.use == SegmentUse::free)
@@ -82,6 +84,10 @@ Task<Result<Scan>> scan_range(PoolState& pool, ImagePtr image, MapId map, BlockR
       const BlockRange said{entry.begin, entry.begin + entry.length};
       if (said.end <= range.begin || range.end <= said.begin) continue;
       if (is_void(scan.cuts, epoch, entry.sequence)) continue;
+      if (scan.entries.size() == most_entries)
+        co_return fail(Code::corrupt,
+                       "too much is said of its range to be asked while the pool "
+                       "is open; `lamina repair` does");
       scan.entries.push_back({std::move(entry), epoch, index});
     }
   }

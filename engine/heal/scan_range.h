@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What summaries and records say of a range of one map, as of an image: for those who make nodes
 // again of which no copy is left.
-// Thread-safety: any number at a time. Memory: what is said of the range, and a summary.
+// Thread-safety: any number at a time. Memory: what is said of the range, bounded, and a summary.
 #pragma once
 
 #include <span>

@@ -27,8 +27,8 @@ class Surveyor {
       for (const ImageMap& map : image->maps) {
         const NodeRef root = ref_in(*image, map.root);
         if (root.id == NodeId::none) continue;
-        if (std::ranges::find(out_.roots, root, &Survey::Root::node) == out_.roots.end())
-          out_.links.push_back({{}, root, whole_device});
+        if (roots_.insert(root).second)
+          out_.links.push_back({{}, root, find_in(*image, root)->level, whole_device});
         out_.roots.push_back({root, image, map.map});
         meet(image, root);
       }
@@ -87,6 +87,7 @@ class Surveyor {
   PoolState& pool_;
   const NodeId leaf_;
   Survey out_;
+  std::unordered_set<NodeRef, NodeRef::Hash> roots_;
   // By level, and which images have them.
   std::map<uint32_t, std::unordered_map<NodeRef, std::vector<ImagePtr>, NodeRef::Hash>> waiting_;
 };
@@ -116,7 +117,11 @@ std::vector<std::pair<NodeId, BlockRange>> children_of(const Node& node) {
 void Survey::add_children(const Image& image, NodeRef parent, const Node& node) {
   for (const auto& [id, range] : children_of(node))
     if (const NodeRef child = ref_in(image, id); child.id != NodeId::none)
-      links.push_back({parent, child, range});
+      links.push_back({parent, child, node.header.level - 1, range});
+}
+
+void Survey::sort_links() {
+  std::ranges::stable_sort(links, std::ranges::greater{}, &Link::level);
 }
 
 Result<NodePlace> Survey::place_of(NodeRef node) const {
@@ -141,9 +146,12 @@ Result<NodePlace> Survey::place_of(NodeRef node) const {
 
 // Of three maps the two that diverged first are one pair of at least two: so who diverged from one
 // of the place's maps first tells for all of them.
-Divergences::Divergences(const Survey& survey, const NodePlace& place)
+Divergences::Divergences(const Survey& survey, const NodePlace& place, NodeRef node)
     : from_(place.image->lineage, place.maps.front()) {
   for (const ImageMap& map : place.image->maps) living_.insert(map.map);
+  hidden_ = std::ranges::any_of(survey.lost, [&](const Survey::Lost& lost) {
+    return lost.node != node && find_in(*place.image, lost.node);
+  });
   for (const MapId map : place.maps) own_ = std::min(own_, from_(map));
   for (const Survey::Root& root : survey.roots) {
     if (root.image != place.image) continue;
@@ -163,7 +171,7 @@ bool Divergences::allow(NodeRef node, const NodeHeader& header) const {
   if (header.birth > until(node)) return false;
   const Sequence since = from_(header.map);
   const bool is_known = since > 0 || living_.contains(header.map);
-  return !is_known || header.birth <= since;
+  return is_known ? header.birth <= since : !hidden_;
 }
 
 Task<Survey> survey(PoolState& pool, NodeId leaf) {

@@ -54,6 +54,7 @@ struct Survey {
   struct Link {
     NodeRef parent;  // none: the child is a root
     NodeRef child;
+    uint32_t level = 0;  // of the child
     BlockRange range;
   };
   struct Lost {
@@ -66,28 +67,33 @@ struct Survey {
   std::vector<Lost> lost;   // inner nodes that could not be read
 
   void add_children(const Image& image, NodeRef parent, const Node& node);
+  void sort_links();  // after some were added below what was there
   // Error corrupt: no map has it.
   Result<NodePlace> place_of(NodeRef node) const;
 };
 
-// Of nodes, at which entry at the latest the maps that have them diverged from those of a place,
-// and these from each other: what was born until then all of them may have in common, and none of
-// them changes it in its place (F1).
+// Of nodes, as children of one that is lost, at which entry at the latest the maps that have them
+// diverged from those of a place, and these from each other: what was born until then all of them
+// may have in common, and none of them changes it in its place (F1).
 class Divergences {
  public:
-  Divergences(const Survey& survey, const NodePlace& place);
+  Divergences(const Survey& survey, const NodePlace& place, NodeRef node);
   // 0: with some they have nothing in common. UINT64_MAX: one map alone is concerned.
   Sequence until(NodeRef node) const {
     const auto found = of_.find(node);
     return found == of_.end() ? own_ : found->second;
   }
   // Whether the place's maps may have it: that which it was written for is one of them, or diverged
-  // from them later.
+  // from them later. Where a way to the place may lead through another node that is lost, what was
+  // written for a map that nobody knows any more is not allowed.
   bool allow(NodeRef node, const NodeHeader& header) const;
+  // Whether a tree of the place's image has it, as far as inner nodes can be read.
+  bool reach(NodeRef node) const { return of_.contains(node); }
 
  private:
   DivergencesFrom from_;
   std::unordered_set<MapId> living_;
+  bool hidden_ = false;
   Sequence own_ = UINT64_MAX;  // where no other map has it
   std::unordered_map<NodeRef, Sequence, NodeRef::Hash> of_;
 };
