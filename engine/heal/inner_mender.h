@@ -74,11 +74,7 @@ class InnerMender {
     return image == survey_.images.front() && leaving_.contains(id);
   }
   Loose& loose(const ImagePtr& image, uint32_t level) { return loose_[{image, level}]; }
-  const NodeEntry& entry(NodeRef node) const {
-    for (const ImagePtr& image : survey_.images)
-      if (const NodeEntry* found = find_in(*image, node)) return *found;
-    std::unreachable();  // all that a survey knows is in some table
-  }
+  const NodeEntry& entry(NodeRef node) const { return survey_.entry(node); }
 
   PoolState& pool_;
   Survey survey_;

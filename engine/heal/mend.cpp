@@ -12,10 +12,9 @@
 namespace lamina {
 namespace {
 
-constexpr uint64_t retry_ns =
-    60'000'000'000;                        // what could not be made again is not tried again before
-constexpr uint64_t most_attempts = 8;      // where checkpoints change what is asked
-constexpr uint64_t pause_ns = 20'000'000;  // after the first one; then longer
+constexpr uint64_t retry_ns = 60'000'000'000;  // what could not be made is not tried again before
+constexpr uint64_t most_attempts = 8;          // where checkpoints change what is asked
+constexpr uint64_t pause_ns = 20'000'000;      // after the first one; then longer
 
 NodeBlock pack(Node node, const NodeEntry& entry) {
   node.header.checkpoint = entry.checkpoint;
@@ -116,20 +115,18 @@ Task<Survey> Healer::survey_above(NodeRef node, uint32_t level) {
     Task<Survey> surveying = survey(pool_, level == 0 ? node.id : NodeId::none);
     Survey surveyed = co_await surveying;
     if (surveyed.place_of(node)) co_return surveyed;
-    const auto entry_of = [&](NodeRef ref) {
-      const NodeEntry* newest = find_in(*surveyed.images.front(), ref);
-      return newest ? *newest : *find_in(*surveyed.images.back(), ref);
-    };
     const auto next = std::ranges::find_if(surveyed.lost, [&](const Survey::Lost& lost) {
-      return !lost.temporary && !failed_before(lost.node.id, entry_of(lost.node)) &&
+      return !lost.temporary && !failed_before(lost.node.id, surveyed.entry(lost.node)) &&
              tried.insert(lost.node.id).second;
     });
     if (next == surveyed.lost.end()) co_return surveyed;
     const NodeRef above = next->node;
-    const NodeEntry entry = entry_of(above);
-    Task<Survey> whole = survey(pool_);
-    Survey all = co_await whole;
-    Task<Result<NodeBlock>> making = make_again(std::move(all), above, entry);
+    const NodeEntry entry = surveyed.entry(above);
+    if (level == 0) {  // it has been told of that leaf alone
+      Task<Survey> whole = survey(pool_);
+      surveyed = co_await whole;
+    }
+    Task<Result<NodeBlock>> making = make_again(std::move(surveyed), above, entry);
     const Result<NodeBlock> made = co_await making;
     static_cast<void>(made);  // who looks through it hears why not
   }

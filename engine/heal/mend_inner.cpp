@@ -19,12 +19,11 @@ std::unexpected<Error> cannot_tell(const std::string& why) {
   return fail(Code::corrupt, why);
 }
 
-// In how many ways they tile the range, 2 for more than one; `out`: one of them.
+// In how many ways they, which lie in the range, tile it, 2 for more than one; `out`: one of them.
 int tile(const std::vector<NodeHeader>& nodes, BlockRange range, std::vector<Cover::Piece>& out) {
   std::map<DeviceBlock, std::pair<int, Cover::Piece>> ways{{range.end, {1, {}}}};
   std::multimap<DeviceBlock, NodeHeader> by_begin;
-  for (const NodeHeader& node : nodes)
-    if (contains(range, range_of(node))) by_begin.emplace(node.begin, node);
+  for (const NodeHeader& node : nodes) by_begin.emplace(node.begin, node);
   for (auto at = by_begin.rbegin(); at != by_begin.rend(); ++at) {
     const NodeHeader& node = at->second;
     const auto behind = ways.find(node.end);
@@ -75,13 +74,15 @@ Task<Result<InnerMender::Part>> InnerMender::by_exclusion(NodeRef lost) {
       co_return cannot_tell("another one is lost as well");
   Task<void> looking = look_at_loose(place->image, level - 1);
   co_await looking;
+  if (!loose(place->image, level - 1).lost.empty())
+    co_return cannot_tell("its children could be several");
   Part part;
   part.lost = lost;
   part.place = *place;
   std::vector<NodeHeader> nodes;
   const auto take = [&nodes](const Node& node) { nodes.push_back(node.header); };
   Task<bool> visiting = for_each_that_may_serve(level - 1, part, take);
-  const bool all = co_await visiting && loose(place->image, level - 1).lost.empty();
+  const bool all = co_await visiting;
   std::vector<Cover::Piece> children;
   if (!all || tile(nodes, place->range, children) != 1)
     co_return cannot_tell("its children could be several");

@@ -7,6 +7,7 @@
 #include <ranges>
 #include <unordered_set>
 
+#include "base/check.h"
 #include "engine/pool_state.h"
 
 namespace lamina {
@@ -122,6 +123,13 @@ void Survey::add_children(const Image& image, NodeRef parent, const Node& node) 
 
 void Survey::sort_links() {
   std::ranges::stable_sort(links, std::ranges::greater{}, &Link::level);
+}
+
+const NodeEntry& Survey::entry(NodeRef node) const {
+  const NodeEntry* found = nullptr;
+  for (size_t i = 0; i < images.size() && !found; ++i) found = find_in(*images[i], node);
+  LAMINA_CHECK(found);
+  return *found;
 }
 
 Result<NodePlace> Survey::place_of(NodeRef node) const {

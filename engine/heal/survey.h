@@ -68,6 +68,8 @@ struct Survey {
 
   void add_children(const Image& image, NodeRef parent, const Node& node);
   void sort_links();  // after some were added below what was there
+  // Of a node that it has met: what tables say of it.
+  const NodeEntry& entry(NodeRef node) const;
   // Error corrupt: no map has it.
   Result<NodePlace> place_of(NodeRef node) const;
 };
