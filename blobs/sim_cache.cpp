@@ -15,11 +15,11 @@ uint64_t block_of(uint64_t offset) {
 
 }  // namespace
 
-SimCache::PageRef SimCache::current(uint64_t block) const {
+const SimCache::Page* SimCache::current(uint64_t block) const {
   const auto cached = unflushed_.find(block);
-  if (cached != unflushed_.end()) return cached->second.back().page;
+  if (cached != unflushed_.end()) return cached->second.back().page.get();
   const auto found = durable_.find(block);
-  return found == durable_.end() ? nullptr : found->second;
+  return found == durable_.end() ? nullptr : found->second.get();
 }
 
 bool SimCache::read(uint64_t offset, std::span<std::byte> into) const {
@@ -27,7 +27,7 @@ bool SimCache::read(uint64_t offset, std::span<std::byte> into) const {
   while (!into.empty()) {
     const size_t within = offset % block_size;
     const size_t length = std::min(into.size(), block_size - within);
-    const PageRef page = current(block_of(offset));
+    const Page* const page = current(block_of(offset));
     if (page) {
       std::memcpy(into.data(), page->data() + within, length);
     } else {
@@ -86,7 +86,7 @@ void SimCache::apply(Ticket ticket, const Write& write,
   const Ticket completed = ++last_completed_;
   for (size_t at = 0; at < write.bytes.size(); at += block_size) {
     const uint64_t block = block_of(write.offset + at);
-    const PageRef old = current(block);
+    const Page* const old = current(block);
     auto page = old ? std::make_shared<Page>(*old) : std::make_shared<Page>();
     bool any = false;
     for (size_t piece = 0; piece < pieces_per_block; ++piece) {

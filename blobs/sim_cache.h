@@ -75,7 +75,8 @@ class SimCache {
   };
   enum class Fate : uint8_t { dropped, kept, torn };
 
-  PageRef current(uint64_t block) const;
+  // Null: zeroes. Valid until the next change of the block.
+  const Page* current(uint64_t block) const;
   // Makes a version of each block of `write`, with those of its pieces that `kept` chooses.
   void apply(Ticket ticket, const Write& write, const std::function<bool(size_t piece)>& kept);
   void discard(const Discard& range, Random& random);

@@ -9,6 +9,7 @@
 //   sim --mutation drop_flush     in the test-only build: succeeds if some seed notices it
 //   sim --list-mutations          all that there are, for tests/sim/mutations
 // Exit code: 0, every promise was kept; 1, one was not, or a mutation went unnoticed; 2, usage.
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -243,10 +245,17 @@ int list_mutations() {
   return 0;
 }
 
+// A run makes and drops whole disks over and over; giving their memory back each time takes as long.
+void keep_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that it takes
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--list-mutations") == 0) return list_mutations();
+  keep_memory();
   Options options;
   if (!parse(argc, argv, options) || (options.mutation && !mutate(options.mutation))) {
     std::fprintf(

@@ -135,16 +135,15 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
       if (but.contains(name)) continue;
       const auto device = pool_->find(name);
       ASSERT_TRUE(device) << what;
-      std::vector<std::byte> got(device_blocks * block_size);
-      for (uint64_t at = 0; at < got.size(); at += mib) {
-        auto read = wait(pool_->read(device->id, at, std::span(got).subspan(at, mib)));
+      for (uint64_t at = 0; at < got_.size(); at += mib) {
+        auto read = wait(pool_->read(device->id, at, got_.span().subspan(at, mib)));
         ASSERT_TRUE(read) << what << ", " << name << " at " << at << ": " << read.error().message;
       }
       const auto& zeroes = content(0);
       for (uint64_t block = 0; block < device_blocks; ++block) {
         const auto found = versions.find(block);
         const auto& wanted = found == versions.end() ? zeroes : content(found->second);
-        ASSERT_EQ(0, std::memcmp(got.data() + block * block_size, wanted.data(), block_size))
+        ASSERT_EQ(0, std::memcmp(got_.data() + block * block_size, wanted.data(), block_size))
             << what << ", " << name << " block " << block;
       }
     }
@@ -184,6 +183,7 @@ class PoolWithDamage : public PoolOnSimulatedDisk,
   Blobs blobs_;
   uint32_t version_ = 0;
   std::map<uint32_t, std::vector<std::byte>> contents_;  // by version
+  Buffer got_{device_blocks * block_size};
   std::map<std::string, Versions> devices_;
   std::mt19937_64 noise_{11};
 };
