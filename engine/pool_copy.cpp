@@ -262,6 +262,7 @@ Task<Result<uint64_t>> PoolState::share(Share what) {
       const DeviceBlock until = looked.pieces.back().end;
       for (bool more = true; more && done < until;) {
         Lock order(log.order());
+        LAMINA_CO_TRY(takes_changes(*what.target, {done, until}));
         more = log.has_room(0, Claim::user) && still_so(what, looked);
         if (more) done = share_step(what, looked, done);
       }

@@ -83,6 +83,8 @@ class PoolState final : public BlockSource {
   // Under the lock, with room made sure of: one entry of a step that was begun.
   void log_and_apply(Entry entry, std::span<const std::byte> payload) REQUIRES(log.order());
   Result<> writable() const;  // read_only, with the reason
+  // Error io: what is there hangs on a node that is lost.
+  static Result<> takes_changes(const Device& device, BlockRange range, bool erases = false);
   Result<> writable(Result<> health_of_log) const;
 
   // A device that may be written to, and its size at that moment. Errors: not_found, read_only.

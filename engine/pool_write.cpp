@@ -65,6 +65,13 @@ Log::Pace PoolState::pace_of(const Device& device) {
   return device.recent.at(log.ordinal()) * 2 > segment ? Log::Pace::streaming : Log::Pace::steady;
 }
 
+Result<> PoolState::takes_changes(const Device& device, BlockRange range, bool erases) {
+  if (!device.map->refuses(range, erases)) return {};
+  return fail(Code::io, "what '" + device.name +
+                            "' has there cannot be changed before a node that is lost is back "
+                            "(see .lamina/lost); `lamina repair` may find more of it");
+}
+
 // The block of a read-modify-write. What lies behind the device's end inside it is nobody's and
 // goes with the change (C3).
 Task<Result<>> PoolState::read_to_change(const Device& device, DeviceBlock block,
@@ -100,6 +107,7 @@ Task<Result<>> PoolState::write_blocks(Write w) {
     Log::Pace pace = Log::Pace::steady;
     {
       Lock order(log.order());
+      LAMINA_CO_TRY(takes_changes(*w.device, range));
       pace = pace_of(*w.device);
       if (!w.holds_range && (w.device->reserved_blocks > 0 || !w.device->locks.free(range))) {
         in_turn = true;
@@ -326,6 +334,7 @@ Task<Result<>> Pool::erase(DeviceId id, uint64_t offset, uint64_t length) {
     entry.map = device->map->id();
     entry.begin = whole.begin;
     entry.length = whole.length();
+    LAMINA_TRY(PoolState::takes_changes(*device, whole, true));
     list.push_back({std::move(entry), {}});
     if (reserved > 0) list.push_back({s.release_reservation(*device, reserved), {}});
     return list;
@@ -371,6 +380,7 @@ Task<Result<>> Pool::resize(DeviceId id, uint64_t size_bytes) {
       entry.map = device->map->id();
       entry.begin = gone.begin;
       entry.length = gone.length();
+      LAMINA_TRY(PoolState::takes_changes(*device, gone, true));
       list.push_back({std::move(entry), {}});
     }
     if (reserved > 0) list.push_back({s.release_reservation(*device, reserved), {}});

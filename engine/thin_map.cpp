@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "engine/maps/leaf_changes.h"
 #include "engine/maps/tree.h"
 #include "engine/mutation.h"
 
@@ -86,6 +87,7 @@ std::shared_ptr<ThinMap> ThinMap::fork(MapId id, DeviceId device, Sequence at) {
   std::shared_ptr<ThinMap> forked;
   std::shared_ptr<const Layer> suspect;
   Sequence suspect_at = 0;
+  std::map<NodeId, BlockRange> refused;
   {
     Lock lock(mutex_);
     if (!mutated(Mutation::fork_without_closing)) close_top(at);
@@ -93,11 +95,46 @@ std::shared_ptr<ThinMap> ThinMap::fork(MapId id, DeviceId device, Sequence at) {
                                        tree_.extents, closed_, at);
     suspect = suspect_;
     suspect_at = suspect_at_;
+    refused = refused_;
   }
+  for (const auto& [node, range] : refused) forked->refuse(node, range);
   Lock its(forked->mutex_);
   forked->suspect_ = std::move(suspect);
   forked->suspect_at_ = suspect_at;
   return forked;
+}
+
+void ThinMap::refuse(NodeId node, BlockRange range) {
+  Lock lock(mutex_);
+  refused_.insert_or_assign(node, range);
+  refuses_any_ = true;
+}
+
+void ThinMap::take_again(NodeId node) {
+  if (!refuses_any_) return;
+  Lock lock(mutex_);
+  refused_.erase(node);
+  refuses_any_ = !refused_.empty();
+}
+
+bool ThinMap::refuses(BlockRange range, bool erases) const {
+  if (!refuses_any_) return false;
+  Lock lock(mutex_);
+  return std::ranges::any_of(refused_, [&](const auto& one) {
+    const BlockRange& lost = one.second;
+    const bool drops = erases && range.begin <= lost.begin && lost.end <= range.end;
+    return lost.overlaps(range) && !drops;
+  });
+}
+
+void ThinMap::take_what_was_dropped(const std::vector<ClosedLayerPtr>& merged) {
+  if (refused_.empty()) return;
+  std::erase_if(refused_, [&](const auto& one) {
+    return std::ranges::any_of(merged, [&](const ClosedLayerPtr& layer) {
+      return covered_by_zeroes(layer->layer, one.second);
+    });
+  });
+  refuses_any_ = !refused_.empty();
 }
 
 void ThinMap::set_suspect(const std::vector<BlockRange>& ranges, Sequence at) {
@@ -242,6 +279,7 @@ void ThinMap::publish(ImagePtr image, const ImageMap& made, Sequence at) {
   std::move(closed_.begin(), newer, std::back_inserter(old));
   closed_.erase(closed_.begin(), newer);
   believe_covered(old);
+  take_what_was_dropped(old);
 }
 
 ThinMap::Size ThinMap::size() const {

@@ -7,6 +7,8 @@
 //   under the order lock, which is taken before this one's mutex.
 #pragma once
 
+#include <atomic>
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -58,6 +60,13 @@ class ThinMap {
   // fork has the same.
   void set_suspect(const std::vector<BlockRange>& ranges, Sequence at = 0);
   std::vector<BlockRange> suspect() const;
+
+  // An inner node that is lost: no merge can go through it, so nothing is to be changed in its range
+  // until it can be read again, or a merge has dropped it unread, for an erase of all of it (E4),
+  // which is not refused. A fork has the same.
+  void refuse(NodeId node, BlockRange range);
+  void take_again(NodeId node);
+  bool refuses(BlockRange range, bool erases = false) const;
 
   // Another map that is as this one is now; the two share everything so far. O(layers).
   std::shared_ptr<ThinMap> fork(MapId id, DeviceId device, Sequence at);
@@ -119,6 +128,7 @@ class ThinMap {
                                     size_t limit) const;
   void close_top(Sequence at) REQUIRES(mutex_);
   void believe_covered(const std::vector<ClosedLayerPtr>& merged) REQUIRES(mutex_);
+  void take_what_was_dropped(const std::vector<ClosedLayerPtr>& merged) REQUIRES(mutex_);
 
   const MapId id_;
   const DeviceId device_;
@@ -132,6 +142,8 @@ class ThinMap {
   // of a family.
   std::shared_ptr<const Layer> suspect_ GUARDED_BY(mutex_);
   Sequence suspect_at_ GUARDED_BY(mutex_) = 0;
+  std::map<NodeId, BlockRange> refused_ GUARDED_BY(mutex_);
+  std::atomic<bool> refuses_any_ = false;  // else nobody needs to look
 };
 
 }  // namespace lamina

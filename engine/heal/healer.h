@@ -95,7 +95,8 @@ class Healer {
   std::optional<Error> failed_before(NodeId id, const NodeEntry& entry) const;
   bool is_kept(NodeId id, const NodeEntry& entry) const;
   NodeBlock lost_leaf(NodeId id, const Failed& failed);
-  void list_lost(const std::vector<MapId>& maps, BlockRange range);
+  void list_lost(NodeRef node, const NodePlace& place, bool refuse);
+  void take_changes_again(NodeId id);
 
   PoolState& pool_;
   std::atomic<uint64_t> healed_{0}, rebuilt_{0};

@@ -85,7 +85,8 @@ Task<Result<NodeBlock>> Healer::mend_alone(NodeId id, NodeEntry entry, Error why
   if (place) {
     failed.range = place->range;
     failed.map = place->maps.front();
-    list_lost(place->maps, place->range);
+    const bool merges_meet_it = place->is_newest && entry.level > 0;
+    list_lost(node, *place, merges_meet_it && failed.why.code == Code::corrupt);
   }
   if (is_anywhere) pool_.settings.log(Settings::Severity::error, failed.why.message);
   const Error error = failed.why;
@@ -161,6 +162,7 @@ Task<Result<NodeBlock>> Healer::make_again(Survey surveyed, NodeRef node, NodeEn
     pool_.nodes.keep_mended(one.entry, packed);
     note_node(made_id, one.entry);
     ++rebuilt_;
+    if (one.entry.level > 0) take_changes_again(made_id);
     if (made_id == node.id && one.entry == entry) block = packed;
     Lock lock(mutex_);
     failed_.erase(made_id);
@@ -168,8 +170,11 @@ Task<Result<NodeBlock>> Healer::make_again(Survey surveyed, NodeRef node, NodeEn
   co_return block;
 }
 
-// For every device that has the node.
-void Healer::list_lost(const std::vector<MapId>& maps, BlockRange range) {
+// For every device that has the node. Refused: what would be merged through it, and fail, and with
+// it the checkpoint of all others.
+void Healer::list_lost(NodeRef node, const NodePlace& place, bool refuse) {
+  const std::vector<MapId>& maps = place.maps;
+  const BlockRange range = place.range;
   std::vector<std::pair<MapId, BlockRange>> lost;
   {
     Lock order(pool_.log.order());
@@ -177,11 +182,17 @@ void Healer::list_lost(const std::vector<MapId>& maps, BlockRange range) {
       const DeviceBlock end{div_up(device->size_bytes, block_size)};
       const BlockRange inside{range.begin, std::min(range.end, end)};
       const MapId map = device->map->id();
-      if (std::ranges::find(maps, map) != maps.end() && inside.begin < inside.end)
-        lost.emplace_back(map, inside);
+      if (std::ranges::find(maps, map) == maps.end()) return;
+      if (refuse) device->map->refuse(node.id, range);
+      if (inside.begin < inside.end) lost.emplace_back(map, inside);
     });
   }
   for (const auto& [map, where] : lost) pool_.report_unreadable(map, where);
+}
+
+void Healer::take_changes_again(NodeId id) {
+  Lock order(pool_.log.order());
+  pool_.devices.for_each([&](const DevicePtr& device) { device->map->take_again(id); });
 }
 
 NodeBlock Healer::lost_leaf(NodeId id, const Failed& failed) {

@@ -113,6 +113,79 @@ TEST_P(PoolOfDeepMaps, AllNodesOfAllMapsAreMadeAgain) {
   EXPECT_EQ(pool_->status().rebuilt_nodes, 0u);
 }
 
+// A checkpoint would have to merge through it, and would fail with all that others have written.
+TEST_P(PoolOfDeepMaps, WhereNothingTellsNothingIsChangedAndTheRestGoesOn) {
+  if (GetParam() == std::nullopt) GTEST_SKIP() << "records tell of all that is in the log";
+  for (const auto& [what, places] : classes())
+    if (what.starts_with("summary") && !what.ends_with(" class 1"))
+      for (const Place& place : places) PoolWithDamage::spoil(place);
+  close();
+  open();
+  const std::vector<FoundNode> inner = inner_nodes();
+  const auto lost = std::ranges::find_if(inner, [](const FoundNode& node) {
+    return node.header.level == 1 && node.header.end.value < device_blocks;
+  });
+  ASSERT_NE(lost, inner.end());
+  const BlockRange destroyed{lost->header.begin, lost->header.end};
+  for (const auto& [id, node] : nodes())
+    if (destroyed.begin <= node.header.begin && node.header.end <= destroyed.end) spoil(node);
+
+  std::set<std::string> losers;
+  for (const auto& [name, versions] : devices_) {
+    std::vector<std::byte> got(block_size);
+    const auto at = destroyed.begin.byte_offset();
+    if (!wait(pool_->read(pool_->find(name)->id, at, got))) losers.insert(name);
+  }
+  ASSERT_FALSE(losers.empty());
+  const std::string loser = *losers.begin();
+  BlockRange range = destroyed;
+  for (const LostRange& listed : pool_->lost())
+    if (listed.name == loser && listed.range.contains(range.begin)) range = listed.range;
+  const auto change = [&](const std::string& name, uint64_t block) {
+    return wait(pool_->write(pool_->find(name)->id, block * block_size, content(1)));
+  };
+  const auto discard = [&](const std::string& name, uint64_t begin, uint64_t end) {
+    return wait(
+        pool_->erase(pool_->find(name)->id, begin * block_size, (end - begin) * block_size));
+  };
+  const DeviceId id = pool_->find(loser)->id;
+  EXPECT_EQ(change(loser, range.end.value - 1).error().code, Code::io);
+  EXPECT_EQ(discard(loser, range.begin.value + 1, device_blocks).error().code, Code::io);
+  EXPECT_EQ(wait(pool_->resize(id, (range.begin.value + 1) * block_size)).error().code, Code::io);
+  const uint64_t to = range.begin.byte_offset(), from = device_blocks / 2 * block_size;
+  EXPECT_FALSE(wait(pool_->copy(pool_->find("other")->id, from, id, to, block_size)));
+  snapshot(loser, "fork");
+  losers.insert("fork");
+  EXPECT_EQ(change("fork", range.begin.value).error().code, Code::io);
+
+  // Nobody else notices.
+  for (const auto& [name, versions] : devices_) {
+    put(name, destroyed.end.value);
+    if (!losers.contains(name)) put(name, destroyed.begin.value);
+  }
+  for (int i = 0; i < 3; ++i) {
+    const auto made = wait(pool_->checkpoint());
+    ASSERT_TRUE(made) << made.error().message << "; " << told_.back();
+  }
+  EXPECT_EQ(pool_->status().health, "ok");
+  ASSERT_TRUE(wait(pool_->create("new", device_blocks * block_size, {})));
+  put("new", 7);
+
+  // All of it can be given up.
+  ASSERT_TRUE(discard(loser, range.begin.value, range.end.value));
+  EXPECT_EQ(change(loser, range.begin.value).error().code, Code::io) << "the node is still there";
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  put(loser, range.begin.value);
+  ASSERT_TRUE(wait(pool_->checkpoint()));
+  expect_content(id, range.begin.byte_offset(), content(devices_[loser][range.begin.value]));
+  const auto last = (range.end - BlockCount{1}).byte_offset();
+  expect_content(id, last, std::vector<std::byte>(block_size));
+  expect_all("but for those that had the node", losers);
+  close();
+  open();
+  expect_all("in the end", losers);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, PoolOfDeepMaps,
                          testing::Values(std::nullopt, BlobKind::compression), [](const auto& one) {
                            return one.param ? name_of(*one.param) : std::string("journal");
