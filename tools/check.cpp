@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "base/buffer.h"
 #include "engine/pool.h"
@@ -116,7 +117,7 @@ class MapCheck {
           mapped += range.range.length().bytes();
         }
         if (options_.data) {
-          Task<void> verifying = verify(device, range.range);
+          Task<void> verifying = verify(device, range);
           co_await verifying;
         }
       }
@@ -174,8 +175,33 @@ class MapCheck {
          "is mapped to an external origin that is not known"});
   }
 
-  // Reads it through the engine, which compares every block with its checksum.
-  Task<void> verify(const DeviceInfo& device, BlockRange range) {
+  // Of what others share, and has been found good, nothing is read again.
+  Task<void> verify(const DeviceInfo& device, const MappedRange& mapped) {
+    const uint64_t length = mapped.range.length().value;
+    if (is_origin(mapped.address)) {
+      Task<void> reading = read_all(device, mapped.range);
+      co_await reading;
+      co_return;
+    }
+    std::vector<bool>& good = good_[mapped.address.generation];
+    const uint64_t first = mapped.address.block;
+    if (good.size() < first + length) good.resize(first + length);
+    const auto at = [&](uint64_t i) { return good.begin() + static_cast<ptrdiff_t>(first + i); };
+    for (uint64_t i = 0; i < length;) {
+      const uint64_t begin =
+          static_cast<uint64_t>(std::find(at(i), at(length), false) - good.begin()) - first;
+      i = static_cast<uint64_t>(std::find(at(begin), at(length), true) - good.begin()) - first;
+      if (begin == i) continue;
+      const size_t found = report_.findings.size();
+      Task<void> reading = read_all(device, {mapped.range.begin + BlockCount{begin},
+                                             mapped.range.begin + BlockCount{i}});
+      co_await reading;
+      if (report_.findings.size() == found) std::fill(at(begin), at(i), true);
+    }
+  }
+
+  // Through the engine, which compares every block with its checksum.
+  Task<void> read_all(const DeviceInfo& device, BlockRange range) {
     const uint64_t end = std::min(range.end.byte_offset(), device.size_bytes);
     for (uint64_t offset = range.begin.byte_offset(); offset < end;) {
       const uint64_t length = std::min(read_bytes, end - offset);
@@ -207,6 +233,7 @@ class MapCheck {
   std::set<BlobId> missing_;
   const std::vector<LostRange> suspect_ = pool_.suspect();
   std::set<std::string> bad_origins_;  // their paths
+  std::unordered_map<Generation, std::vector<bool>> good_;  // with --data, by block
   const SegmentIndex& segments_;
   const KnownSegments& known_;
   const CheckOptions& options_;
