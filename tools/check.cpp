@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/buffer.h"
+#include "base/lanes.h"
 #include "engine/pool.h"
 #include "engine/recovery_counters.h"
 #include "engine/torn_slots.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr size_t ranges_at_once = 4096;
 constexpr uint64_t read_bytes = 1 * mib;
+constexpr size_t reading_lanes = 16;
 
 std::string place_in(const DeviceInfo& device, uint64_t begin, uint64_t end) {
   return "device \"" + device.name + "\" (" + std::to_string(raw(device.id)) + ") bytes " +
@@ -37,11 +39,7 @@ class MapCheck {
  public:
   MapCheck(Pool& pool, const SegmentIndex& segments, const KnownSegments& known,
            const CheckOptions& options, CheckReport& report)
-      : pool_(pool),
-        segments_(segments),
-        known_(known),
-        options_(options),
-        report_(report) {}
+      : pool_(pool), segments_(segments), known_(known), options_(options), report_(report) {}
 
   Task<void> check_all() {
     for (const BlobStatus& blob : pool_.status().blobs)
@@ -111,15 +109,14 @@ class MapCheck {
         }
         if (is_origin(range.address)) {
           check_origin(device, range);
-          if (bad_origins_.contains(range.origin)) continue;
         } else {
           check_address(device, range);
           mapped += range.range.length().bytes();
         }
-        if (options_.data) {
-          Task<void> verifying = verify(device, range);
-          co_await verifying;
-        }
+      }
+      if (options_.data) {
+        Task<void> verifying = verify(device, *ranges);
+        co_await verifying;
       }
       if (ranges->size() < ranges_at_once) break;
     }
@@ -145,9 +142,9 @@ class MapCheck {
          "ranges of the map overlap or leave a gap"});
   }
 
-  // Of what the newest checkpoint refers to the segments must be there; of one that it knows nothing
-  // may be gone but its header, which has been said. What the log took after it may have lost its
-  // header in a crash.
+  // Of what the newest checkpoint refers to the segments must be there; of one that it knows
+  // nothing may be gone but its header, which has been said. What the log took after it may have
+  // lost its header in a crash.
   void check_address(const DeviceInfo& device, const MappedRange& range) {
     const Generation generation = range.address.generation;
     if (raw(generation) >= raw(known_.log_began)) return;
@@ -175,53 +172,65 @@ class MapCheck {
          "is mapped to an external origin that is not known"});
   }
 
-  // Of what others share, and has been found good, nothing is read again.
-  Task<void> verify(const DeviceInfo& device, const MappedRange& mapped) {
-    const uint64_t length = mapped.range.length().value;
-    if (is_origin(mapped.address)) {
-      Task<void> reading = read_all(device, mapped.range);
+  // Reads what it maps through the engine, which compares every block with its checksum.
+  Task<void> verify(const DeviceInfo& device, const std::vector<MappedRange>& ranges) {
+    return in_lanes(ranges.size(), reading_lanes, [this, &device, &ranges](size_t i) -> Task<void> {
+      const MappedRange& range = ranges[i];
+      if (range.state != RangeState::data || missing_.contains(range.blob)) co_return;
+      if (is_origin(range.address)) {
+        if (bad_origins_.contains(range.origin)) co_return;
+        Task<bool> reading = read_all(device, range.range);
+        co_await reading;
+        co_return;
+      }
+      Task<void> reading = read_what_is_new(device, range);
       co_await reading;
-      co_return;
-    }
+    });
+  }
+
+  // Of what others share, and has been found good, nothing is read again.
+  Task<void> read_what_is_new(const DeviceInfo& device, const MappedRange& mapped) {
     std::vector<bool>& good = good_[mapped.address.generation];
-    const uint64_t first = mapped.address.block;
+    const uint64_t first = mapped.address.block, length = mapped.range.length().value;
     if (good.size() < first + length) good.resize(first + length);
     const auto at = [&](uint64_t i) { return good.begin() + static_cast<ptrdiff_t>(first + i); };
-    for (uint64_t i = 0; i < length;) {
-      const uint64_t begin =
-          static_cast<uint64_t>(std::find(at(i), at(length), false) - good.begin()) - first;
-      i = static_cast<uint64_t>(std::find(at(begin), at(length), true) - good.begin()) - first;
-      if (begin == i) continue;
-      const size_t found = report_.findings.size();
-      Task<void> reading = read_all(device, {mapped.range.begin + BlockCount{begin},
-                                             mapped.range.begin + BlockCount{i}});
-      co_await reading;
-      if (report_.findings.size() == found) std::fill(at(begin), at(i), true);
+    const auto next = [&](uint64_t i, bool value) {
+      return static_cast<uint64_t>(std::find(at(i), at(length), value) - at(0));
+    };
+    for (uint64_t begin = next(0, false); begin < length;) {
+      const uint64_t end = next(begin, true);
+      Task<bool> reading = read_all(
+          device, {mapped.range.begin + BlockCount{begin}, mapped.range.begin + BlockCount{end}});
+      if (co_await reading) std::fill(at(begin), at(end), true);
+      begin = next(end, false);
     }
   }
 
-  // Through the engine, which compares every block with its checksum.
-  Task<void> read_all(const DeviceInfo& device, BlockRange range) {
+  // Whether all of it is good.
+  Task<bool> read_all(const DeviceInfo& device, BlockRange range) {
+    bool good = true;
     const uint64_t end = std::min(range.end.byte_offset(), device.size_bytes);
+    Buffer buffer(std::min(read_bytes, range.length().bytes()));
     for (uint64_t offset = range.begin.byte_offset(); offset < end;) {
-      const uint64_t length = std::min(read_bytes, end - offset);
-      Task<Result<size_t>> reading =
-          pool_.read(device.id, offset, buffer_.span().first(static_cast<size_t>(length)));
+      const uint64_t length = std::min<uint64_t>(buffer.size(), end - offset);
+      Task<Result<size_t>> reading = pool_.read(device.id, offset, buffer.span().first(length));
       const auto read = co_await reading;
       if (!read) {
+        good = false;
         Task<void> narrowing = name_bad_blocks(device, offset, offset + length);
         co_await narrowing;
       }
       report_.verified_bytes += length;
       offset += length;
     }
+    co_return good;
   }
 
   Task<void> name_bad_blocks(const DeviceInfo& device, uint64_t begin, uint64_t end) {
+    Buffer buffer(block_size);
     for (uint64_t offset = begin; offset < end; offset += block_size) {
       const uint64_t length = std::min<uint64_t>(block_size, end - offset);
-      Task<Result<size_t>> reading =
-          pool_.read(device.id, offset, buffer_.span().first(static_cast<size_t>(length)));
+      Task<Result<size_t>> reading = pool_.read(device.id, offset, buffer.span().first(length));
       const auto read = co_await reading;
       if (!read)
         report_.findings.push_back({"B6", place_in(device, offset, offset + length),
@@ -232,13 +241,12 @@ class MapCheck {
   Pool& pool_;
   std::set<BlobId> missing_;
   const std::vector<LostRange> suspect_ = pool_.suspect();
-  std::set<std::string> bad_origins_;  // their paths
+  std::set<std::string> bad_origins_;                       // their paths
   std::unordered_map<Generation, std::vector<bool>> good_;  // with --data, by block
   const SegmentIndex& segments_;
   const KnownSegments& known_;
   const CheckOptions& options_;
   CheckReport& report_;
-  Buffer buffer_{read_bytes};
 };
 
 // Durable, and missing where roll-forward looked for them, since the process began.
@@ -322,8 +330,8 @@ Task<Result<CheckReport>> check_pool(PoolConfig config, CheckOptions options) {
   Settings settings = engine_settings(config);
   settings.read_only = true;
   settings.force = true;  // what is missing has been reported
-  Task<void> maps = check_maps(std::move(*opened), std::move(settings), segments,
-                               known, options, report);
+  Task<void> maps =
+      check_maps(std::move(*opened), std::move(settings), segments, known, options, report);
   co_await maps;
   co_return report;
 }
