@@ -122,8 +122,7 @@ bool ThinMap::refuses(BlockRange range, bool erases) const {
   Lock lock(mutex_);
   return std::ranges::any_of(refused_, [&](const auto& one) {
     const BlockRange& lost = one.second;
-    const bool drops = erases && range.begin <= lost.begin && lost.end <= range.end;
-    return lost.overlaps(range) && !drops;
+    return lost.overlaps(range) && !(erases && range.covers(lost));
   });
 }
 

@@ -134,12 +134,7 @@ Result<> Cover::make(uint32_t level, NodeId id, BlockRange range) {
 
 Cover::Piece Cover::make(uint32_t level, NodeId id, BlockRange range,
                          std::span<const Extent> extents, std::span<const Piece> children) {
-  Node node;
-  node.header.id = id;
-  node.header.map = map_;
-  node.header.begin = range.begin;
-  node.header.end = range.end;
-  node.header.level = level;
+  Node node = Node::of(map_, id, level, range);
   node.header.mapped_blocks = stored_blocks(extents);
   node.extents.assign(extents.begin(), extents.end());
   set_children(node, children);

@@ -20,13 +20,6 @@
 
 namespace lamina {
 
-inline BlockRange range_of(const NodeHeader& header) {
-  return {header.begin, header.end};
-}
-inline bool contains(const BlockRange& outer, const BlockRange& inner) {
-  return outer.begin <= inner.begin && inner.end <= outer.end;
-}
-
 using NodeRefs = std::unordered_set<NodeRef, NodeRef::Hash>;
 
 class InnerMender {

@@ -40,8 +40,7 @@ Task<bool> InnerMender::for_each_that_may_serve(uint32_t level, Part& part, Visi
     Task<std::optional<Node>> reading = read(ref);
     const std::optional<Node> node = co_await reading;
     all = all && node;
-    if (node && divergences.allow(ref, node->header) &&
-        contains(place.range, range_of(node->header)))
+    if (node && divergences.allow(ref, node->header) && place.range.covers(node->header.range()))
       visit(*node);
   }
   co_return all;
@@ -51,13 +50,13 @@ std::vector<NodeRef> InnerMender::candidates(uint32_t level, const NodePlace& pl
   std::vector<NodeRef> out;
   NodeRefs seen;
   const auto add = [&](NodeRef ref, BlockRange range) {
-    if (contains(place.range, range) && !is_leaving(place.image, ref.id) && seen.insert(ref).second)
+    if (place.range.covers(range) && !is_leaving(place.image, ref.id) && seen.insert(ref).second)
       out.push_back(ref);
   };
   for (const Survey::Link& link : survey_.links)
     if (link.level == level && find_in(*place.image, link.child)) add(link.child, link.range);
   for (const NodeHeader& header : loose(place.image, level).readable)
-    add(ref_in(*place.image, header.id), range_of(header));
+    add(ref_in(*place.image, header.id), header.range());
   return out;
 }
 
@@ -103,7 +102,7 @@ Task<void> InnerMender::make_lost_ones(uint32_t level, Cover& cover, Part& part)
     if (!serves) continue;
     if (!range) {
       part.free_ids[level].push_back(id);
-    } else if (contains(part.place.range, *range) && cover.make(level, id, *range)) {
+    } else if (part.place.range.covers(*range) && cover.make(level, id, *range)) {
       take(ref, part);
     }
   }
@@ -117,7 +116,7 @@ Task<std::unordered_map<NodeId, BlockRange>> InnerMender::where_they_were(uint32
   const std::vector<NodeHeader> between = loose(part.place.image, level + 1).readable;
   for (const NodeHeader& header : between) {
     const NodeRef ref = ref_in(*part.place.image, header.id);
-    if (taken_.contains(ref) || !contains(part.place.range, range_of(header))) continue;
+    if (taken_.contains(ref) || !part.place.range.covers(header.range())) continue;
     Task<std::optional<Node>> reading = read(ref);
     const std::optional<Node> node = co_await reading;
     if (!node) continue;
@@ -138,7 +137,7 @@ Task<std::optional<BlockRange>> InnerMender::range_elsewhere(NodeId id, Part& pa
     if (!serves) break;
     Task<Result<NodeBlock>> reading = pool_.nodes.get_as_it_is(id, entry(there));
     const Result<NodeBlock> block = co_await reading;
-    if (block) co_return range_of(NodeView((*block)->span()).header());
+    if (block) co_return NodeView((*block)->span()).header().range();
   }
   co_return std::nullopt;
 }

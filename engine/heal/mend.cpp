@@ -196,11 +196,7 @@ void Healer::take_changes_again(NodeId id) {
 }
 
 NodeBlock Healer::lost_leaf(NodeId id, const Failed& failed) {
-  Node node;
-  node.header.id = id;
-  node.header.map = failed.map;
-  node.header.begin = failed.range.begin;
-  node.header.end = failed.range.end;
+  Node node = Node::of(failed.map, id, 0, failed.range);
   Extent extent;
   extent.begin = failed.range.begin;
   extent.end = failed.range.end;

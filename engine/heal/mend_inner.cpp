@@ -30,7 +30,7 @@ int tile(const std::vector<NodeHeader>& nodes, BlockRange range, std::vector<Cov
     if (behind == ways.end()) continue;
     auto& [count, piece] = ways[node.begin];
     count = std::min(2, count + behind->second.first);
-    piece = {node.id, range_of(node), node.mapped_blocks};
+    piece = {node.id, node.range(), node.mapped_blocks};
   }
   const auto found = ways.find(range.begin);
   if (found == ways.end()) return 0;
@@ -38,16 +38,6 @@ int tile(const std::vector<NodeHeader>& nodes, BlockRange range, std::vector<Cov
   for (DeviceBlock at = range.begin; at < range.end; at = out.back().range.end)
     out.push_back(ways.at(at).second);
   return found->second.first;
-}
-
-Node node_at(const NodePlace& place, NodeRef ref, uint32_t level) {
-  Node node;
-  node.header.id = ref.id;
-  node.header.map = place.maps.front();
-  node.header.begin = place.range.begin;
-  node.header.end = place.range.end;
-  node.header.level = level;
-  return node;
 }
 
 }  // namespace
@@ -86,7 +76,7 @@ Task<Result<InnerMender::Part>> InnerMender::by_exclusion(NodeRef lost) {
   std::vector<Cover::Piece> children;
   if (!all || tile(nodes, place->range, children) != 1)
     co_return cannot_tell("its children could be several");
-  Node node = node_at(*place, lost, level);
+  Node node = Node::of(place->maps.front(), lost.id, level, place->range);
   set_children(node, children);
   LAMINA_CO_TRY(expect_blocks(entry(lost), node.header.mapped_blocks));
   if (!fits(node)) co_return cannot_tell("it has too many children");
@@ -160,7 +150,7 @@ Task<Result<InnerMender::Part>> InnerMender::by_entries(NodeRef lost) {
   co_await finding;
   auto children = cover.over(level - 1, place->range);
   if (!children) co_return forward_error(children);
-  Node node = node_at(*place, lost, level);
+  Node node = Node::of(place->maps.front(), lost.id, level, place->range);
   set_children(node, *children);
   if (!fits(node)) co_return cannot_tell("it has too many children");
   std::vector<Node>& made = cover.made();
@@ -194,7 +184,7 @@ Task<void> InnerMender::find_serving(const Scan& scan, Cover& cover, Part& part)
   const WrittenBy written(scan);
   std::unordered_map<NodeId, BlockRange> serving;
   const auto says_so = [&](const Node& node) {
-    const BlockRange range = range_of(node.header);
+    const BlockRange range = node.header.range();
     if (node.header.level == 0)
       return same_content(range, node.extents, cover.said(range), written);
     return std::ranges::all_of(children_of(node), [&](const auto& child) {
@@ -206,15 +196,15 @@ Task<void> InnerMender::find_serving(const Scan& scan, Cover& cover, Part& part)
     const auto visit = [&](const Node& node) {
       const NodeHeader& header = node.header;
       if (!says_so(node)) return;
-      serving.emplace(header.id, range_of(header));
-      cover.add(level, {header.id, range_of(header), header.mapped_blocks});
+      serving.emplace(header.id, header.range());
+      cover.add(level, {header.id, header.range(), header.mapped_blocks});
       part.takes_ids = part.takes_ids || with_ids_.contains(ref_in(*part.place.image, header.id));
     };
     Task<bool> visiting = for_each_that_may_serve(level, part, visit);
     co_await visiting;
     Task<void> making = make_lost_ones(level, cover, part);
     co_await making;
-    for (const Node& node : cover.made()) serving.emplace(node.header.id, range_of(node.header));
+    for (const Node& node : cover.made()) serving.emplace(node.header.id, node.header.range());
   }
 }
 

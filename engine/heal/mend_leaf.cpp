@@ -9,10 +9,7 @@ namespace lamina {
 
 Task<Result<Node>> mend_leaf(PoolState& pool, NodeEntry entry, NodePlace place) {
   const ImagePtr& image = place.image;
-  Node node;
-  node.header.map = place.maps.front();
-  node.header.begin = place.range.begin;
-  node.header.end = place.range.end;
+  Node node = Node::of(place.maps.front(), NodeId::none, 0, place.range);
   Task<Result<Scan>> scanning = scan_range(pool, image, node.header.map, place.range);
   Result<Scan> scan = co_await scanning;
   if (!scan) co_return forward_error(scan);

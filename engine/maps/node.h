@@ -29,6 +29,7 @@ struct NodeHeader {
   DeviceBlock begin{}, end{};       // the key range that it answers for
   uint32_t level = 0;               // 0 = leaf
   uint64_t mapped_blocks = 0;       // data blocks below that are stored
+  BlockRange range() const { return {begin, end}; }
 };
 
 struct Child {
@@ -42,6 +43,17 @@ struct Node {
   NodeHeader header;
   std::vector<Extent> extents;  // sorted, inside [begin, end), none overlapping
   std::vector<Child> children;  // sorted; the first begins at header.begin
+
+  // Empty, and without a birth.
+  static Node of(MapId map, NodeId id, uint32_t level, BlockRange range) {
+    Node node;
+    node.header.id = id;
+    node.header.map = map;
+    node.header.begin = range.begin;
+    node.header.end = range.end;
+    node.header.level = level;
+    return node;
+  }
 };
 
 // Whether it fits one block.

@@ -212,7 +212,7 @@ std::vector<NodeId> RepackWindow<Item>::sources_of(BlockRange range) const {
 
 template <class Item>
 Task<Result<>> RepackWindow<Item>::emit(BlockRange range, std::vector<Item> items) {
-  Node node;
+  Node node = Node::of(context_.input.map, NodeId::none, level_, range);
   node.header.birth = context_.input.birth;
   if (!held_->owned.empty()) {
     node.header.id = held_->owned.front().id;
@@ -222,10 +222,6 @@ Task<Result<>> RepackWindow<Item>::emit(BlockRange range, std::vector<Item> item
     node.header.id = context_.sink.allocate();
   }
   node.header.checkpoint = context_.input.checkpoint;
-  node.header.map = context_.input.map;
-  node.header.begin = range.begin;
-  node.header.end = range.end;
-  node.header.level = level_;
   for (const Item& item : items) node.header.mapped_blocks += mapped_of(item);
   fill(node, std::move(items), context_);
   Task<Result<>> putting = context_.sink.put(node, sources_of(range));

@@ -51,6 +51,7 @@ struct BlockRange {
   bool empty() const { return begin >= end; }
   bool overlaps(const BlockRange& o) const { return begin < o.end && o.begin < end; }
   bool contains(DeviceBlock b) const { return begin <= b && b < end; }
+  bool covers(const BlockRange& o) const { return begin <= o.begin && o.end <= end; }
 };
 
 enum class DeviceId : uint64_t { none = 0 };     // permanent, the inode number; never reused
