@@ -4,7 +4,7 @@
 # opening it reads no map, memory stays at the settings plus 64 MiB (the long form's maps are larger
 # than the cache of nodes), and every block is right.
 # runs: always
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs fio python3
 program=$lamina

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # lamina check of a pool that is mounted: clean while it is in use, however it is named, never clean
 # over damage, and it changes nothing.
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs python3

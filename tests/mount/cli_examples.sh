@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every file in examples/ is what it says: parsed by who is to read it.
 # runs: always
-# limit: 60
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 examples=$top/examples

@@ -3,7 +3,7 @@
 # Where io_uring is forbidden (a container's seccomp filter, sysctl kernel.io_uring_disabled), every
 # command that needs it says so and what to do, and leaves nothing behind.
 # runs: always
-# limit: 60
+# limit: 180
 import ctypes
 import os
 import platform

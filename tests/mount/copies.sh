@@ -3,7 +3,7 @@
 # Copies as people make them: cp, copy_file_range and qemu-img share what they can, hold what they
 # should, and answer what a file system answers.
 # runs: always
-# limit: 60
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 needs python3 cmp
 copy="python3 $(dirname "$0")/copy_range.py"

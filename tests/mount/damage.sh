@@ -3,7 +3,7 @@
 # The damage bench, a few seeds of lamina alone: no byte that is not what belongs there, no clean bill
 # over a loss, and no single block of metadata that costs anything.
 # runs: always
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs python3
 

@@ -3,7 +3,7 @@
 # A device that was written at random is brought into order, beside its snapshot and a copy, while it
 # is written; what was asked for can be stopped, and what there is not is refused.
 # runs: always
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs python3
 

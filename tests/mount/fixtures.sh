@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Images of pools that an earlier lamina made too little of (tests/fixtures): each is called damaged,
 # and is served, by itself or after a repair, with nothing wrong and no more lost than was destroyed.
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs python3
 

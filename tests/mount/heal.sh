@@ -3,7 +3,7 @@
 # Every leaf of every map is destroyed under a mounted pool, both copies: reads and writes go on, all is
 # there, nothing is unmounted or repaired, and the pool is whole afterwards.
 # runs: always
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs python3

@@ -3,7 +3,7 @@
 # A pool that fills up says so: in the log, in `lamina status` and to the program that its file
 # names, once for each step; and again only after it was less full in between.
 # runs: always
-# limit: 60
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 
 runs=$work/runs

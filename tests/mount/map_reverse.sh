@@ -3,7 +3,7 @@
 # Whose data a place on the medium is: a block that is found in the pool's file by its content names
 # the device, its snapshot and the block.
 # runs: always
-# limit: 60
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 needs python3
 

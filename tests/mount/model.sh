@@ -3,7 +3,7 @@
 # Random operations of any alignment on files of the mount, against bytes in memory, in the manner
 # of fsx; and the same bytes after a remount.
 # runs: always
-# limit: 90
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 needs python3
 model="python3 $(dirname "$0")/model_operations.py"

@@ -3,7 +3,7 @@
 # What the table "In the mount" promises, by system calls: errnos, permissions, sizes, times, locks,
 # listings, the control plane, and many requests at once in little memory.
 # runs: always
-# limit: 60
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 needs python3 setpriv
 

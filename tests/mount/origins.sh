@@ -4,7 +4,7 @@
 # diverge; it is never changed; when it changes behind the pool's back that is EIO and listed, until
 # somebody accepts it. Images that cannot be one are refused with what to do.
 # runs: always
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs python3 qemu-img mkfs.ext4 e2fsck losetup

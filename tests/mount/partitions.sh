@@ -3,7 +3,7 @@
 # A device with partitions, as a virtual machine has them: what is mounted from one is frozen for a
 # snapshot, and what the kernel keeps of one does not outlive a rollback.
 # runs: always
-# limit: 120
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"
 needs sfdisk addpart partx mkfs.ext4 e2fsck dumpe2fs fsfreeze python3

@@ -3,7 +3,7 @@
 # Promotion: what is read again and again comes back from a compression blob, where it is switched
 # on, and nowhere else; it stays what it was, and is aged again by who asks.
 # runs: always
-# limit: 60
+# limit: 180
 source "$(dirname "$0")/lib.sh"
 needs python3 dd
 

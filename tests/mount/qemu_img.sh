@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # qemu-img create, convert, compare and map on files of the pool, both ways and with qcow2.
 # runs: always
-# limit: 150
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs qemu-img qemu-io python3
 

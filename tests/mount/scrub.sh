@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # lamina scrub: damage that nobody has read is found, listed device by device, on every kind of blob,
 # and what is good is said to be; it goes on over a remount, and stops when told.
-# limit: 120
+# limit: 300
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/cli_expect.sh"

@@ -3,7 +3,7 @@
 # What devices have alone and what they share, as people see it; and that what a removal gives back
 # shows by itself, soon. The long form has a million extents and a thousand snapshots.
 # runs: always
-# limit: 60
+# limit: 180
 # beside: nobody
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/cli_expect.sh"

@@ -4,7 +4,7 @@
 # snapshots before and after are what they were; a pool whose first tier fills goes on, and a crash
 # in the midst of aging loses nothing.
 # runs: always
-# limit: 150
+# limit: 300
 source "$(dirname "$0")/lib.sh"
 needs python3 losetup sfdisk partx mkfs.ext4
 

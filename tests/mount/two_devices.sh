@@ -3,7 +3,7 @@
 # Two devices used at once: while an fsync of one waits for a disk that is slow to write, the other
 # goes on reading and writing. The disk is made slow by throttling what the daemon may write.
 # runs: always
-# limit: 150
+# limit: 300
 # beside: nobody
 source "$(dirname "$0")/lib.sh"
 needs python3
